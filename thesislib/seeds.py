@@ -8,7 +8,6 @@ therefore resumes exactly, and work split over processes draws what one process 
 import zlib
 
 import numpy as np
-import torch
 
 
 def _entropy(seed: int, keys: tuple) -> list[int]:

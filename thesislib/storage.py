@@ -46,23 +46,39 @@ def write_json(path: Path | str, value: object) -> None:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path | str) -> Iterator[None]:
+def folder_lock(folder: Path | str, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` for one run at a time.
 
+    The lock goes when its holder ends, however it ends, so a killed run leaves nothing to clean
+    up.
+
+    Args:
+        folder: made if it is not there.
+        wait: wait for the holder instead of giving up; for writes that take a moment.
+
     Raises:
-        FolderInUseError: another process holds it. The lock goes when its holder ends, however
-            it ends, so a killed run leaves nothing to clean up.
+        FolderInUseError: another process holds it, and ``wait`` is False.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise FolderInUseError(
                 f"{folder}: another run is writing here; wait for it to end, or stop it"
             ) from None
         yield
+
+
+def bytes_hash(path: Path | str) -> str:
+    """SHA-256 (hex) of a file's bytes, whatever its name."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 (hex) of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def content_hash(paths: Iterable[Path | str], root: Path | str | None = None) -> str:
@@ -72,5 +88,5 @@ def content_hash(paths: Iterable[Path | str], root: Path | str | None = None) ->
     named = sorted((str(Path(p).relative_to(root)) if root else Path(p).name, p) for p in paths)
     for name, path in named:
         digest.update(name.encode() + b"\0")
-        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        digest.update(bytes.fromhex(bytes_hash(path)))
     return digest.hexdigest()

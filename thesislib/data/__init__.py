@@ -1,0 +1,1 @@
+"""Datasets: their form on disk, reading photos, splits, training crops, synthetic people."""

@@ -1,0 +1,396 @@
+"""The form of a dataset on disk, its checks, and its splits.
+
+A dataset is a folder with ``photos/`` and ``annotations.csv``, one row a face::
+
+    photo,identity,session,width,height,x1,y1,x2,y2
+    photos/anna/1.jpg,anna,,480,320,110.0,60.5,240.0,230.0
+
+``photo`` is a path relative to the folder; ``width`` and ``height`` are the photo's, upright;
+``x1, y1, x2, y2`` are pixels, x to the right and y down. Several rows with one photo are several
+people. An empty ``identity`` is a person nobody knows; a row without a box is a photo without a
+face; ``session`` names a sitting (a day, a video clip) and may be empty.
+"""
+
+import dataclasses
+import functools
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from thesislib import seeds, storage
+from thesislib.data.photos import PhotoError, photo_size
+
+ANNOTATIONS = "annotations.csv"
+BOX = ["x1", "y1", "x2", "y2"]
+COLUMNS = ["photo", "identity", "session", "width", "height", *BOX]
+# A face at the photo's edge is often annotated past it. Up to this share of the box's own side is
+# cut off at the edge; a box further out is a mistake.
+MAX_OVERHANG = 0.15
+TEST_FRACTION = 1 / 6  # the thesis's 651 of 3928 photos
+SPLIT_KINDS = ("photo", "session", "identity")
+
+
+class DatasetError(ValueError):
+    """A dataset that breaks the form; the message names the file and the row."""
+
+
+_SCHEMA = pa.DataFrameSchema(
+    {
+        "photo": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "identity": pa.Column(str),
+        "session": pa.Column(str),
+        "width": pa.Column(int, pa.Check.ge(1)),
+        "height": pa.Column(int, pa.Check.ge(1)),
+        **{name: pa.Column(float, nullable=True) for name in BOX},
+    },
+    strict=True,
+    ordered=False,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A checked dataset.
+
+    Attributes:
+        folder: where it lies.
+        table: one row a face, columns ``COLUMNS``; boxes float, within the photo; row order as
+            in the file.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which tables and figures carry."""
+        return self.folder.name
+
+    @property
+    def photos(self) -> list[str]:
+        """Each photo once, in file order."""
+        return list(dict.fromkeys(self.table["photo"]))
+
+    @property
+    def identities(self) -> list[str]:
+        """Known people in alphabetical order; unknown (empty) left out."""
+        return sorted(set(self.table["identity"]) - {""})
+
+    @functools.cached_property
+    def photo_hashes(self) -> dict[str, str]:
+        """SHA-256 of each photo's bytes."""
+        return {photo: storage.bytes_hash(self.folder / photo) for photo in self.photos}
+
+    @functools.cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over annotations and photos: changes when anything in the dataset does."""
+        files = [self.folder / ANNOTATIONS, *(self.folder / photo for photo in self.photos)]
+        return storage.content_hash(files, self.folder)
+
+
+def read_dataset(folder: Path | str) -> Dataset:
+    """Read and check a dataset folder.
+
+    Raises:
+        DatasetError: no such folder or table, a missing or extra column, a value of the wrong
+            type, a box inverted or outside its photo, a face listed twice, a photo missing,
+            unreadable, or of another size than the table says, no faces at all. The message
+            names the file and row (the header is row 1).
+    """
+    folder = Path(folder)
+    path = folder / ANNOTATIONS
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; DATA must name a dataset folder")
+    if not path.is_file():
+        raise DatasetError(f"{folder}: no {ANNOTATIONS} in it; see data/README.md for the form")
+    table = _read_table(path)
+    _check_rows(path, table)
+    _check_photos(folder, path, table)
+    return Dataset(folder.resolve(), table)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        # As text first, so that a bad number is reported with its row instead of a stack trace.
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
+    missing = [name for name in COLUMNS if name not in raw.columns]
+    extra = [name for name in raw.columns if name not in COLUMNS]
+    if missing or extra:
+        told = [f"missing column {name!r}" for name in missing]
+        told += [f"extra column {name!r}" for name in extra]
+        raise DatasetError(f"{path}, row 1: {', '.join(told)}; expected {', '.join(COLUMNS)}")
+    if raw.empty:
+        raise DatasetError(f"{path}: no rows")
+    table = raw[COLUMNS].copy()
+    for name in ["width", "height", *BOX]:
+        numbers = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
+        wrong = numbers.isna() & ~((table[name] == "") & (name in BOX))
+        wrong |= np.isinf(numbers)
+        if name in ("width", "height"):
+            wrong |= numbers % 1 != 0
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise DatasetError(f"{path}, row {at + 2}: {name} is {table[name][at]!r}, no number")
+        table[name] = numbers.astype(int if name in ("width", "height") else float)
+    for name in ("photo", "identity", "session"):
+        table[name] = table[name].str.strip()
+    try:
+        return _SCHEMA.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        at = "" if pd.isna(first["index"]) else f", row {int(first['index']) + 2}"
+        raise DatasetError(
+            f"{path}{at}: {first['column']} is {first['failure_case']!r}, fails {first['check']}"
+        ) from None
+
+
+def _check_rows(path: Path, table: pd.DataFrame) -> None:
+    boxes = table[BOX].to_numpy(copy=True)
+    sizes = table[["width", "height"]].to_numpy()
+    unboxed = np.isnan(boxes).all(axis=1)
+    seen: dict[tuple, int] = {}
+    empty_photos: dict[str, int] = {}
+    size_of: dict[str, tuple] = {}
+    for at, (photo, identity) in enumerate(zip(table["photo"], table["identity"], strict=True)):
+        row = at + 2
+        where = f"{path}, row {row} ({photo})"
+        pure = PurePosixPath(photo)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in photo:
+            raise DatasetError(f"{where}: photo must be a relative path inside the dataset folder")
+        size = tuple(sizes[at])
+        if size_of.setdefault(photo, size) != size:
+            raise DatasetError(f"{where}: width and height differ from an earlier row")
+        if unboxed[at]:
+            if identity:
+                raise DatasetError(f"{where}: identity {identity!r} without a box")
+            if photo in empty_photos:
+                raise DatasetError(f"{where}: same photo twice (row {empty_photos[photo]})")
+            empty_photos[photo] = row
+            continue
+        box, (width, height) = boxes[at], size
+        if np.isnan(box).any():
+            raise DatasetError(f"{where}: box has only some of its four numbers")
+        x1, y1, x2, y2 = box
+        if x1 >= x2 or y1 >= y2:
+            raise DatasetError(
+                f"{where}: box is inverted or empty (x1 {x1:g}, x2 {x2:g}, y1 {y1:g}, y2 {y2:g})"
+            )
+        over_x, over_y = max(-x1, x2 - width), max(-y1, y2 - height)
+        if over_x > MAX_OVERHANG * (x2 - x1) or over_y > MAX_OVERHANG * (y2 - y1):
+            raise DatasetError(
+                f"{where}: box [{x1:g}, {y1:g}, {x2:g}, {y2:g}] lies outside the photo "
+                f"({width} x {height})"
+            )
+        boxes[at] = np.clip(box, 0, [width, height, width, height])
+        keys = [(photo, "box", *box)] + ([(photo, "identity", identity)] if identity else [])
+        for key in keys:
+            if key in seen:
+                what = "box" if key[1] == "box" else f"identity {identity!r}"
+                raise DatasetError(
+                    f"{where}: same photo twice with the same {what} (row {seen[key]})"
+                )
+            seen[key] = row
+    if unboxed.all():
+        raise DatasetError(f"{path}: no faces at all (no row has a box)")
+    boxed_photos = set(table["photo"][~unboxed])
+    for photo, row in empty_photos.items():
+        if photo in boxed_photos:
+            raise DatasetError(
+                f"{path}, row {row} ({photo}): row without a box, but another has one"
+            )
+    table[BOX] = boxes
+
+
+def _check_photos(folder: Path, path: Path, table: pd.DataFrame) -> None:
+    once = table.drop_duplicates("photo")
+    for at, photo, width, height in zip(
+        once.index, once["photo"], once["width"], once["height"], strict=True
+    ):
+        try:
+            size = photo_size(folder / photo)
+        except PhotoError as error:
+            raise DatasetError(f"{path}, row {at + 2}: {error}") from None
+        if size != (width, height):
+            raise DatasetError(
+                f"{path}, row {at + 2} ({photo}): the table says {width} x {height}, "
+                f"the photo is {size[0]} x {size[1]}"
+            )
+
+
+def write_annotations(folder: Path | str, table: pd.DataFrame) -> None:
+    """Write ``annotations.csv``, whole or not at all; boxes to 0.1 px."""
+    out = table[COLUMNS].copy()
+    out[BOX] = out[BOX].round(1)
+    with storage.written_aside(Path(folder) / ANNOTATIONS) as aside:
+        out.to_csv(aside, index=False)
+
+
+# --- splits ---------------------------------------------------------------------------------
+
+
+def make_split(
+    dataset: Dataset, kind: str, seed: int, test_fraction: float = TEST_FRACTION
+) -> pd.DataFrame:
+    """Divide a dataset's photos into a training and a test part, the same for the same seed.
+
+    ``photo``: photos at random, stratified by person; the thesis's split. ``session``: no session
+    of a person on both sides. ``identity``: no person on both sides. Photos that are equal byte
+    for byte always stay together.
+
+    Args:
+        dataset: a checked dataset.
+        kind: one of ``SPLIT_KINDS``.
+        seed: of the run.
+        test_fraction: share of photos (of people, for ``identity``) aimed at, in (0, 1).
+
+    Returns:
+        Table ``photo, part`` in the dataset's photo order; part is ``train`` or ``test``.
+
+    Raises:
+        DatasetError: a person has too few photos or sessions to be on both sides, photos have
+            no session, or a photo joins people in a way that no split can part.
+    """
+    if kind not in SPLIT_KINDS:
+        raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
+    rng = seeds.generator(seed, "split", kind)
+    units = _units(dataset, kind)
+    if kind == "identity":
+        test_units = _choose(rng, list(units.values()), test_fraction, "people", dataset.name)
+        test = {photo for unit in test_units for photo in unit}
+    else:
+        test = _stratified_test_photos(dataset, kind, units, rng, test_fraction)
+    parts = ["test" if photo in test else "train" for photo in dataset.photos]
+    split = pd.DataFrame({"photo": dataset.photos, "part": parts})
+    check_split(dataset, split, kind)
+    return split
+
+
+def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
+    """Photos that must stay on one side: linked by equal bytes, a session, or a person."""
+    parent = {photo: photo for photo in dataset.photos}
+
+    def root(photo: str) -> str:
+        while parent[photo] != photo:
+            parent[photo] = parent[parent[photo]]
+            photo = parent[photo]
+        return photo
+
+    links: dict[tuple, str] = {}
+    for photo, digest in dataset.photo_hashes.items():
+        parent[root(photo)] = root(links.setdefault(("bytes", digest), photo))
+    for photo, identity, session in zip(
+        *(dataset.table[name] for name in ("photo", "identity", "session")), strict=True
+    ):
+        if kind == "session" and identity and not session:
+            raise DatasetError(
+                f"{dataset.folder / ANNOTATIONS}: {photo} has no session; "
+                "a split by session needs one for every known person"
+            )
+        key = {
+            "session": ("session", identity, session) if identity else None,
+            "identity": ("identity", identity) if identity else None,
+        }.get(kind)
+        if key is not None:
+            parent[root(photo)] = root(links.setdefault(key, photo))
+    units = defaultdict(list)
+    for photo in dataset.photos:
+        units[root(photo)].append(photo)
+    return dict(units)
+
+
+def _choose(rng, units: list, fraction: float, what: str, name: str) -> list:
+    if len(units) < 2:
+        raise DatasetError(f"{name}: {len(units)} {what} cannot be split into two parts")
+    count = int(np.clip(round(len(units) * fraction), 1, len(units) - 1))
+    return [units[at] for at in rng.permutation(len(units))[:count]]
+
+
+def _stratified_test_photos(dataset, kind, units, rng, fraction) -> set[str]:
+    people_of = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
+    units_of = defaultdict(list)
+    for key, photos in units.items():
+        people = set().union(*(people_of[photo] for photo in photos)) or {""}
+        for person in people:
+            units_of[person].append(key)
+    noun = "photo" if kind == "photo" else "session"
+    for person in sorted(units_of):
+        if person and len(units_of[person]) < 2:
+            row = int(np.flatnonzero(dataset.table["identity"] == person)[0]) + 2
+            raise DatasetError(
+                f"{dataset.folder / ANNOTATIONS}, row {row}: {person!r} has one {noun}; a split by "
+                f"{kind} needs at least two (leave the person out, or their identity empty)"
+            )
+    test: set[str] = set()
+    photo_count = {key: len(photos) for key, photos in units.items()}
+    # People with few units first: they leave the least choice when photos show several people.
+    for person in sorted(units_of, key=lambda name: (len(units_of[name]), name)):
+        mine = sorted(units_of[person])
+        total = sum(photo_count[key] for key in mine)
+        # A random rounding, so that the whole comes to the fraction without favouring anyone.
+        target = max(1, int(total * fraction + rng.random()))
+        have = sum(photo_count[key] for key in mine if key in test)
+        in_test = sum(key in test for key in mine)
+        for at in rng.permutation(len(mine)):
+            key = mine[at]
+            if have >= target or in_test >= len(mine) - 1:
+                break
+            if key in test or not _others_keep_one(units, units_of, people_of, key, test):
+                continue
+            test.add(key)
+            have += photo_count[key]
+            in_test += 1
+    return {photo for key in test for photo in units[key]}
+
+
+def _others_keep_one(units, units_of, people_of, key, test) -> bool:
+    """Whether everybody in this unit has another unit left for training."""
+    people = set().union(*(people_of[photo] for photo in units[key]))
+    return all(any(k != key and k not in test for k in units_of[person]) for person in people)
+
+
+def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
+    """Refuse a split that leaks.
+
+    Raises:
+        DatasetError: a photo on both sides or on none, byte-equal photos, a session (kind
+            ``session``) or a person (``identity``) on both sides, a test person never trained
+            on (``photo``, ``session``), or an empty part.
+    """
+    part = dict(zip(split["photo"], split["part"], strict=True))
+    if len(part) != len(split) or set(part) != set(dataset.photos):
+        raise DatasetError("split: photos are not those of the dataset, each once")
+    if set(part.values()) != {"train", "test"}:
+        raise DatasetError("split: needs a train part and a test part, and no other")
+    sides = defaultdict(set)
+    for photo, digest in dataset.photo_hashes.items():
+        sides["equal photos", digest].add(part[photo])
+    people: dict[str, set] = {"train": set(), "test": set()}
+    for photo, identity, session in zip(
+        *(dataset.table[name] for name in ("photo", "identity", "session")), strict=True
+    ):
+        if not identity:
+            continue
+        people[part[photo]].add(identity)
+        if kind == "session":
+            sides["session", f"{session} of {identity}"].add(part[photo])
+        if kind == "identity":
+            sides["person", identity].add(part[photo])
+    for (what, which), found in sides.items():
+        if len(found) > 1:
+            raise DatasetError(f"split by {kind} leaks: {what} {which} on both sides")
+    untrained = people["test"] - people["train"]
+    if kind != "identity" and untrained:
+        raise DatasetError(
+            f"split by {kind}: {sorted(untrained)[0]!r} is tested but not trained on"
+        )
+
+
+def subset(dataset: Dataset, photos: set[str] | list[str]) -> Dataset:
+    """The dataset cut down to some of its photos (which keep their order and place on disk)."""
+    keep = dataset.table["photo"].isin(set(photos))
+    return Dataset(dataset.folder, dataset.table[keep].reset_index(drop=True))

@@ -1,0 +1,13 @@
+"""The one place that knows where things lie."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(os.environ.get("THESIS_ROOT", Path(__file__).resolve().parents[1]))
+DATA = ROOT / "data"
+FIGURES = ROOT / "figures"
+TABLES = FIGURES / "tables"
+# Pictures of real people are drawn here; the folder is never committed.
+PRIVATE_FIGURES = FIGURES / "private"
+RUNS = ROOT / "runs"
+NOTEBOOKS = ROOT / "notebooks"

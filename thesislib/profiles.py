@@ -1,0 +1,90 @@
+"""The one place that knows the settings: a profile is everything a run needs but data and seed."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """Settings of the model, its training and its baseline.
+
+    Input and crops are in pixels; learning rates are per step of a whole (global) batch.
+    """
+
+    name: str
+    # network
+    backbone: str = "resnet34"
+    input_px: int = 320  # shorter side of a photo, and side of the training crops
+    pooling: int = 2  # average pooling k x k of the feature map; a cell is 32 k pixels
+    anchors: int = 3
+    embedding_dim: int = 512
+    normalised: bool = False  # classifier compares directions (NormFace); False is the thesis's
+    # training
+    epochs: int = 25
+    batch: int = 128
+    learning_rate: float = 1e-3  # the highest of the one-cycle schedule
+    warm_up: float = 0.2  # share of all steps until the highest learning rate
+    weight_decay: float = 0.05
+    crop_scale: tuple[float, float] = (1.0, 1.0)  # of the shorter side; (1, 1) is the thesis's
+    flip: float = 0.5
+    colour: float = 0.2
+    lambda_box: float = 2.0
+    lambda_no_object: float = 1.0
+    lambda_identity: float = 1.0
+    label_smoothing: float = 0.0
+    learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
+    # baseline
+    upsampling: int = 1  # of dlib's detector
+    # bookkeeping
+    workers: int = 0  # processes that make crops beside the training process
+
+
+PROFILES = {
+    # The default: learns synthetic people on two CPU cores while one makes coffee.
+    "quick": Profile(
+        name="quick",
+        backbone="resnet18",
+        input_px=96,
+        pooling=1,
+        normalised=True,
+        epochs=24,
+        batch=16,
+        learning_rate=1e-3,
+        crop_scale=(0.75, 1.1),
+    ),
+    # The thesis's own setting, for a GPU and a dataset of the user's.
+    "thesis": Profile(name="thesis", workers=8),
+    # Real photos on two CPU cores, an hour or so.
+    "laptop": Profile(
+        name="laptop",
+        backbone="resnet18",
+        input_px=96,
+        pooling=1,
+        normalised=True,
+        epochs=20,
+        batch=32,
+        learning_rate=1e-3,
+        crop_scale=(0.75, 1.1),
+    ),
+    # Seconds, to see that everything runs; its numbers mean nothing.
+    "smoke": Profile(
+        name="smoke",
+        backbone="resnet18",
+        input_px=64,
+        pooling=1,
+        normalised=True,
+        embedding_dim=64,
+        epochs=2,
+        batch=16,
+    ),
+}
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PROFILES:
+        raise ValueError(f"PROFILE={name} is unknown; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]

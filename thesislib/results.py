@@ -1,0 +1,465 @@
+"""Results of Experiment 1: a long-form CSV, one row a number, and the tables printed from it.
+
+Shares, IoUs and average precisions are stored in 0–1 and printed in percent. ``mcnemar_p`` stands
+on the row of the two-stage system that the joint network was compared with.
+"""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from thesislib import storage
+
+SPLITS = ("photo", "session")
+SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
+METRICS = (
+    "accuracy",
+    "mean_iou",
+    "mean_iou_found",
+    "mean_iou_calibrated",
+    "joint_accuracy_50",
+    "joint_accuracy_75",
+    "upper_bound_accuracy",
+    "ap50",
+    "ap50_95",
+    "fps",
+    "mcnemar_p",
+)
+EXPERIMENT1_KEYS = ("dataset", "split", "system", "profile", "seed")
+EXPERIMENT1_COLUMNS = (
+    "dataset",
+    "split",
+    "system",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "profile",
+    "seed",
+    "backbone",
+    "input_px",
+    "command",
+)
+
+# What the thesis printed, kept to its own two decimals; it gives no intervals.
+THESIS_PHOTOS, THESIS_PEOPLE = 651, 285
+THESIS_EXPERIMENT1 = pd.DataFrame(
+    [
+        ("joint", "accuracy", 0.9815),
+        ("joint", "mean_iou", 0.7888),
+        ("joint", "fps", 34.5),
+        ("two-stage", "accuracy", 0.9754),
+        ("two-stage", "mean_iou", 0.7982),
+        ("two-stage", "fps", 6.5),
+    ],
+    columns=["system", "metric", "value"],
+).assign(source="the thesis, Experiment 1")
+
+_TEXTS = ("dataset", "split", "system", "metric", "profile", "backbone", "command")
+_NUMBERS = ("value", "low", "high")
+_COUNTS = ("n", "seed", "input_px")
+
+
+def _text(*checks: pa.Check) -> pa.Column:
+    return pa.Column(str, [pa.Check.str_length(min_value=1, error="is empty"), *checks])
+
+
+def _one_of(names: Sequence[str]) -> pa.Check:
+    return pa.Check.isin(names, error=f"is none of {', '.join(names)}")
+
+
+_SCHEMA = pa.DataFrameSchema(
+    {
+        "dataset": _text(),
+        "split": _text(_one_of(SPLITS)),
+        "system": _text(_one_of(SYSTEMS)),
+        "metric": _text(_one_of(METRICS)),
+        "value": pa.Column(float, pa.Check(np.isfinite, error="is not finite"), coerce=True),
+        # A table without any interval has a column of None, which is no column of floats yet.
+        "low": pa.Column(float, nullable=True, coerce=True),
+        "high": pa.Column(float, nullable=True, coerce=True),
+        "n": pa.Column(int, pa.Check.gt(0, error="is not above 0")),
+        "profile": _text(),
+        "seed": pa.Column(int, pa.Check.ge(0, error="is below 0")),
+        "backbone": _text(),
+        "input_px": pa.Column(int, pa.Check.gt(0, error="is not above 0")),
+        "command": _text(),
+    },
+    strict=True,
+)
+# Apart from the columns' own checks, so that it only sees columns that are there and well typed.
+_SCHEMA_BETWEEN_COLUMNS = pa.DataFrameSchema(
+    checks=[
+        pa.Check(
+            lambda rows: (
+                (rows["low"].isna() & rows["high"].isna())
+                | ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"]))
+            ),
+            error="not low <= value <= high, nor low and high both empty",
+        ),
+        pa.Check(
+            lambda rows: (rows["value"] >= 0) & ((rows["value"] <= 1) | (rows["metric"] == "fps")),
+            error="value outside 0–1 (percent is for printing)",
+        ),
+        pa.Check(
+            lambda rows: ~rows.duplicated([*EXPERIMENT1_KEYS, "metric"], keep=False),
+            error="the same number is given twice",
+        ),
+    ]
+)
+
+
+def _validated(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    if set(rows.columns) != set(EXPERIMENT1_COLUMNS):
+        wrong = sorted(set(rows.columns) ^ set(EXPERIMENT1_COLUMNS))
+        raise ValueError(f"{name}: columns missing or unknown: {', '.join(wrong)}")
+    rows = rows[list(EXPERIMENT1_COLUMNS)].reset_index(drop=True)
+    try:
+        return _SCHEMA_BETWEEN_COLUMNS.validate(_SCHEMA.validate(rows, lazy=True), lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise ValueError(f"{name}: " + "; ".join(_complaints(error.failure_cases))) from None
+
+
+def _complaints(cases: pd.DataFrame) -> list[str]:
+    # Of a column of the wrong type pandera complains once as a whole and once for each row.
+    by_row = cases[cases["index"].notna()]
+    complaints = []
+    for case in (by_row if len(by_row) else cases).itertuples():
+        where = f"row {int(case.index)}" if len(by_row) else "all rows"
+        # A check between columns is listed once for every column of the row.
+        if case.schema_context == "Column":
+            where += f", {case.column} {case.failure_case!r}"
+        complaints.append(f"{where}: {case.check}")
+    return list(dict.fromkeys(complaints))
+
+
+def read_results(path: Path | str) -> pd.DataFrame:
+    """Read a table of Experiment 1.
+
+    Args:
+        path: CSV file with the columns :data:`EXPERIMENT1_COLUMNS`.
+
+    Returns:
+        One row a number, columns in that order; ``low`` and ``high`` are NaN where not given.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file does not hold such a table; the file and the rows (from 0, the header
+            not counted) are named.
+    """
+    try:
+        # Only low and high may be empty; everywhere else "NA" is a name like any other.
+        rows = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_TEXTS, "str")
+            | dict.fromkeys(_NUMBERS, np.float64)
+            | dict.fromkeys(_COUNTS, np.int64),
+            keep_default_na=False,
+            na_values={"low": [""], "high": [""]},
+            float_precision="round_trip",
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return _validated(str(path), rows)
+
+
+def merge_results(
+    path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = EXPERIMENT1_KEYS
+) -> None:
+    """Put the numbers of a run into a table, in place of those the same run gave before.
+
+    All stored rows whose ``keys`` equal those of some new row go, whatever their metric; all
+    others stay. To replace one metric only, add ``"metric"`` to the keys. The file holds floats to
+    6 significant digits, in an order that does not depend on the order of the runs, so that the
+    same numbers give the same bytes.
+
+    Args:
+        path: CSV file; made, with its folder, where missing.
+        rows: the new rows, with the columns :data:`EXPERIMENT1_COLUMNS`; ``low`` and ``high``
+            None or NaN where there is no interval.
+        keys: the columns that say which stored rows are replaced.
+
+    Raises:
+        ValueError: no rows, unknown keys, or rows that are not as they should be, which are named
+            (from 0); the file is left as it was.
+    """
+    path = Path(path)
+    if len(rows) == 0:
+        raise ValueError("rows: empty")
+    unknown = [key for key in keys if key not in EXPERIMENT1_COLUMNS]
+    if unknown or not keys:
+        raise ValueError(f"keys: expected columns of the table, got {list(keys)}")
+    keys = list(keys)
+    rows = _validated("rows", rows)
+    with storage.folder_lock(path.parent, wait=True):
+        if path.exists():
+            stored = read_results(path)
+            replaced = pd.MultiIndex.from_frame(stored[keys]).isin(
+                pd.MultiIndex.from_frame(rows[keys])
+            )
+            rows = pd.concat([stored[~replaced], rows], ignore_index=True)
+        rows = _in_order(_validated(str(path), rows))
+        storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def merge_table(path: Path | str, rows: pd.DataFrame) -> None:
+    """Put rows of any long-form table in place of those the same runs gave before.
+
+    As :func:`merge_results`, for tables that stand behind the results (one row a photo, a face, an
+    epoch, a turn): keyed by :data:`EXPERIMENT1_KEYS`, kept in the order given, unchecked beyond.
+
+    Args:
+        path: CSV file; made, with its folder, where missing.
+        rows: the new rows; must have the key columns.
+    """
+    path, keys = Path(path), list(EXPERIMENT1_KEYS)
+    with storage.folder_lock(path.parent, wait=True):
+        if path.exists():
+            stored = read_table(path)
+            replaced = pd.MultiIndex.from_frame(stored[keys]).isin(
+                pd.MultiIndex.from_frame(rows[keys])
+            )
+            rows = pd.concat([stored[~replaced], rows], ignore_index=True)
+        rows = rows.sort_values(keys, kind="stable", ignore_index=True)
+        storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Read a table that :func:`merge_table` wrote; only numbers can be missing, names are text."""
+    table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
+    for name in table:
+        if name not in ("photo", "identity", "predicted_identity", "bound_identity", "dataset"):
+            numbers = pd.to_numeric(table[name].replace({"": "nan"}), errors="coerce")
+            if not (numbers.isna() & ~table[name].isin(["", "nan"])).any():
+                table[name] = numbers
+        if set(table[name]) <= {"True", "False"}:
+            table[name] = table[name] == "True"
+    return table
+
+
+def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    # The joint network before its baselines and accuracy before the rest, not by the alphabet.
+    rank = {name: i for names in (SPLITS, SYSTEMS, METRICS) for i, name in enumerate(names)}
+    return rows.sort_values(
+        [*EXPERIMENT1_KEYS, "metric"],
+        key=lambda column: (
+            column.map(rank) if column.name in ("split", "system", "metric") else column
+        ),
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def _share(row: pd.Series | None, digits: int = 1) -> str:
+    return _cell(row, scale=100, digits=digits)
+
+
+def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
+    if row is None:
+        return "–"
+    text = f"{scale * row['value']:.{digits}f}"
+    if pd.notna(row.get("low")):
+        text += f" [{scale * row['low']:.{digits}f}, {scale * row['high']:.{digits}f}]"
+    return text
+
+
+def _probability(row: pd.Series | None) -> str:
+    if row is None:
+        return "–"
+    return f"{row['value']:.3f}" if row["value"] >= 0.001 else "<0.001"
+
+
+def _runs(table: pd.DataFrame) -> list[tuple[tuple[str, str, str], str, dict, int]]:
+    """What a printed row is made of: its labels, its photos, its numbers by metric, its digits."""
+    runs = []
+    for system, rows in THESIS_EXPERIMENT1.groupby("system", sort=False):
+        labels = (rows["source"].iloc[0], system, f"{THESIS_PEOPLE} people")
+        numbers = {row["metric"]: row for _, row in rows.iterrows()}
+        runs.append((labels, str(THESIS_PHOTOS), numbers, 2))
+    for key, rows in _in_order(table).groupby(list(EXPERIMENT1_KEYS), sort=False):
+        dataset, split, system, profile, seed = key
+        labels = (f"{dataset}, {split} split", system, f"{profile}, seed {seed}")
+        numbers = {row["metric"]: row for _, row in rows.iterrows()}
+        photos = str(numbers["accuracy"]["n"]) if "accuracy" in numbers else "–"
+        runs.append((labels, photos, numbers, 1))
+    return runs
+
+
+def _printed(table: pd.DataFrame) -> list[tuple[list[str], list[list[str]]]]:
+    """Header and rows of the two tables, names first and boxes and speed second.
+
+    Two, because one of eleven columns is read by nobody.
+    """
+    names, boxes = [], []
+    for labels, photos, numbers, digits in _runs(_validated("table", table)):
+        get = numbers.get
+        names.append(
+            [
+                *labels,
+                photos,
+                _share(get("accuracy"), digits),
+                _share(get("joint_accuracy_50"), digits),
+                _share(get("joint_accuracy_75"), digits),
+                _share(get("upper_bound_accuracy"), digits),
+                _probability(get("mcnemar_p")),
+            ]
+        )
+        boxes.append(
+            [
+                *labels,
+                _share(get("mean_iou"), digits),
+                _share(get("mean_iou_calibrated"), digits),
+                _share(get("ap50"), digits),
+                _cell(get("fps"), scale=1, digits=1),
+            ]
+        )
+    first = ["Data", "System", "Run"]
+    return [
+        (
+            [
+                *first,
+                "Photos",
+                "Accuracy",
+                "Joint @0.5",
+                "Joint @0.75",
+                "Upper bound",
+                "p against joint",
+            ],
+            names,
+        ),
+        ([*first, "Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"], boxes),
+    ]
+
+
+def experiment1_markdown(table: pd.DataFrame) -> str:
+    """Print Experiment 1 for a README: a table of names, and one of boxes and speed.
+
+    The thesis's own rows come first, then a row for each dataset, split, system, profile and seed.
+
+    Args:
+        table: what :func:`read_results` gives; may have no rows.
+
+    Returns:
+        Markdown. Shares are in percent, as ``96.3 [94.1, 98.0]`` where an interval is known; "–"
+        stands for what was not measured.
+
+    Raises:
+        ValueError: rows that :func:`read_results` would refuse.
+    """
+    parts = [
+        "Shares, IoU and AP50 in percent, with 95 % bootstrap intervals over photos; Joint: right "
+        "identity and IoU of at least the threshold, of all faces; p: McNemar's exact test of the "
+        "system's accuracy against the joint network's, same photos."
+    ]
+    for header, rows in _printed(table):
+        lines = [header, ["---"] * 3 + ["---:"] * (len(header) - 3), *rows]
+        # Names in the table are ours, yet one with "|" or "<" would break the page.
+        escaped = [
+            [html.escape(cell, quote=False).replace("|", "\\|") for cell in line] for line in lines
+        ]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in escaped))
+    return "\n\n".join(parts)
+
+
+def experiment1_latex(table: pd.DataFrame) -> str:
+    """Print the tables of :func:`experiment1_markdown` as two ``tabular`` of the booktabs package.
+
+    Args:
+        table: what :func:`read_results` gives; may have no rows.
+
+    Returns:
+        LaTeX, to be put within a ``table`` with a caption of one's own.
+
+    Raises:
+        ValueError: rows that :func:`read_results` would refuse.
+    """
+    parts = []
+    for header, rows in _printed(table):
+        head, *body = (
+            " & ".join(_latex_text(cell) for cell in line) + r" \\" for line in [header, *rows]
+        )
+        columns = "lll" + "r" * (len(header) - 3)
+        lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    return "\n\n".join(parts)
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "–": "--",
+    }
+)
+
+
+def _latex_text(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+def _marked(path: Path, text: str, marker: str) -> tuple[int, int]:
+    """Where the text between the two comments begins and ends."""
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    for comment in (begin, end):
+        if text.count(comment) != 1:
+            raise ValueError(f"{path}: expected {comment} once, found {text.count(comment)}")
+    start, stop = text.index(begin) + len(begin), text.index(end)
+    if stop < start:
+        raise ValueError(f"{path}: {end} stands before {begin}")
+    return start, stop
+
+
+def write_into(readme_path: Path | str, marker: str, text: str) -> None:
+    """Put generated text between two comments of a page, and leave the rest of it as it is.
+
+    Args:
+        readme_path: page with ``<!-- marker:begin -->`` and, further down, ``<!-- marker:end -->``.
+        marker: name of the pair.
+        text: what is to stand between them.
+
+    Raises:
+        ValueError: a comment of the pair is missing or there twice, in the page or once ``text``
+            would be in it; the page is left as it was.
+    """
+    path = Path(readme_path)
+    page = path.read_text(encoding="utf-8")
+    start, stop = _marked(path, page, marker)
+    body = text.strip("\n")
+    # A blank line on either side: next to a comment Markdown would not see a table.
+    page = f"{page[:start]}\n\n{body}\n\n{page[stop:]}"
+    _marked(path, page, marker)
+    storage.write_text(path, page)
+
+
+def read_from(readme_path: Path | str, marker: str) -> str:
+    """Read what :func:`write_into` wrote, so that a test can compare page and table.
+
+    Args:
+        readme_path: page with the pair of comments.
+        marker: name of the pair.
+
+    Returns:
+        The text between them, without the blank lines around it.
+
+    Raises:
+        ValueError: a comment of the pair is missing or there twice.
+    """
+    path = Path(readme_path)
+    page = path.read_text(encoding="utf-8")
+    start, stop = _marked(path, page, marker)
+    return page[start:stop].strip("\n")
