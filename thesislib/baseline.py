@@ -98,7 +98,7 @@ def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibrati
     Raises:
         ValueError: dlib found none of the faces.
     """
-    found = {name: rows for name, rows in detections.groupby("photo")}
+    found = dict(list(detections.groupby("photo")))
     detected, truth = [], []
     for photo in photos:
         if photo.name not in found or not len(photo.boxes):

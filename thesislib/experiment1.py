@@ -14,7 +14,6 @@ import argparse
 import ast
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import time
@@ -30,13 +29,9 @@ from thesislib import metrics, paths, results, seeds, storage
 from thesislib.anchors import fit_anchors
 from thesislib.baseline import FaceStore, calibrate, detections_table
 from thesislib.checkpoint import load_checkpoint, load_model, save_checkpoint, start_from
+from thesislib.data import synthetic
 from thesislib.data.dataset import make_split, read_dataset, subset
-from thesislib.data.loader import (
-    Augmentation,
-    Crops,
-    PhotoStore,
-    list_photos,
-)
+from thesislib.data.loader import Augmentation, Crops, PhotoStore, list_photos
 from thesislib.data.photos import read_photo
 from thesislib.loss import JointLoss
 from thesislib.model import FaceClassifier, JointNet
@@ -45,12 +40,15 @@ from thesislib.systems import Joint, System, TwoStage
 from thesislib.train import CHECKPOINT, peak_flops, settings, train, training_flops
 
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
+DEFAULT_DATA = paths.DATA / "synthetic"
 PHOTOS_TABLE = "experiment1_photos.csv"
 FACES_TABLE = "experiment1_faces.csv"
 TRAINING_TABLE = "training.csv"
 STAGES_TABLE = "stages.csv"
 MODEL = "model.safetensors"
 WARM_UPS, TIMED_PHOTOS = 5, 40
+# Modules whose code decides what a test of a trained net gives.
+_TESTING_CODE = ("baseline.py", "experiment1.py", "metrics.py", "model.py", "systems.py")
 # Modules whose code decides what a trained net is.
 _TRAINING_CODE = (
     "anchors.py",
@@ -64,22 +62,24 @@ _TRAINING_CODE = (
 )
 
 
-def code_hash(files: Iterable[str] = _TRAINING_CODE) -> str:
-    """Hash of what modules of this package do: comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for name in files:
-        tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if (
-                isinstance(body, list)
-                and body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-            ):
-                del body[0]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()
+def _code_hash(name: str) -> str:
+    """Hash of what a module of this package does: comments, docstrings, layout do not count."""
+    tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            del body[0]
+    return storage.text_hash(ast.dump(tree))
+
+
+# Taken when the code is loaded: files may be edited while it runs.
+_CODE = {name: _code_hash(name) for name in {*_TRAINING_CODE, *_TESTING_CODE}}
+
+
+def code_hash(files: Iterable[str]) -> str:
+    """Hash of the code of some modules, as it was when this module was imported."""
+    return storage.text_hash(" ".join(_CODE[name] for name in files))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +106,19 @@ class Experiment:
     progress: bool = True
 
     # --- data -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the default dataset of synthetic people, unless it is there or another was given."""
+        if self.data == DEFAULT_DATA:
+            synthetic.make(
+                self.data,
+                people=self.profile.people,
+                sessions=self.profile.sessions,
+                photos_per_session=self.profile.photos_per_session,
+                size=self.profile.photo_px,
+                seed=self.seed,
+                progress=self.progress,
+            )
 
     @functools.cached_property
     def dataset(self):
@@ -309,11 +322,20 @@ class Experiment:
         return pd.concat(tables, ignore_index=True)
 
     def evaluate(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Run a trained system over the test part.
+        """Run a trained system over the test part, once; asked again it reads what was kept.
 
         Returns:
             results rows (``experiment1.csv`` without speed), one row a photo, one row a face.
         """
+        kept = self.run_folder(name) / f"test-{code_hash(_TESTING_CODE)[:8]}"
+        files = [kept / f"{part}.csv" for part in ("results", "photos", "faces")]
+        if not all(file.exists() for file in files):
+            for file, table in zip(files, self._evaluate(name), strict=True):
+                storage.write_text(file, table.to_csv(index=False))
+        keys = {"system": name, **self.columns()}
+        return tuple(results.read_table(file).assign(**keys) for file in files)
+
+    def _evaluate(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         system = self.system(name)
         names, predictions, truths, bounds = [], [], [], []
         for photo in tqdm(
@@ -333,9 +355,7 @@ class Experiment:
         )
         faces["bound_identity"] = bounds
         faces["iou_calibrated"] = self._calibrated_iou(name, faces)
-        rows = self._rows(name, photos, faces, predictions, truths)
-        keys = {"system": name, **self.columns()}
-        return rows, photos.assign(**keys), faces.assign(**keys)
+        return self._rows(photos, faces, predictions, truths), photos, faces
 
     def _calibrated_iou(self, name: str, faces: pd.DataFrame) -> np.ndarray:
         if name == "joint":  # it learned the dataset's boxes; there is nothing to calibrate
@@ -350,7 +370,7 @@ class Experiment:
         ]
         return iou
 
-    def _rows(self, name, photos, faces, predictions, truths) -> pd.DataFrame:
+    def _rows(self, photos, faces, predictions, truths) -> pd.DataFrame:
         of_photo = faces["photo"].to_numpy()
         known = faces["identity"].to_numpy() != ""
         calibrated = faces.assign(iou=faces["iou_calibrated"])
@@ -377,8 +397,7 @@ class Experiment:
             (metric, value, np.nan, np.nan, len(predictions))
             for metric, value in metrics.average_precision(predictions, truths).items()
         ]
-        table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
-        return table.assign(system=name, **self.columns())
+        return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
 
     def time(self, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, pd.DataFrame]:
         """FPS of the systems, photo in memory to answer, batch 1, timed turn by turn.
@@ -387,6 +406,22 @@ class Experiment:
             results rows with metric ``fps``, and one row a system, stage and turn in
             milliseconds.
         """
+        names = list(names)
+        hashed = " ".join(self.run_folder(name).name for name in names) + code_hash(_TESTING_CODE)
+        kept = self.folder / f"time-{storage.text_hash(hashed)[:8]}.csv"
+        if not kept.exists():
+            storage.write_text(kept, self._time(names).to_csv(index=False))
+        table = pd.read_csv(kept).assign(**self.columns())
+        totals = table.groupby(["system", "turn"])["ms"].sum().unstack("system")
+        rows = []
+        for name in totals:
+            ms = totals[name].to_numpy()
+            low, high = metrics.bootstrap_interval(ms, np.median, seed=self.seed)
+            rows.append((name, "fps", 1000 / np.median(ms), 1000 / high, 1000 / low, len(ms)))
+        rows = pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
+        return rows.assign(**self.columns()), table
+
+    def _time(self, names: list[str]) -> pd.DataFrame:
         systems = [self.system(name) for name in names]
         chosen = seeds.generator(self.seed, "timing").integers(
             len(self.test_photos), size=WARM_UPS + TIMED_PHOTOS
@@ -400,19 +435,10 @@ class Experiment:
                     value, seconds = _timed(work, value)
                     turns.append((system.name, stage, turn, 1000 * seconds))
         table = pd.DataFrame(turns, columns=["system", "stage", "turn", "ms"])
-        table = table[table["turn"] >= WARM_UPS]
-        totals = table.groupby(["system", "turn"])["ms"].sum().unstack("system")
-        rows = []
-        for name in totals:
-            ms = totals[name].to_numpy()
-            low, high = metrics.bootstrap_interval(ms, np.median, seed=self.seed)
-            fps = 1000 / np.median(ms)
-            rows.append((name, "fps", fps, 1000 / high, 1000 / low, len(ms)))
-        rows = pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
-        threads = torch.get_num_threads()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        table = table.assign(threads=threads, device=device, **self.columns())
-        return rows.assign(**self.columns()), table
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        return table[table["turn"] >= WARM_UPS].assign(
+            threads=torch.get_num_threads(), device=device
+        )
 
     def run(self, names: Iterable[str] = SYSTEMS) -> pd.DataFrame:
         """Train, test and time the systems; merge everything into ``figures/tables``.
@@ -450,6 +476,35 @@ class Experiment:
         results.merge_results(paths.TABLES / "experiment1.csv", rows)
         return rows
 
+    def faces_table(self) -> pd.DataFrame:
+        """One row a face and system, of all that were evaluated by :meth:`run`."""
+        return self._own(FACES_TABLE)
+
+    def stages_table(self) -> pd.DataFrame:
+        """One row a system, stage and turn, in milliseconds, as :meth:`run` measured it."""
+        return self._own(STAGES_TABLE)
+
+    def _own(self, file: str) -> pd.DataFrame:
+        table = results.read_table(paths.TABLES / file)
+        mine = self.columns()
+        return table[
+            (
+                table[["dataset", "split", "profile", "seed"]]
+                == pd.Series(mine)[["dataset", "split", "profile", "seed"]]
+            ).all(axis=1)
+        ]
+
+    def figure_about(self, notebook: str) -> dict:
+        """What :func:`thesislib.figures.save` writes down about a figure of this experiment."""
+        return {
+            "notebook": f"{notebook}.ipynb",
+            "dataset": self.data.name,
+            "split": self.split_kind,
+            "data_hash": self.dataset.content_hash,
+            "profile": self.profile.name,
+            "seed": self.seed,
+        }
+
     def training_speed(self, name: str = "joint") -> dict:
         """Photos/s (median over epochs), share of measured peak FLOP/s, share spent waiting."""
         net, history = self.trained(name)
@@ -471,7 +526,7 @@ def _timed(work: Callable, value) -> tuple[object, float]:
     return value, time.perf_counter() - began
 
 
-def from_environment(progress: bool = True) -> Experiment:
+def from_environment() -> Experiment:
     """The experiment that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED.
 
     Without DATA it is the default dataset of synthetic people.
@@ -479,18 +534,18 @@ def from_environment(progress: bool = True) -> Experiment:
     profile = get_profile(os.environ.get("PROFILE") or "quick")
     data = os.environ.get("DATA")
     return Experiment(
-        Path(data) if data else paths.DATA / "synthetic",
+        Path(data) if data else DEFAULT_DATA,
         os.environ.get("SPLIT") or "photo",
         profile,
         int(os.environ.get("SEED") or 0),
-        progress=progress,
+        progress="TQDM_DISABLE" not in os.environ,
     )
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m thesislib.experiment1", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="dataset folder")
     parser.add_argument("--split", choices=("photo", "session"), default="photo")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seed", type=int, default=0)
@@ -506,6 +561,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.start,
         arguments.holdout,
     )
+    experiment.prepare()
     if arguments.holdout:  # nothing is published from a tuning run
         rows = pd.concat([experiment.evaluate(name)[0] for name in arguments.systems])
     else:

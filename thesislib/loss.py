@@ -72,7 +72,8 @@ class JointLoss(nn.Module):
                 int64 [F], ``UNKNOWN`` for people nobody knows.
 
         Returns:
-            ``box, confidence, no_object, identity`` unweighted (detached), and ``total``.
+            ``box, confidence, no_object, identity`` unweighted and ``identity_accuracy`` (0..1),
+            detached, and ``total``.
         """
         grid = regression.shape[-2:]
         where, faces, identities, background = self._targets(anchors, grid, cell, targets)
@@ -89,7 +90,7 @@ class JointLoss(nn.Module):
         background_bce = F.softplus(regression[:, :, 4].float()) * background
 
         counts = torch.stack([torch.ones_like(known).sum(), background.sum(), known.sum()]).float()
-        faces_n, background_n, known_n = _mean_over_processes(counts).clamp(min=1e-6)
+        faces_n, background_n, known_n = mean_over_processes(counts).clamp(min=1e-6)
         terms = {
             "box": F.smooth_l1_loss(predicted[:, :4].float(), wanted, reduction="sum")
             / (4 * faces_n),
@@ -103,8 +104,10 @@ class JointLoss(nn.Module):
             )
             / known_n,
         }
-        total = self._total(terms, regression, embeddings)
-        return {**{name: term.detach() for name, term in terms.items()}, "total": total}
+        named = {name: term.detach() for name, term in terms.items()}
+        right = (logits.argmax(dim=1) == identities[known]).sum()
+        named["identity_accuracy"] = right / known_n
+        return {**named, "total": self._total(terms, regression, embeddings)}
 
     def _total(self, terms, regression, embeddings) -> torch.Tensor:
         # Zero times the outputs keeps every parameter in the graph when a batch has no face;
@@ -139,7 +142,7 @@ class JointLoss(nn.Module):
         return torch.cat(places), torch.cat(faces), torch.cat(identities), background
 
 
-def _mean_over_processes(counts: torch.Tensor) -> torch.Tensor:
+def mean_over_processes(counts: torch.Tensor) -> torch.Tensor:
     """Mean of the counts over processes.
 
     Gradients are averaged over processes; dividing each process's sum by the mean count makes

@@ -10,7 +10,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from thesislib.anchors import assign, cell_centres, decode
 from thesislib.data.loader import PADDING
-from thesislib.loss import JointLoss
+from thesislib.loss import JointLoss, mean_over_processes
 
 BACKBONES = {
     "resnet18": torchvision.models.resnet18,
@@ -63,6 +63,8 @@ def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
 class Normalise(nn.Module):
     """uint8 photos (0..255) or float ones (0..1) to zero mean and unit variance per channel."""
 
+    layout = torch.channels_last  # in which convolutions are fastest
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -71,7 +73,7 @@ class Normalise(nn.Module):
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         if not photos.is_floating_point():
             photos = photos.float() / 255
-        return ((photos - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return ((photos - self.mean) / self.std).contiguous(memory_format=self.layout)
 
 
 class IdentityClassifier(nn.Module):
@@ -341,7 +343,7 @@ class FaceClassifier(nn.Module):
         return self.embedding_head(features.mean(dim=(2, 3)))
 
     def forward(self, photos: torch.Tensor, targets: list[dict] | None = None):
-        """Training: ``{"identity", "total"}`` losses. Evaluation: logits [N, identities].
+        """Training: ``identity`` and ``total`` losses, ``identity_accuracy``. Evaluation: logits.
 
         A photo's identity is that of its largest face; photos without a known one cost nothing.
         """
@@ -350,17 +352,16 @@ class FaceClassifier(nn.Module):
             return logits
         wanted = torch.tensor([largest_identity(target) for target in targets]).to(logits.device)
         known = wanted >= 0
-        total = (
-            F.cross_entropy(
-                logits[known].float(),
-                wanted[known],
-                reduction="sum",
-                label_smoothing=self.label_smoothing,
-            )
-            / known.sum().clamp(min=1)
-            + 0.0 * logits.sum()
+        count = mean_over_processes(known.sum().float()).clamp(min=1e-6)
+        cross_entropy = F.cross_entropy(
+            logits[known].float(),
+            wanted[known],
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
         )
-        return {"identity": total.detach(), "total": total}
+        total = cross_entropy / count + 0.0 * logits.sum()
+        right = (logits.argmax(dim=1) == wanted)[known].sum() / count
+        return {"identity": total.detach(), "identity_accuracy": right, "total": total}
 
 
 def largest_identity(target: dict) -> int:

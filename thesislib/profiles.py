@@ -34,6 +34,11 @@ class Profile:
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     # baseline
     upsampling: int = 1  # of dlib's detector
+    # default dataset of synthetic people, used when none is given
+    people: int = 285
+    sessions: int = 2
+    photos_per_session: int = 7
+    photo_px: int = 320  # shorter side
     # bookkeeping
     workers: int = 0  # processes that make crops beside the training process
 
@@ -46,10 +51,14 @@ PROFILES = {
         input_px=96,
         pooling=1,
         normalised=True,
-        epochs=24,
+        epochs=20,
         batch=16,
         learning_rate=1e-3,
         crop_scale=(0.75, 1.1),
+        people=20,
+        sessions=3,
+        photos_per_session=8,
+        photo_px=128,
     ),
     # The thesis's own setting, for a GPU and a dataset of the user's.
     "thesis": Profile(name="thesis", workers=8),
@@ -75,6 +84,10 @@ PROFILES = {
         embedding_dim=64,
         epochs=2,
         batch=16,
+        people=4,
+        sessions=2,
+        photos_per_session=4,
+        photo_px=128,
     ),
 }
 

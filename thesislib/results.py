@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from thesislib import storage
+from thesislib import paths, storage
 
 SPLITS = ("photo", "session")
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
@@ -463,3 +463,14 @@ def read_from(readme_path: Path | str, marker: str) -> str:
     page = path.read_text(encoding="utf-8")
     start, stop = _marked(path, page, marker)
     return page[start:stop].strip("\n")
+
+
+def main() -> None:
+    """Write the README's table and the thesis's LaTeX table from the results."""
+    table = read_results(paths.TABLES / "experiment1.csv")
+    storage.write_text(paths.TABLES / "experiment1.tex", experiment1_latex(table) + "\n")
+    write_into(paths.ROOT / "README.md", "experiment1", experiment1_markdown(table))
+
+
+if __name__ == "__main__":
+    main()

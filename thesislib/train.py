@@ -7,7 +7,6 @@ import math
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
@@ -59,6 +58,13 @@ def make_optimiser(model: torch.nn.Module, profile: Profile) -> torch.optim.Opti
         weight_decay=profile.weight_decay,
         fused=True,
     )
+
+
+def use_channels_last(model: torch.nn.Module) -> None:
+    """Lay out the weights of 2-D convolutions as they are computed fastest; in place."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager
@@ -120,9 +126,7 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model.to(accelerator.device).train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):  # the layout that convolutions are fastest in
-            module.to(memory_format=torch.channels_last)
+    use_channels_last(model)
     optimiser = make_optimiser(model, profile)
     if path.exists():
         tensors, saved = load_checkpoint(path)
@@ -248,18 +252,11 @@ def peak_flops(device: str = "cpu", seconds: float = 1.0) -> float:
     return 2.0 * n**3 / best
 
 
-def training_speed(history: list[dict], model: torch.nn.Module, profile: Profile) -> dict:
-    """Photos/s of a finished run (median over epochs) and its share of the machine's peak."""
-    photos = float(np.median([row["photos_per_second"] for row in history]))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    share = photos * training_flops(model, profile.input_px) / peak_flops(device)
-    waited = float(np.median([row["data_wait_share"] for row in history]))
-    return {"photos_per_second": photos, "share_of_peak": share, "data_wait_share": waited}
-
-
 def settings(profile: Profile) -> dict:
-    """A profile as JSON, without what does not change the result."""
+    """A profile as JSON, without what a trained net does not depend on."""
     values = dataclasses.asdict(profile)
     values["crop_scale"] = list(values["crop_scale"])
-    del values["workers"]
+    # The dataset is known by its content, whoever made it.
+    for name in ("workers", "people", "sessions", "photos_per_session", "photo_px"):
+        del values[name]
     return values

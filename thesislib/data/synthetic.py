@@ -15,16 +15,22 @@ and z towards the viewer. Colours are linear RGB unless said to be sRGB.
 
 import contextlib
 import functools
+import json
 import math
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
 
-from thesislib import seeds
+from thesislib import seeds, storage
 
 # Raised whenever the same numbers would give other pixels: folders of two versions never mix.
 VERSION = 1
@@ -34,10 +40,11 @@ _FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
 _FACE_COLUMNS = slice(round(GRID * 0.30), round(GRID * 0.70))
 _MARGIN = 8  # cells computed round that part, so that slopes and hollows fit at its edge
 _SUPERSAMPLE = 2
+_CHUNK = 49152  # rays at a time, as few as keep the work in the processor's cache
 _COARSE = 4  # one coarse ray for 4 x 4 fine ones finds where the fine ones start
 _SKIN_SRGB = [
-    (244, 212, 193),
-    (232, 188, 162),
+    (234, 199, 178),
+    (224, 180, 152),
     (211, 160, 128),
     (176, 122, 90),
     (133, 88, 63),
@@ -45,6 +52,16 @@ _SKIN_SRGB = [
     (66, 44, 36),
 ]
 _HAIR_SRGB = [(22, 19, 18), (48, 34, 26), (80, 56, 40), (118, 88, 62), (176, 146, 106)]
+
+_CORNERS = ("x1", "y1", "x2", "y2")
+_LEAST = {
+    "people": 1,
+    "sessions": 1,
+    "photos_per_session": 1,
+    "size": 32,
+    "seed": 0,
+    "first_identity": 0,
+}
 
 Parameters = dict[str, float]
 
@@ -74,6 +91,11 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
         Parameters by name: lengths in half head heights, slopes without unit, amounts and
         probabilities in [0, 1].
     """
+    return dict(_person(identity, seed))
+
+
+@functools.lru_cache(maxsize=8)
+def _person(identity: int, seed: int) -> Parameters:
     rng = seeds.generator(seed, "synthetic identity", identity)
 
     def near(mean: float, spread: float) -> float:
@@ -93,14 +115,14 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
         "chin_width": near(0.17 - 0.02 * femininity, 0.03),
         "cheekbone": near(0.035, 0.018),
         "cheek_fullness": near(0.0, 0.024),
-        "nose_length": near(0.40 - 0.01 * femininity, 0.045),
+        "nose_length": near(0.37 - 0.01 * femininity, 0.040),
         "nose_width": near(0.118 - 0.008 * femininity, 0.020),
         "nose_projection": near(0.175 - 0.012 * femininity, 0.030),
         "nose_tip": near(0.012 * femininity, 0.028),
         "nose_bridge": near(0.42, 0.13),
         "nose_bend": near(0.0, 0.010),
         "brow_y": near(0.215 + 0.012 * femininity, 0.026),
-        "brow_thickness": max(0.012, near(0.040 - 0.007 * femininity, 0.009)),
+        "brow_thickness": max(0.012, near(0.038 - 0.008 * femininity, 0.008)),
         "brow_angle": near(0.02, 0.11),
         "brow_arch": near(0.35 + 0.15 * femininity, 0.22),
         "brow_ridge": near(0.030 - 0.018 * femininity, 0.011),
@@ -112,14 +134,14 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
         "eye_tilt": near(0.05, 0.09),
         "eye_depth": near(0.050 - 0.01 * femininity, 0.017),
         "eye_crease": near(0.035, 0.012),
-        "mouth_y": near(-0.555, 0.026),
+        "mouth_y": near(-0.535, 0.026),
         "mouth_width": near(0.215, 0.026),
         "mouth_tilt": near(0.0, 0.02),
         "lip_upper": max(0.02, near(0.052 + 0.006 * femininity, 0.014)),
         "lip_lower": max(0.03, near(0.072 + 0.008 * femininity, 0.017)),
         "ear_size": near(1.0, 0.13),
         "ear_out": near(0.11, 0.035),
-        "neck_width": near(0.43 - 0.05 * femininity, 0.03),
+        "neck_width": near(0.405 - 0.05 * femininity, 0.028),
         "shoulder_width": near(1.85 - 0.18 * femininity, 0.12),
         "fold": float(np.clip(near(0.15 + 0.5 * age, 0.2), 0, 1)),
         "femininity": femininity,
@@ -136,7 +158,7 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
     fairness = max(0.0, 1 - 2.2 * melanin)
     p["hair_tone"] = float(np.clip(fairness * rng.uniform(0, 1.15) + rng.uniform(0, 0.16), 0, 1))
     p["hair_red"] = float(rng.uniform(0.3, 0.8) * (rng.uniform() < 0.22 * fairness))
-    p["hair_grey"] = float(np.clip((age - 0.62) * 2.6 * rng.uniform(0.2, 1.2), 0, 0.9))
+    p["hair_grey"] = float(np.clip((age - 0.78) * 4.0 * rng.uniform(0.2, 1.2), 0, 0.9))
     p["eye_light"] = float(fairness * rng.uniform(0, 1.2))
     p["eye_green"] = float(rng.uniform())
     p["beard"] = float(np.clip(-femininity * 1.4, 0, 1) * rng.uniform(0, 1) ** 1.3)
@@ -144,15 +166,16 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
     curl = rng.uniform()
     p["hair_curl"] = float(np.clip(0.75 * curl**2 + 0.5 * max(0.0, melanin - 0.45), 0, 1))
     p["hair_thickness"] = float(rng.uniform(0.05, 0.13))
-    p["hairline"] = near(0.60, 0.045)
+    p["hairline"] = near(0.63, 0.045)
     p["recession"] = float(np.clip(-femininity * age * rng.uniform(-0.3, 0.9), 0, 0.5))
     p["fringe"] = float(np.clip(rng.uniform(-0.8, 0.8) + 0.2 * femininity, 0, 1))
     p["glasses"] = float(rng.choice([0.05, 0.5, 0.92], p=[0.6, 0.2, 0.2]))
     return p
 
 
+@functools.lru_cache(maxsize=8)
 def _session_parameters(identity: int, session: int, seed: int) -> Parameters:
-    person = identity_parameters(identity, seed)
+    person = _person(identity, seed)
     rng = seeds.generator(seed, "synthetic session", identity, session)
     side = float(rng.choice([-1.0, 1.0]))
     return {
@@ -307,8 +330,11 @@ class _Layout:
         width = p["mouth_width"] * (1 + 0.18 * max(0.0, self.smile) - 0.06 * self.open)
         self.mx = mx = x / width
         within = (1 - mx * mx).clamp(min=0)
-        line = p["mouth_y"] + p["mouth_tilt"] * x + 0.055 * self.smile * (mx * mx - 0.35)
-        line = torch.where(mx.abs() < 1.6, line, torch.full_like(line, p["mouth_y"]))
+        line = (
+            p["mouth_y"]
+            + p["mouth_tilt"] * x
+            + 0.055 * self.smile * ((mx * mx).clamp(max=1.3) - 0.35)
+        )
         gap = 0.10 * self.open * torch.sqrt(within)
         above = y - line
         self.mouth_above = above
@@ -351,7 +377,7 @@ def _skin_radius(f: _Layout) -> torch.Tensor:
     wings = _bump(middle.abs(), y, 0.80 * p["nose_width"], tip - 0.015, 0.040, 0.050)
     add = add + 0.075 * wings
     # Lips, the groove under them, the chin.
-    lips = f.mouth_within.sqrt()
+    lips = f.mouth_within**2 * (3 - 2 * f.mouth_within)
     upper = (f.mouth_above - f.upper_from - 0.4 * p["lip_upper"]) / (0.6 * p["lip_upper"])
     lower = (f.mouth_above - f.lower_from + 0.5 * p["lip_lower"]) / (0.6 * p["lip_lower"])
     add = add + lips * (
@@ -413,7 +439,7 @@ def _smooth_noise(generator: np.random.Generator, sigma: float) -> np.ndarray:
 @functools.lru_cache(maxsize=2)
 def _complexion(identity: int, seed: int) -> torch.Tensor:
     """Colour of the bare skin, [3, GRID, GRID], without lips, eyes and brows."""
-    p = identity_parameters(identity, seed)
+    p = _person(identity, seed)
     rng = seeds.generator(seed, "synthetic skin", identity)
     skin = _ramp(_SKIN_SRGB, p["melanin"])
     skin = skin * (1 + p["redness"] * np.array([0.03, -0.05, -0.06]))
@@ -466,7 +492,8 @@ def _paint(
         moustache = _bump(ax, y, 0.06, 0.5 * (p["mouth_y"] + tip) - 0.03, 0.13, 0.045)
         zone = torch.maximum(zone * _step(f.z, -0.12, 0.1), moustache)
         grain = 0.9 + 0.1 * torch.sin(170 * x + 9 * torch.sin(23 * y)) * torch.sin(140 * y)
-        rgb = _over(rgb, 0.75 * hair + 0.06 * tone, 0.72 * beard * zone * grain)
+        colour = torch.minimum(0.75 * hair + 0.06 * tone, 0.6 * tone)
+        rgb = _over(rgb, colour, 0.72 * beard * zone * grain)
 
     # Round the eyes the skin is thinner and darker.
     ring = _bump(ax, y, p["eye_spacing"] - 0.01, p["eye_y"] - 0.02, 0.15, 0.085)
@@ -532,7 +559,7 @@ def _paint(
     arc = arc + p["brow_arch"] * 0.06 * (1 - ((bx - 0.6) / 0.6) ** 2).clamp(min=-2.5)
     half = p["brow_thickness"] * (1.05 - 0.6 * bx.clamp(0, 1.2)) + 1e-3
     hairs = 0.86 + 0.14 * torch.sin(150 * ax - 110 * (y - arc))
-    brow = _bell(((y - arc) / half) ** 2) * _step(bx, -0.06, 0.10)
+    brow = _bell(((y - arc) / half) ** 4) * _step(bx, -0.06, 0.10)
     brow = brow * (1 - _step(bx, 0.85, 1.08)) * hairs
     brow_colour = torch.minimum(hair * 0.6, tone * 0.35)
     rgb = _over(rgb, brow_colour, p["brow_density"] * brow)
@@ -546,7 +573,7 @@ def _hair(
     identity: int, session: int, seed: int, f: _Layout, radius: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Hair over the neutral head: its height [GRID, GRID], colour [3, ...] and cover [...]."""
-    p = identity_parameters(identity, seed)
+    p = _person(identity, seed)
     s = _session_parameters(identity, session, seed)
     rng = seeds.generator(seed, "synthetic hair", identity, session)
     direction = _grid_directions()
@@ -599,7 +626,7 @@ def _hair(
     bulk = _ellipsoid_radius(
         direction,
         (0, -0.05 - 0.42 * cover * length, -0.26),
-        (p["head_width"] + 0.5 * volume + 0.05 * cover, 0.90 + 0.52 * cover * length, 0.74),
+        (p["head_width"] + 0.5 * volume + 0.05 * cover, 0.90 + 0.62 * cover * length, 0.74),
     )
     thick = volume * (0.55 + 0.9 * _step(y, -0.1, 0.8)) * (1 + 0.5 * p["hair_curl"])
     if cover > 0:
@@ -645,7 +672,7 @@ def _openness(radius: torch.Tensor) -> torch.Tensor:
 @functools.lru_cache(maxsize=2)
 def _neutral_head(identity: int, session: int, seed: int) -> dict[str, torch.Tensor]:
     """What an expression does not change: the whole head's grid and the hair on it."""
-    p = identity_parameters(identity, seed)
+    p = _person(identity, seed)
     direction = _grid_directions()
     f = _Layout(direction, p, None)
     skin_radius = _skin_radius(f)
@@ -654,7 +681,7 @@ def _neutral_head(identity: int, session: int, seed: int) -> dict[str, torch.Ten
     rgb, gloss = _paint(f, _complexion(identity, seed), beard, np.array([0.0, 0.0, 1.0]))
     radius = skin_radius + raised
     rgb = _over(rgb, hair, alpha)
-    gloss = gloss + alpha * (0.32 - gloss)
+    gloss = gloss + alpha * (0.22 - gloss)
     maps = torch.cat([_normals(direction, radius), _openness(radius)[None], rgb, gloss[None]])
     return {"radius": radius, "maps": maps, "raised": raised, "hair": hair, "alpha": alpha}
 
@@ -664,7 +691,7 @@ def _head(identity: int, session: int, seed: int, e: Parameters, light: np.ndarr
 
     The maps are normal (3), openness, colour (3) and gloss.
     """
-    p = identity_parameters(identity, seed)
+    p = _person(identity, seed)
     neutral = _neutral_head(identity, session, seed)
     rows, columns = (
         slice(part.start - _MARGIN, part.stop + _MARGIN) for part in (_FACE_ROWS, _FACE_COLUMNS)
@@ -676,7 +703,7 @@ def _head(identity: int, session: int, seed: int, e: Parameters, light: np.ndarr
     skin = _complexion(identity, seed)[:, rows, columns]
     rgb, gloss = _paint(f, skin, _session_parameters(identity, session, seed)["beard"], light)
     rgb = _over(rgb, neutral["hair"][:, rows, columns], alpha)
-    gloss = gloss + alpha * (0.32 - gloss)
+    gloss = gloss + alpha * (0.22 - gloss)
     new = torch.cat([_normals(direction, part), _openness(part)[None], rgb, gloss[None]])
     inner = slice(_MARGIN, -_MARGIN)
     radius, maps = neutral["radius"].clone(), neutral["maps"].clone()
@@ -718,7 +745,7 @@ def _view(identity: int, session: int, shot: int, seed: int, size: int) -> dict:
     """Camera, pose, box and factors of a photo, without drawing it."""
     if size < 32:
         raise ValueError(f"size is {size}, the shorter side of a photo needs at least 32 pixels")
-    p = identity_parameters(identity, seed)
+    p = _person(identity, seed)
     s = _session_parameters(identity, session, seed)
     e = _shot_parameters(identity, session, shot, seed)
     height, width = size, round(size * 4 / 3)
@@ -803,10 +830,13 @@ def _rays(view: dict, rows: torch.Tensor, columns: torch.Tensor, rotation: np.nd
     return [float(o) for o in origin], direction
 
 
-def _march(radius, origin, direction, t, steps: int):
-    """March ``t`` towards the surface; returns it and the height that is left above it."""
+def _march(radius, origin, direction, t, steps: int, least: float = 0.0):
+    """March ``t`` towards the surface; returns it and the height that is left above it.
+
+    ``least`` is the shortest step, in half head heights.
+    """
     dx, dy, dz = direction
-    outside, inside = t - 0.3, torch.full_like(t, 1e3)
+    outside, inside = t - 0.1, torch.full_like(t, 1e3)
     for step in range(steps + 1):
         x, y, z = origin[0] + t * dx, origin[1] + t * dy, origin[2] + t * dz
         length = torch.sqrt(x * x + y * y + z * z)
@@ -817,7 +847,7 @@ def _march(radius, origin, direction, t, steps: int):
             outside = torch.where(below, outside, t)
             # Less than the full height, as noses are steeper than a sphere; once the surface is
             # between two points, halve: at a hair's edge steps would jump to and fro for ever.
-            t = torch.minimum(t + 0.75 * height.clamp(min=0), 0.5 * (outside + inside))
+            t = torch.minimum(t + (0.75 * height).clamp(min=least), 0.5 * (outside + inside))
     met = inside < 999
     return torch.where(met, inside, t), torch.where(met, 0.0, height)
 
@@ -860,19 +890,32 @@ def _trace_head(view: dict, radius: torch.Tensor) -> dict | None:
     live = (t < 500).nonzero()
     t = t[live[:, 0], live[:, 1]]
     row, column = live[:, 0] + top, live[:, 1] + left
+    parts = [
+        _trace_fine(view, radius, *part)
+        for part in zip(row.split(_CHUNK), column.split(_CHUNK), t.split(_CHUNK), strict=True)
+    ]
+    if not parts:
+        return None
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def _trace_fine(view: dict, radius, row, column, t) -> dict:
+    """Where the rays of some pixels of the supersampled photo meet the head, from ``t`` on."""
+    scale = _SUPERSAMPLE
     origin, direction = _rays(
         view, (row.float() + 0.5) / scale, (column.float() + 0.5) / scale, view["rotation"]
     )
     t, above = _march(radius, origin, direction, t, 8)
     # Few rays graze the surface and need more steps, some to reach what lies behind it.
     slow = (above > 0.003).nonzero()[:, 0]
-    t[slow], above[slow] = _march(radius, origin, [d[slow] for d in direction], t[slow], 20)
-    hit = above < 0.006
+    t[slow], above[slow] = _march(
+        radius, origin, [d[slow] for d in direction], t[slow], 26, least=0.02
+    )
+    hit = (above < 0.006).nonzero()[:, 0]
     t, row, column = t[hit], row[hit], column[hit]
-    direction = [d[hit] for d in direction]
-    x, y, z = (o + t * d for o, d in zip(origin, direction, strict=True))
+    x, y, z = (o + t * d[hit] for o, d in zip(origin, direction, strict=True))
     length = torch.sqrt(x * x + y * y + z * z)
-    index = row * width + column
+    index = row * (view["width"] * scale) + column
     return {"index": index, "t": t, "x": x, "y": y, "z": z, "length": length}
 
 
@@ -890,7 +933,7 @@ def _shadow(radius: torch.Tensor, light: np.ndarray) -> torch.Tensor:
     return 1 - F.avg_pool2d(dark.clamp(0, 1).reshape(1, 1, n, n), 3, 1, 1)
 
 
-def _lit(view: dict, normal, light, up, openness, shadow, rgb, gloss, eye) -> torch.Tensor:
+def _lit(view: dict, normal, light, up, eye, openness, shadow, rgb, gloss) -> torch.Tensor:
     """Colour, [3, n], of surface points under the photo's lights.
 
     ``light``, ``up`` and ``eye`` are unit vectors of 3 numbers in the normals' frame.
@@ -924,20 +967,31 @@ def _hue(hue: float, saturation: float, value: float) -> np.ndarray:
 
 def _draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
     """Neck and shoulders into ``canvas`` [3, H, W] and ``depth`` [H, W], both supersampled."""
-    p, s, e = view["person"], view["session"], view["shot"]
+    p, e = view["person"], view["shot"]
     scale = _SUPERSAMPLE
     turn = _rotation(0.35 * e["yaw"] + e["body_yaw"], 0.15 * e["pitch"], 0.2 * e["roll"])
     cx, cy = view["centre"]
     height, width = depth.shape
     unit = view["focal"] / e["distance"] * scale
-    top = int(np.clip(cy * scale, 0, height))
-    left = int(np.clip(cx * scale - 2.5 * unit, 0, width))
-    right = int(np.clip(cx * scale + 2.5 * unit, 0, width))
-    if top >= height or left >= right:
+    reach = 1.15 * p["shoulder_width"] * unit
+    left = int(np.clip(cx * scale - reach, 0, width))
+    right = int(np.clip(cx * scale + reach, 0, width))
+    # The neck is hidden by the head down to its middle.
+    top = int(np.clip(cy * scale + 0.15 * unit, 0, height))
+    if left >= right:
         return
+    band = max(1, _CHUNK // (right - left))
+    for start in range(top, height, band):
+        part = (slice(start, min(start + band, height)), slice(left, right))
+        _draw_body_part(view, canvas, depth, turn, *part)
+
+
+def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_columns: slice) -> None:
+    p, s = view["person"], view["session"]
+    scale = _SUPERSAMPLE
     rows, columns = torch.meshgrid(
-        (torch.arange(top, height, dtype=torch.float32) + 0.5) / scale,
-        (torch.arange(left, right, dtype=torch.float32) + 0.5) / scale,
+        (torch.arange(part_rows.start, part_rows.stop, dtype=torch.float32) + 0.5) / scale,
+        (torch.arange(part_columns.start, part_columns.stop, dtype=torch.float32) + 0.5) / scale,
         indexing="ij",
     )
     origin, (dx, dy, dz) = _rays(view, rows, columns, turn)
@@ -948,7 +1002,7 @@ def _draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
         return torch.where(root > 0, (-b - torch.sqrt(root.clamp(min=0))) / a, far)
 
     # Shoulders: an ellipsoid.
-    centre = (0.0, -2.58, -0.42)
+    centre = (0.0, -2.34, -0.42)
     radii = (p["shoulder_width"], 1.12, 0.78)
     ox, oy, oz = ((o - m) / r for o, m, r in zip(origin, centre, radii, strict=True))
     ex, ey, ez = dx / radii[0], dy / radii[1], dz / radii[2]
@@ -973,7 +1027,7 @@ def _draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
     t_neck = torch.where((y_neck < -0.2) & (y_neck > -2.4), t_neck, far)
 
     t = torch.minimum(t_chest, t_neck)
-    region = depth[top:, left:right]
+    region = depth[part_rows, part_columns]
     seen = t < torch.minimum(region, far - 1)
     if not bool(seen.any()):
         return
@@ -1008,12 +1062,12 @@ def _draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
         cloth = cloth * band
     else:
         cloth = cloth * torch.ones_like(x)
-    # Neckline: round, V, or a shirt's collar that stands round the neck.
+    # Neckline: round, V, or a collar that stands up round the neck.
     if s["neckline"] == 1:
-        edge = outside - 0.10 - 0.75 * _step(z, -0.1, 0.35) * _step(x.abs(), 0.34, 0.0)
+        cut = torch.maximum(0.9 * (x.abs() - 0.42 * (y + 2.15)), -z)
+        edge = torch.minimum(outside - 0.10, cut)
     elif s["neckline"] == 2:
-        edge = torch.where(is_neck, -1.42 - y - 0.16 * (1 - _step(z, -0.3, 0.25)), outside + 0.05)
-        edge = edge - 0.22 * _step(z, 0.0, 0.3) * _step(x.abs(), 0.20, 0.0)
+        edge = torch.where(is_neck, -1.32 - y, outside + 0.05)
     else:
         edge = outside - 0.12
     dressed = _step(edge, -0.012, 0.012)
@@ -1037,8 +1091,8 @@ def _draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
     openness = openness * (1 - 0.25 * _step(outside, 0.3, 0.0) * (~is_neck))
     up = to_body @ np.array([0.0, 1.0, 0.0])
     eye = to_body @ np.array([0.0, 0.0, 1.0])
-    colour = _lit(view, normal, light, up, openness, shadow, rgb, gloss, eye)
-    canvas[:, top:, left:right][:, seen] = colour
+    colour = _lit(view, normal, light, up, eye, openness, shadow, rgb, gloss)
+    canvas[:, part_rows, part_columns][:, seen] = colour
     region[seen] = t
 
 
@@ -1046,18 +1100,20 @@ def _draw_head(view: dict, canvas, depth, radius, maps) -> None:
     hit = _trace_head(view, radius)
     if hit is None:
         return
-    values = _sample(maps, hit["x"], hit["y"], hit["z"], hit["length"])
     to_head = view["rotation"].T
     light = to_head @ view["light"]
-    shadow = _shadow(radius, light)
-    shadow = _sample(shadow, hit["x"], hit["y"], hit["z"], hit["length"])[0]
-    normal = values[0:3] * torch.rsqrt((values[0:3] ** 2).sum(0).clamp(min=1e-6))
     up = to_head @ np.array([0.0, 1.0, 0.0])
     eye = to_head @ np.array([0.0, 0.0, 1.0])
-    lit = 0.12 + 0.88 * shadow
-    colour = _lit(view, normal, light, up, values[3], lit, values[4:7], values[7], eye)
-    canvas.view(3, -1)[:, hit["index"]] = colour
-    depth.view(-1)[hit["index"]] = hit["t"]
+    shadow = _shadow(radius, light)
+    canvas, depth = canvas.view(3, -1), depth.view(-1)
+    parts = zip(*(hit[key].split(_CHUNK) for key in ("x", "y", "z", "length")), strict=True)
+    for index, point in zip(hit["index"].split(_CHUNK), parts, strict=True):
+        values = _sample(maps, *point)
+        lit = 0.12 + 0.88 * _sample(shadow, *point)[0]
+        normal = values[0:3] * torch.rsqrt((values[0:3] ** 2).sum(0).clamp(min=1e-6))
+        colour = _lit(view, normal, light, up, eye, values[3], lit, values[4:7], values[7])
+        canvas[:, index] = colour
+    depth[hit["index"]] = hit["t"]
 
 
 def _draw_glasses(view: dict, canvas, depth) -> None:
@@ -1266,8 +1322,9 @@ def render_photo(
         The photo, uint8 sRGB [H, W, 3], before any JPEG compression; the box of its face,
         float32 [x1, y1, x2, y2] in pixels, inside the photo: the projection of the head's
         surface from the brows to the chin and from ear to ear, be hair over it or not; and the
-        nuisance factors by name (angles in degrees, ``noise`` in grey levels, ``blur`` as a
-        share of 1/320 of the shorter side).
+        nuisance factors by name (angles in degrees, ``noise`` in grey levels, ``blur`` the
+        Gaussian's sigma in pixels of a photo of size 320, ``face_scale`` the head's width as a
+        share of the shorter side).
 
     Raises:
         ValueError: ``size`` is below 32.
@@ -1296,3 +1353,194 @@ def render_photo(
         picture = picture * 255 + e["noise"] * grain
         photo = np.clip(np.rint(picture), 0, 255).astype(np.uint8).transpose(1, 2, 0)
     return np.ascontiguousarray(photo), view["box"], view["factors"]
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def _identity_name(identity: int) -> str:
+    return f"p{identity:04d}"
+
+
+def _photo_name(identity: int, session: int, shot: int) -> str:
+    """Path of a photo below its folder; sessions and shots are numbered from 0."""
+    return f"photos/{_identity_name(identity)}/s{session + 1}_{shot + 1:02d}.jpg"
+
+
+def _is_whole_jpeg(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+            file.seek(-2, 2)
+            return start == b"\xff\xd8" and file.read(2) == b"\xff\xd9"
+    except OSError:  # absent, or shorter than two bytes
+        return False
+
+
+def _make_session(
+    folder: str, identity: int, session: int, shots: int, seed: int, size: int
+) -> list[tuple[dict, dict]]:
+    """Write a session's missing photos; returns its annotation and factor rows."""
+    rows = []
+    for shot in range(shots):
+        name = _photo_name(identity, session, shot)
+        path = Path(folder) / name
+        if _is_whole_jpeg(path):
+            with _one_thread():
+                view = _view(identity, session, shot, seed, size)
+            box, factors, (width, height) = (
+                view["box"],
+                view["factors"],
+                (view["width"], view["height"]),
+            )
+        else:
+            photo, box, factors = render_photo(identity, session, shot, seed, size)
+            height, width = photo.shape[:2]
+            with storage.written_aside(path) as aside:
+                Image.fromarray(photo).save(aside, quality=int(factors["jpeg_quality"]))
+        corners = {key: round(float(value), 1) for key, value in zip(_CORNERS, box, strict=True)}
+        annotation = {
+            "photo": name,
+            "identity": _identity_name(identity),
+            "session": f"s{session + 1}",
+            "width": width,
+            "height": height,
+            **corners,
+        }
+        rows.append((annotation, {"photo": name, **factors}))
+    return rows
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+
+
+def _check_settings(folder: Path, settings: dict) -> None:
+    """Raise ValueError if ``folder`` holds anything but (part of) what ``settings`` would make."""
+    record = folder / "synthetic.json"
+    if record.exists():
+        made_with = json.loads(record.read_text(encoding="utf-8"))
+        differing = [
+            f"{key} is {made_with.get(key)} there and {settings.get(key)} here"
+            for key in sorted({*made_with, *settings})
+            if made_with.get(key) != settings.get(key)
+        ]
+        if differing:
+            raise ValueError(
+                f"{folder}: made with other parameters: {'; '.join(differing)}; "
+                "choose another folder, or remove this one"
+            )
+    elif any((folder / name).exists() for name in ("photos", "annotations.csv", "factors.csv")):
+        raise ValueError(
+            f"{folder}: holds photos or annotations but no synthetic.json, so it was not made "
+            "here; choose another folder"
+        )
+
+
+def make(
+    folder: Path | str,
+    people: int,
+    sessions: int = 3,
+    photos_per_session: int = 8,
+    size: int = 320,
+    seed: int = 0,
+    first_identity: int = 0,
+    workers: int = 2,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Make a folder of photos of synthetic people, or finish one that was interrupted.
+
+    The bytes written depend on the parameters from ``people`` to ``first_identity`` alone, not
+    on ``workers`` or on how often the making was interrupted. Photos that are there whole are
+    kept.
+
+    Args:
+        folder: where to write ``photos/p0000/s1_01.jpg`` and so on, ``synthetic.json`` (the
+            parameters), ``factors.csv`` (nuisance factors by photo, see :func:`render_photo`)
+            and, last, ``annotations.csv``.
+        people: number of people, 1 or more.
+        sessions: sittings of each person, 1 or more.
+        photos_per_session: photos of each sitting, 1 or more.
+        size: shorter side of a photo in pixels, 32 or more; photos are landscape, 4:3.
+        seed: seed of everything drawn.
+        first_identity: number of the first person; folders with disjoint ranges of numbers and
+            the same seed share nobody.
+        workers: processes to draw in; 1 draws in this process. More than one start afresh and
+            import the calling script, which must then guard what it runs by ``__main__``.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The annotations, one row a photo: ``photo`` (path relative to ``folder``), ``identity``,
+        ``session``, ``width``, ``height`` and the face's box ``x1, y1, x2, y2``, in pixels
+        rounded to 0.1.
+
+    Raises:
+        ValueError: a number is out of range, or ``folder`` was made with other parameters or by
+            something else; nothing in it is touched then.
+        storage.FolderInUseError: another run is writing to ``folder``.
+    """
+    settings = {
+        "version": VERSION,
+        "people": int(people),
+        "sessions": int(sessions),
+        "photos_per_session": int(photos_per_session),
+        "size": int(size),
+        "seed": int(seed),
+        "first_identity": int(first_identity),
+    }
+    for key, least in _LEAST.items():
+        if settings[key] < least:
+            raise ValueError(f"{key} is {settings[key]}, must be {least} or more")
+    folder = Path(folder)
+    # Before the lock, as taking it would already leave a file in somebody else's folder.
+    _check_settings(folder, settings)
+    with storage.folder_lock(folder):
+        _check_settings(folder, settings)
+        storage.write_json(folder / "synthetic.json", settings)
+        people_made = range(first_identity, first_identity + people)
+        names = [
+            _photo_name(identity, session, shot)
+            for identity in people_made
+            for session in range(sessions)
+            for shot in range(photos_per_session)
+        ]
+        annotations, factors = folder / "annotations.csv", folder / "factors.csv"
+        whole = all(_is_whole_jpeg(folder / name) for name in names)
+        if whole and annotations.exists() and factors.exists():
+            return pd.read_csv(annotations)
+        tasks = [
+            (str(folder), identity, session, photos_per_session, seed, size)
+            for identity in people_made
+            for session in range(sessions)
+        ]
+        rows = _run(tasks, workers, progress)
+        with storage.written_aside(factors) as aside:
+            pd.DataFrame([row for _, row in rows]).round(4).to_csv(aside, index=False)
+        with storage.written_aside(annotations) as aside:
+            pd.DataFrame([row for row, _ in rows]).to_csv(aside, index=False)
+        return pd.read_csv(annotations)
+
+
+def _run(tasks: list[tuple], workers: int, progress: bool) -> list[tuple[dict, dict]]:
+    """Rows of all tasks, in the tasks' order, made in ``workers`` processes."""
+    photos = sum(task[3] for task in tasks)
+    done: dict[tuple, list] = {}
+    with tqdm(total=photos, unit="photo", desc="synthetic people", disable=not progress) as bar:
+        if workers <= 1 or len(tasks) == 1:
+            for task in tasks:
+                done[task] = _make_session(*task)
+                bar.update(task[3])
+        else:
+            # Spawned, as a forked PyTorch may hang on its parent's thread pool.
+            context = multiprocessing.get_context("spawn")
+            count = min(workers, len(tasks))
+            with ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
+                running = {pool.submit(_make_session, *task): task for task in tasks}
+                try:
+                    for future in as_completed(running):
+                        done[running[future]] = future.result()
+                        bar.update(running[future][3])
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+    return [row for task in tasks for row in done[task]]

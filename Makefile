@@ -1,0 +1,47 @@
+# make figures   environment, default dataset, training, figures     make test   the whole suite
+# PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PROFILE ?= quick
+SPLIT ?= photo
+SEED ?= 0
+export PROFILE DATA SPLIT SEED
+
+BIN := .venv/bin
+# The environment is known by the content of what it is made from.
+READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+
+.PHONY: figures test lab env notebooks lock clean
+figures: $(READY)
+	@$(BIN)/doit
+
+test: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@env -u DATA PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
+	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
+	  $(BIN)/python -m pytest --nbval --nbval-current-env notebooks tests thesislib
+
+lab: $(READY)
+	@$(BIN)/jupyter lab notebooks
+
+# Runs the committed notebooks and keeps their outputs.
+notebooks: figures
+	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --execute --to notebook --inplace notebooks/*.ipynb
+
+env: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'Python 3.11 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=<path of python3.11>')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@rm -f .venv/.ready-* && touch $@
+
+# After a change of pyproject.toml: exact versions, no addresses.
+lock:
+	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --quiet --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf runs data/synthetic .doit.db

@@ -1,0 +1,286 @@
+"""Whatever a camera or a scanner writes is read upright as RGB, or refused by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from conftest import noise
+from PIL import Image
+
+from thesislib.data import photos
+from thesislib.data.photos import PhotoError, photo_size, read_photo
+
+ORIENTATION = 0x0112
+# EXIF 2.32, tag 0x0112: what the stored rows and columns are of the upright photo, so how the
+# upright one is stored.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+READERS = pytest.mark.parametrize("read", [photo_size, read_photo])
+
+
+def saved(path, array, **options):
+    Image.fromarray(np.ascontiguousarray(array)).save(path, **options)
+    return path
+
+
+def gradient(height=40, width=60):
+    """A photo that JPEG keeps nearly as it is, and that no turn or mirror image equals."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([4 * x, 5 * y, x + y], axis=-1).astype(np.uint8)
+
+
+def png_of_claimed_size(path, width, height):
+    def chunk(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(bytes(1000))
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", body), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+# Refused
+
+
+def refusal(read, path):
+    with pytest.raises(PhotoError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+@READERS
+def test_a_missing_photo_is_refused(read, tmp_path):
+    assert refusal(read, tmp_path / "none.jpg") == "photo is missing"
+    assert refusal(read, tmp_path) == "photo is missing"
+
+
+@READERS
+def test_an_empty_file_is_refused(read, tmp_path):
+    path = tmp_path / "empty.jpg"
+    path.touch()
+    assert refusal(read, path) == "photo is empty (0 bytes)"
+
+
+@READERS
+def test_what_is_not_an_image_is_refused(read, tmp_path):
+    path = tmp_path / "text.jpg"
+    path.write_text("not a photo")
+    assert refusal(read, path) == "not an image that can be read"
+
+
+@READERS
+def test_a_header_cut_short_is_refused(read, tmp_path):
+    path = saved(tmp_path / "a.jpg", gradient())
+    path.write_bytes(path.read_bytes()[:30])
+    assert "not an image" in refusal(read, path) or "damaged" in refusal(read, path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp"])
+@pytest.mark.parametrize("short_side", [None, 10])
+def test_a_truncated_photo_is_refused(tmp_path, suffix, short_side):
+    path = saved(tmp_path / f"a.{suffix}", noise(80, 120))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    message = refusal(lambda one: read_photo(one, short_side), path)
+    assert "truncated" in message or "damaged" in message or "not an image" in message
+
+
+@READERS
+def test_a_small_file_that_claims_a_huge_photo_is_refused_before_it_is_decoded(read, tmp_path):
+    path = png_of_claimed_size(tmp_path / "bomb.png", 50_000, 50_000)
+    assert path.stat().st_size < 200
+    message = refusal(read, path)
+    assert "50000 x 50000" in message and "100,000,000" in message
+
+
+def test_the_limit_itself_is_still_read(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", noise(20, 30))
+    monkeypatch.setattr(photos, "MAX_PIXELS", 600)
+    assert read_photo(path).shape == (20, 30, 3)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 599)
+    assert "30 x 20" in refusal(photo_size, path)
+
+
+def test_damage_anywhere_is_told_as_a_photo_error(tmp_path):
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    refused = 0
+    for suffix in ("jpg", "png", "webp"):
+        path = saved(tmp_path / f"a.{suffix}", noise(16, 24), exif=exif)
+        whole = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(60):
+            broken = whole[: rng.integers(1, len(whole) + 1)].copy()
+            broken[rng.integers(0, min(len(broken), 300), 2)] = rng.integers(0, 256, 2)
+            path.write_bytes(broken.tobytes())
+            for read in (photo_size, read_photo):
+                try:
+                    read(path)
+                except PhotoError as error:
+                    assert str(path) in str(error)
+                    refused += 1
+    assert refused > 100
+
+
+# Converted
+
+
+def test_rgb_is_read_as_it_is(tmp_path):
+    array = noise(20, 30)
+    read = read_photo(saved(tmp_path / "a.png", array))
+    assert read.dtype == np.uint8 and read.flags.writeable
+    np.testing.assert_array_equal(read, array)
+
+
+def test_grey_is_read_as_three_equal_channels(tmp_path):
+    grey = noise(20, 30)[..., 0]
+    read = read_photo(saved(tmp_path / "a.png", grey))
+    np.testing.assert_array_equal(read, np.stack([grey] * 3, axis=-1))
+
+
+def test_transparency_is_read_over_white(tmp_path):
+    colour, alpha = noise(20, 30), noise(20, 30, seed=1)[..., :1]
+    alpha[0, 0], alpha[0, 1] = 0, 255
+    read = read_photo(saved(tmp_path / "a.png", np.concatenate([colour, alpha], axis=-1)))
+    share = alpha / 255.0
+    np.testing.assert_allclose(read, colour * share + 255 * (1 - share), atol=1.0)
+    assert read[0, 0].tolist() == [255, 255, 255]
+    assert read[0, 1].tolist() == colour[0, 1].tolist()
+
+
+def test_grey_with_transparency_is_read_over_white(tmp_path):
+    both = np.array([[[10, 255], [10, 0]]], np.uint8)
+    read = read_photo(saved(tmp_path / "a.png", both))
+    assert read.tolist() == [[[10, 10, 10], [255, 255, 255]]]
+
+
+def test_a_palette_with_a_transparent_colour_is_read_over_white(tmp_path):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.save(tmp_path / "a.png", transparency=1)
+    read = read_photo(tmp_path / "a.png")
+    assert read.tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
+
+
+def test_a_palette_is_read_in_its_colours(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    image.putpalette([250, 120, 3, 9, 8, 7])
+    image.save(tmp_path / "a.gif")
+    assert read_photo(tmp_path / "a.gif").tolist() == [[[250, 120, 3], [9, 8, 7]]]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+@pytest.mark.parametrize("short_side", [None, 20])
+def test_cmyk_is_read_in_its_colours(tmp_path, suffix, short_side):
+    # Ink: none is white, cyan takes away red, all black is black.
+    ink = np.zeros((60, 90, 4), np.uint8)
+    ink[:, 30:60, 0] = 255
+    ink[:, 60:, 3] = 255
+    image = Image.fromarray(ink, mode="CMYK")
+    image.save(tmp_path / f"a.{suffix}")
+    read = read_photo(tmp_path / f"a.{suffix}", short_side)
+    columns = read.shape[1]
+    seen = read[read.shape[0] // 2, [columns // 6, columns // 2, -columns // 6]]
+    np.testing.assert_allclose(seen, [[255] * 3, [0, 255, 255], [0] * 3], atol=6)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_is_read_to_the_same_brightness(tmp_path, suffix):
+    deep = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    read = read_photo(saved(tmp_path / f"a.{suffix}", deep))
+    assert read[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (read == read[..., :1]).all()
+
+
+def test_float_grey_of_0_to_255_is_read_as_it_is(tmp_path):
+    read = read_photo(saved(tmp_path / "a.tif", np.array([[0, 7, 255]], np.float32)))
+    assert read[0, :, 1].tolist() == [0, 7, 255]
+
+
+# Upright
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_an_exif_rotated_photo_is_read_upright(tmp_path, orientation):
+    upright = noise(20, 30)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(tmp_path / "a.png", STORED[orientation](upright), exif=exif)
+    np.testing.assert_array_equal(read_photo(path), upright)
+    assert photo_size(path) == (30, 20)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("short_side", [None, 15])
+def test_an_exif_rotated_jpeg_is_read_upright(tmp_path, orientation, short_side):
+    upright = gradient()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(
+        tmp_path / "a.jpg", STORED[orientation](upright), exif=exif, quality=95, subsampling=0
+    )
+    read = read_photo(path, short_side)
+    plain = read_photo(saved(tmp_path / "b.png", upright), short_side)
+    np.testing.assert_allclose(read.astype(int), plain, atol=12)
+    assert photo_size(path) == (60, 40)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_photo_size_agrees_with_read_photo(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(tmp_path / f"a.{suffix}", noise(20, 30), exif=exif)
+    width, height = photo_size(path)
+    assert read_photo(path).shape == (height, width, 3)
+
+
+# Names and scale
+
+
+@pytest.mark.parametrize("name", ["A.JPG", "b.Jpeg", "Анна и Борис, лето.jpg", "no_suffix"])
+def test_any_name_is_read(tmp_path, name):
+    path = saved(tmp_path / name, gradient(), format="JPEG")
+    assert read_photo(path).shape == (40, 60, 3)
+    assert read_photo(str(path)).shape == (40, 60, 3)
+    assert photo_size(path) == (60, 40)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize(
+    ("height", "width", "short_side", "shape"),
+    [
+        (40, 60, 20, (20, 30, 3)),
+        (60, 40, 20, (30, 20, 3)),
+        (400, 600, 20, (20, 30, 3)),
+        (41, 60, 20, (20, 29, 3)),
+        (40, 60, 40, (40, 60, 3)),
+        (40, 60, 100, (40, 60, 3)),
+        (60, 600, 6, (6, 60, 3)),
+    ],
+)
+def test_short_side_scales_down_never_up(tmp_path, suffix, height, width, short_side, shape):
+    path = saved(tmp_path / f"a.{suffix}", noise(height, width))
+    assert read_photo(path, short_side).shape == shape
+
+
+def test_scaling_keeps_each_place_where_it_was(tmp_path):
+    array = np.zeros((200, 300, 3), np.uint8)
+    array[50:100, 150:225] = 255
+    for suffix in ("png", "jpg"):
+        read = read_photo(saved(tmp_path / f"a.{suffix}", array), 40)[..., 0]
+        assert (read[11:19, 31:44] > 240).all()
+        read[9:21, 29:46] = 0
+        assert (read < 15).all()

@@ -1,0 +1,116 @@
+"""A file is whole or as it was, and a folder has one writer."""
+
+import errno
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from thesislib import storage
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds tmp_path's lock."""
+    code = (
+        "import runpy, sys, time\n"
+        "with runpy.run_path(sys.argv[1])['folder_lock'](sys.argv[2]):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, storage.__file__, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_what_is_written_is_there_and_nothing_beside_it(tmp_path):
+    storage.write_text(tmp_path / "deep" / "a.txt", "Анна\n")
+    storage.write_text(tmp_path / "deep" / "a.txt", "Борис\n")
+    assert (tmp_path / "deep" / "a.txt").read_text(encoding="utf-8") == "Борис\n"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), ValueError(), KeyboardInterrupt()]
+)
+def test_an_error_half_way_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), storage.written_aside(path) as aside:
+        aside.write_text("ne")
+        assert path.read_text() == "old"
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path):
+    with storage.written_aside(tmp_path / "a.png") as aside:
+        assert aside.suffix == ".png" and aside.parent == tmp_path
+        aside.touch()
+
+
+def test_json_is_read_back_and_sorted(tmp_path):
+    storage.write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": "Анна"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"a": "Анна", "b": [1, 2.5]}
+    assert text.index('"a"') < text.index('"b"') and "Анна" in text
+
+
+def test_a_folder_held_by_another_process_is_refused_by_name(tmp_path, holder):
+    with (
+        pytest.raises(storage.FolderInUseError, match="another run is writing here") as caught,
+        storage.folder_lock(tmp_path),
+    ):
+        pass
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_killed_holder_leaves_the_folder_free(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    with storage.folder_lock(tmp_path):
+        pass
+
+
+def test_waiting_gets_the_folder_when_its_holder_ends(tmp_path, holder):
+    timer = threading.Timer(0.3, holder.kill)
+    began = time.monotonic()
+    timer.start()
+    with storage.folder_lock(tmp_path, wait=True):
+        assert time.monotonic() - began >= 0.25
+
+
+def test_the_lock_goes_with_the_block(tmp_path):
+    for _ in range(2):
+        with pytest.raises(KeyError), storage.folder_lock(tmp_path / "new"):
+            raise KeyError
+
+
+def test_hashes_are_sha_256_of_bytes_and_of_text(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    wanted = hashlib.sha256(b"abc").hexdigest()
+    assert storage.bytes_hash(tmp_path / "a") == storage.text_hash("abc") == wanted
+
+
+def test_content_hash_depends_on_names_and_bytes_but_not_on_order_or_place(tmp_path):
+    def written(folder, **files):
+        for name, text in files.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / name).write_text(text)
+        paths = [tmp_path / folder / name for name in files]
+        return storage.content_hash(paths, tmp_path / folder)
+
+    first = written("1", a="x", b="y")
+    assert written("2", b="y", a="x") == first
+    others = [written("3", a="y", b="x"), written("4", a="x", c="y"), written("5", a="x")]
+    assert len({first, *others}) == 4
