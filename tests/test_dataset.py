@@ -125,10 +125,7 @@ def test_a_folder_without_annotations_is_refused(tmp_path):
     assert "no annotations.csv" in message and "data/README.md" in message
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b'photo,"identity\n1.png,a\n', "photo\n\xe9".encode("cp1251", "replace") + b"\xc0\n"],
-)
+@pytest.mark.parametrize("content", [b"", b'photo,"identity\n1.png,a\n', b"photo\n\xc0\n"])
 def test_what_is_no_csv_is_refused(good, content):
     (good / "annotations.csv").write_bytes(content)
     assert "annotations.csv: cannot be read as CSV" in refusal(good)

@@ -3,6 +3,7 @@
 import functools
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,12 @@ SAVED = {
     "seed": 0,
     "caption": "a curve",
 }
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -295,6 +295,12 @@ class Experiment:
         """The command that gives these results."""
         words = ["python -m thesislib.experiment1", f"--data {self.data.name}"]
         words += [f"--split {self.split_kind}", f"--profile {self.profile.name}"]
+        usual = get_profile(self.profile.name)
+        words += [
+            f"--{name} {getattr(self.profile, name)}"
+            for name in ("epochs", "batch")
+            if getattr(self.profile, name) != getattr(usual, name)
+        ]
         words += [f"--seed {self.seed}"]
         if self.start:
             words += [f"--start {self.start.name}"]
@@ -548,15 +554,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="dataset folder")
     parser.add_argument("--split", choices=("photo", "session"), default="photo")
     parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--epochs", type=int, help="in place of the profile's")
+    parser.add_argument("--batch", type=int, help="in place of the profile's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="checkpoint to begin from")
     parser.add_argument("--holdout", action="store_true", help="tune on part of the training split")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     arguments = parser.parse_args(argv)
+    profile = get_profile(arguments.profile)
+    changed = {"epochs": arguments.epochs, "batch": arguments.batch}
+    profile = dataclasses.replace(profile, **{k: v for k, v in changed.items() if v is not None})
     experiment = Experiment(
         arguments.data,
         arguments.split,
-        get_profile(arguments.profile),
+        profile,
         arguments.seed,
         arguments.start,
         arguments.holdout,

@@ -1,7 +1,8 @@
 """Every figure of the project, drawn from tables, and the one way to save one.
 
 A plot function takes tables, returns a figure and draws no conclusion: what is shown is in the
-table. Widths are those of a page; a system has the same colour in every figure.
+table. Widths are those of a page; a system has the same colour in every figure. As with pyplot's
+own functions, the figure stays open until ``plt.show()`` or ``plt.close()``.
 """
 
 import functools
@@ -76,8 +77,6 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
             figure = draw(*args, **kwargs)
             # Ticks are made at the first drawing, in the style of that moment.
             figure.draw_without_rendering()
-        # A notebook shows the returned figure; left open it would show it a second time.
-        plt.close(figure)
         return figure
 
     return styled
@@ -288,8 +287,8 @@ def contact_sheet(
 def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
     """Photos with what a system found: green where the person is right, vermilion where wrong.
 
-    Boxes are the system's own, not calibrated; ground-truth boxes are dashed. A wrong name has the right one below it, and a face that was
-    not found says so.
+    Boxes are the system's own, not calibrated; ground-truth boxes are dashed. A wrong name has the
+    right one below it, and a face that was not found says so.
 
     Args:
         photos: uint8 [H, W, 3] RGB, in the order in which the table first names each.

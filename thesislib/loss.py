@@ -9,6 +9,9 @@ from torchvision.ops import box_iou
 from thesislib.anchors import anchor_boxes, assign, cell_centres, encode
 from thesislib.data.loader import UNKNOWN
 
+# Below this error, in cells or log size, the box loss is quadratic. With 1 nearly every error would
+# be, and boxes stay coarse; Faster R-CNN's proposals (Ren et al. 2015) use the same 1/9.
+SMOOTH_L1_BETA = 1 / 9
 TERMS = ("box", "confidence", "no_object", "identity")
 
 
@@ -92,7 +95,9 @@ class JointLoss(nn.Module):
         counts = torch.stack([torch.ones_like(known).sum(), background.sum(), known.sum()]).float()
         faces_n, background_n, known_n = mean_over_processes(counts).clamp(min=1e-6)
         terms = {
-            "box": F.smooth_l1_loss(predicted[:, :4].float(), wanted, reduction="sum")
+            "box": F.smooth_l1_loss(
+                predicted[:, :4].float(), wanted, reduction="sum", beta=SMOOTH_L1_BETA
+            )
             / (4 * faces_n),
             "confidence": F.softplus(-predicted[:, 4].float()).sum() / faces_n,
             "no_object": background_bce.sum() / background_n,

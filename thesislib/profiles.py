@@ -54,7 +54,7 @@ PROFILES = {
         epochs=20,
         batch=16,
         learning_rate=1e-3,
-        crop_scale=(0.75, 1.1),
+        crop_scale=(0.8, 1.1),
         people=20,
         sessions=3,
         photos_per_session=8,
@@ -72,7 +72,7 @@ PROFILES = {
         epochs=20,
         batch=32,
         learning_rate=1e-3,
-        crop_scale=(0.75, 1.1),
+        crop_scale=(0.8, 1.1),
     ),
     # Seconds, to see that everything runs; its numbers mean nothing.
     "smoke": Profile(

@@ -220,7 +220,7 @@ def _shot_parameters(identity: int, session: int, shot: int, seed: int) -> Param
         "gaze_y": float(rng.normal() * 0.2),
         "light_azimuth_change": float(rng.normal() * 9),
         "light_elevation_change": float(rng.normal() * 5),
-        "face_scale": float(rng.uniform(0.25, 0.55)),
+        "face_scale": float(rng.uniform(0.32, 0.6)),
         "distance": float(rng.uniform(8, 16)),
         "place_x": float(rng.uniform(-1, 1)),
         "place_y": float(rng.uniform(-1, 1)),

@@ -1,0 +1,324 @@
+"""The contract of the detector: what goes in, what comes out, and what is refused."""
+
+import math
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ANCHORS, random_boxes, thin_net
+
+from thesislib import model
+from thesislib.model import FaceClassifier, IdentityClassifier, JointNet, make_backbone
+
+SIZES = torch.tensor(ANCHORS)
+
+
+@pytest.fixture(scope="module")
+def net():
+    """An untrained net that finds many faces: its confidences and boxes are all over the place."""
+    net = thin_net(identities=("anna", "boris", "clara")).eval()
+    with torch.no_grad():
+        net.regression_head.weight.normal_(std=0.3)
+        net.regression_head.bias.view(2, 5)[:, 4] = 0
+    return net
+
+
+def photo(height, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+
+
+# The classifier
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_classifier_gives_the_same_dense_and_sparse(normalised):
+    torch.manual_seed(0)
+    classifier = IdentityClassifier(6, 5, normalised)
+    embeddings = torch.randn(2, 6, 3, 4, 2)
+    dense = classifier(embeddings)
+    assert dense.shape == (2, 5, 3, 4, 2)
+    sparse = classifier.at(embeddings.movedim(1, -1).reshape(-1, 6))
+    torch.testing.assert_close(dense.movedim(1, -1).reshape(-1, 5), sparse)
+    if not normalised:
+        plain = torch.nn.Conv3d(6, 5, 1)
+        plain.load_state_dict(classifier.conv.state_dict())
+        torch.testing.assert_close(dense, plain(embeddings))
+
+
+def test_the_normalised_classifier_is_a_scaled_cosine():
+    torch.manual_seed(0)
+    classifier = IdentityClassifier(6, 3, normalised=True)
+    vectors = torch.randn(4, 6)
+    logits = classifier.at(vectors)
+    for k in range(4):
+        for person in range(3):
+            a, b = vectors[k].tolist(), classifier.conv.weight[person].flatten().tolist()
+            dot = sum(x * y for x, y in zip(a, b, strict=True))
+            cosine = dot / math.hypot(*a) / math.hypot(*b)
+            assert float(logits[k, person]) == pytest.approx(16 * cosine, rel=1e-4, abs=1e-5)
+    torch.testing.assert_close(classifier.at(7 * vectors), logits)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize(("pooling", "grid"), [(2, 5), (1, 10)])
+def test_the_grid_of_a_320_px_photo(pooling, grid):
+    full = JointNet(["a", "b", "c"], ANCHORS, "resnet18", pooling=pooling, embedding_dim=4).eval()
+    with torch.no_grad():
+        regression, embeddings = full.heads(photo(320, 320)[None])
+    assert regression.shape == (1, 2, 5, grid, grid)
+    assert embeddings.shape == (1, 4, 2, grid, grid)
+    assert full.cell == 320 / grid
+
+
+def test_detections_keep_the_contract(net):
+    sizes = [(96, 128), (64, 64), (100, 70)]
+    found = net([photo(*size, seed) for seed, size in enumerate(sizes)])
+    assert len(found) == 3
+    for one, (height, width) in zip(found, sizes, strict=True):
+        count = len(one["boxes"])
+        assert count > 3
+        shapes = {name: tuple(value.shape) for name, value in one.items()}
+        assert shapes == {
+            "boxes": (count, 4),
+            "scores": (count,),
+            "identities": (count,),
+            "identity_scores": (count,),
+            "embeddings": (count, 8),
+        }
+        assert one["identities"].dtype == torch.int64
+        assert {one[name].dtype for name in one if name != "identities"} == {torch.float32}
+        x1, y1, x2, y2 = one["boxes"].unbind(1)
+        assert ((x1 >= 0) & (x1 < x2) & (x2 <= width)).all()
+        assert ((y1 >= 0) & (y1 < y2) & (y2 <= height)).all()
+        assert (one["scores"].diff() <= 0).all()
+        assert ((one["scores"] > net.score_threshold) & (one["scores"] <= 1)).all()
+        assert ((one["identity_scores"] >= 1 / 3) & (one["identity_scores"] <= 1)).all()
+        assert ((one["identities"] >= 0) & (one["identities"] < 3)).all()
+        torch.testing.assert_close(one["embeddings"].norm(dim=1), torch.ones(count))
+
+
+def iou(a, b):
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return width * height / (areas - width * height)
+
+
+def decode_twin(net, regression, embeddings, height, width):
+    candidates = []
+    for a, (anchor_width, anchor_height) in enumerate(ANCHORS):
+        for row in range(regression.shape[2]):
+            for column in range(regression.shape[3]):
+                dx, dy, dw, dh, logit = regression[a, :, row, column].tolist()
+                x, y = (column + 0.5 + dx) * net.cell, (row + 0.5 + dy) * net.cell
+                half_width = anchor_width * math.exp(dw) / 2
+                half_height = anchor_height * math.exp(dh) / 2
+                xs = [min(max(v, 0), width) for v in (x - half_width, x + half_width)]
+                ys = [min(max(v, 0), height) for v in (y - half_height, y + half_height)]
+                score = 1 / (1 + math.exp(-logit))
+                if score > net.score_threshold and xs[0] < xs[1] and ys[0] < ys[1]:
+                    vector = embeddings[:, a, row, column]
+                    candidates.append((score, [xs[0], ys[0], xs[1], ys[1]], vector))
+    kept = []
+    for one in sorted(candidates, key=lambda one: -one[0]):
+        if all(iou(one[1], other[1]) <= net.nms_iou for other in kept):
+            kept.append(one)
+    return kept[: net.max_detections], len(candidates)
+
+
+@pytest.mark.parametrize("max_detections", [100, 5])
+def test_decode_against_loops(net, monkeypatch, max_detections):
+    monkeypatch.setattr(net, "max_detections", max_detections)
+    generator = torch.Generator().manual_seed(0)
+    regression = 0.6 * torch.randn(2, 2, 5, 3, 4, generator=generator)
+    regression[:, :, 4] *= 6
+    embeddings = torch.randn(2, 8, 2, 3, 4, generator=generator)
+    sizes = [(96, 128), (80, 100)]
+    found = net.decode(regression, embeddings, sizes)
+    for n, (height, width) in enumerate(sizes):
+        twin, candidates = decode_twin(net, regression[n], embeddings[n], height, width)
+        assert len(twin) < candidates < 24
+        one = found[n]
+        np.testing.assert_allclose(one["scores"], [t[0] for t in twin], rtol=1e-4)
+        np.testing.assert_allclose(one["boxes"], [t[1] for t in twin], rtol=1e-4, atol=1e-3)
+        vectors = torch.stack([t[2] for t in twin])
+        torch.testing.assert_close(one["embeddings"], F.normalize(vectors, dim=1))
+        for at, vector in enumerate(vectors):
+            logits = net.classifier(vector.view(1, 8, 1, 1, 1)).flatten().tolist()
+            shares = [math.exp(v) / sum(math.exp(w) for w in logits) for v in logits]
+            assert int(one["identities"][at]) == shares.index(max(shares))
+            assert float(one["identity_scores"][at]) == pytest.approx(max(shares), rel=1e-4)
+
+
+def test_no_photos_give_no_answers(net):
+    assert net([]) == [] and net(torch.zeros(0, 3, 64, 64)) == []
+
+
+def test_nothing_found_gives_empty_tensors(net, monkeypatch):
+    monkeypatch.setattr(net, "score_threshold", 1.0)
+    (one,) = net([photo(64, 64)])
+    shapes = {name: tuple(value.shape) for name, value in one.items()}
+    assert shapes == {
+        "boxes": (0, 4),
+        "scores": (0,),
+        "identities": (0,),
+        "identity_scores": (0,),
+        "embeddings": (0, 8),
+    }
+    assert one["identities"].dtype == torch.int64
+
+
+def assert_same_detections(ones, others):
+    for one, other in zip(ones, others, strict=True):
+        assert len(one["boxes"]) > 3
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-3)
+
+
+def test_uint8_and_float_photos_give_the_same(net):
+    photos = [photo(70, 100), photo(96, 50, 1)]
+    assert_same_detections(net(photos), net([one.float() / 255 for one in photos]))
+
+
+def test_a_list_and_a_tensor_give_the_same(net):
+    photos = torch.stack([photo(96, 128), photo(96, 128, 1)])
+    assert_same_detections(net(photos), net(list(photos)))
+    odd = torch.stack([photo(70, 100), photo(70, 100, 1)])
+    assert_same_detections(net(odd), net(list(odd)))
+
+
+def test_smaller_photos_are_padded_right_and_below_to_whole_cells(net):
+    photos = [photo(40, 70), photo(33, 20, 1)]
+    batch, sizes = net.batch(photos)
+    assert sizes == [(40, 70), (33, 20)] and batch.shape == (2, 3, 64, 96)
+    for one, (height, width), padded in zip(photos, sizes, batch, strict=True):
+        assert torch.equal(padded[:, :height, :width], one)
+        assert (padded[:, height:] == model.PADDING).all()
+        assert (padded[:, :, width:] == model.PADDING).all()
+
+
+@pytest.mark.parametrize("faces", [0, 1, 12])
+def test_identities_at_given_boxes_against_loops(net, faces):
+    rng = np.random.default_rng(0)
+    photos = [photo(96, 128), photo(96, 128, 1)]
+    boxes = [random_boxes(rng, faces, size=96), random_boxes(rng, 2, size=96)]
+    found = net.identify_at(photos, boxes)
+    with torch.no_grad():
+        _, embeddings = net.heads(torch.stack(photos))
+        dense = net.classifier(embeddings).argmax(dim=1)
+    for n in range(2):
+        places = model.assign(boxes[n], SIZES, (3, 4), 32).tolist()
+        wanted = [int(dense[n, a, r, c]) if a >= 0 else -1 for a, r, c in places]
+        assert found[n].tolist() == wanted and found[n].dtype == torch.int64
+
+
+def test_photos_are_normalised_with_imagenets_mean_and_deviation():
+    one = photo(2, 3)
+    for given in (one[None], one[None].float() / 255):
+        out = model.Normalise()(given)[0]
+        for c in range(3):
+            for y in range(2):
+                for x in range(3):
+                    wanted = (int(one[c, y, x]) / 255 - model.MEAN[c]) / model.STD[c]
+                    assert float(out[c, y, x]) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_a_new_net_doubts_every_anchor():
+    fresh = thin_net().eval()
+    with torch.no_grad():
+        regression, _ = fresh.heads(photo(64, 64)[None])
+    assert (regression[:, :, 4].sigmoid() < 0.2).all()
+
+
+# Training
+
+
+def test_training_returns_named_losses_with_a_gradient_for_each_parameter():
+    net = thin_net(learned=True).train()
+    target = {"boxes": torch.tensor([[5.0, 5.0, 25.0, 30.0]]), "identities": torch.tensor([1])}
+    losses = net([photo(64, 64), photo(64, 64, 1)], [target, target])
+    assert {"box", "confidence", "no_object", "identity", "total"} <= set(losses)
+    losses["total"].backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_training_without_targets_is_refused():
+    with pytest.raises(ValueError, match="targets must be given in training mode"):
+        thin_net().train()(photo(64, 64)[None])
+
+
+# Refused
+
+
+@pytest.mark.parametrize("build", [lambda who: JointNet(who, ANCHORS), FaceClassifier])
+@pytest.mark.parametrize("identities", [[], ["anna", "boris", "anna"]])
+def test_identities_must_be_different_and_some(build, identities):
+    with pytest.raises(ValueError, match="non-empty list of different names"):
+        build(identities)
+
+
+def test_an_unknown_backbone_or_kind_of_weights_is_refused():
+    with pytest.raises(ValueError, match="backbone 'vgg' is unknown; choose one of resnet18, res"):
+        JointNet(["a"], ANCHORS, backbone="vgg")
+    with pytest.raises(ValueError, match="weights 'coco' are unknown; choose None or 'imagenet'"):
+        make_backbone("resnet18", "coco")
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch):
+    asked = []
+
+    def refuse(weights):
+        asked.append(weights)
+        raise URLError("Name or service not known")
+
+    monkeypatch.setitem(model.BACKBONES, "resnet18", refuse)
+    with pytest.raises(model.WeightsUnavailableError) as caught:
+        make_backbone("resnet18", "imagenet")
+    assert asked == ["DEFAULT"]
+    for part in ("resnet18", "Name or service not known", "weights=None", "checkpoints"):
+        assert part in str(caught.value)
+
+
+# The two-stage baseline's classifier
+
+
+def small_classifier(smoothing=0.0):
+    torch.manual_seed(0)
+    net = FaceClassifier(["a", "b", "c"], "resnet18", None, 8, True, smoothing)
+    net.backbone = thin_net().backbone
+    return net
+
+
+def test_the_face_classifier_costs_the_identity_of_the_largest_known_face():
+    net = small_classifier()
+    photos = torch.stack([photo(64, 64, seed) for seed in range(4)])
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [10.0, 10.0, 40.0, 40.0]])
+    targets = [
+        {"boxes": boxes, "identities": torch.tensor(who)} for who in ([0, 2], [1, 0], [1, -1])
+    ]
+    targets.append({"boxes": boxes[:0], "identities": torch.zeros(0, dtype=torch.int64)})
+    assert [model.largest_identity(target) for target in targets] == [2, 0, -1, -1]
+    losses = net.train()(photos, targets)
+    logits = net.classifier.at(net.embed(photos)).tolist()
+    costs = [
+        math.log(sum(math.exp(v) for v in logits[at])) - logits[at][who]
+        for at, who in enumerate((2, 0))
+    ]
+    assert float(losses["total"].detach()) == pytest.approx(sum(costs) / 2, rel=1e-4)
+    assert net.eval()(photos).shape == (4, 3)
+
+
+def test_the_face_classifier_is_finite_without_a_known_face():
+    net = small_classifier(0.1).train()
+    target = {"boxes": torch.zeros(0, 4), "identities": torch.zeros(0, dtype=torch.int64)}
+    losses = net(torch.stack([photo(64, 64), photo(64, 64, 1)]), [target] * 2)
+    assert float(losses["total"].detach()) == 0
+    losses["total"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
