@@ -136,6 +136,10 @@ def test_decode_against_loops(net, monkeypatch, max_detections):
     monkeypatch.setattr(net, "max_detections", max_detections)
     generator = torch.Generator().manual_seed(0)
     regression = 0.6 * torch.randn(2, 2, 5, 3, 4, generator=generator)
+    regression[:, 1] = 0.2 * regression[:, 1] + regression[:, 0]  # so that many overlap
+    regression[:, 0, 2:4] += (
+        torch.tensor(ANCHORS[1]).div(torch.tensor(ANCHORS[0])).log()[:, None, None]
+    )
     regression[:, :, 4] *= 6
     embeddings = torch.randn(2, 8, 2, 3, 4, generator=generator)
     sizes = [(96, 128), (80, 100)]

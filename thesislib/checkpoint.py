@@ -9,6 +9,9 @@ from safetensors.torch import save_file
 
 from thesislib import storage
 
+# torch.save's zip, and pickle protocols 2 to 5
+_PICKLE_STARTS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and why."""
@@ -46,8 +49,10 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
             about = json.loads((file.metadata() or {})["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        start = path.open("rb").read(2)
-        if start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        with path.open("rb") as file:
+            start = file.read(9)
+        # Our own files begin with a length that may look like a pickle's start, then a brace.
+        if start[:2] in _PICKLE_STARTS and start[8:] != b"{":
             raise CheckpointError(
                 f"{path}: this is a pickle, which can carry code; it was not opened. "
                 "Checkpoints here are safetensors files"

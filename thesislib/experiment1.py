@@ -107,9 +107,14 @@ class Experiment:
 
     # --- data -------------------------------------------------------------------------------
 
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the default dataset of synthetic people."""
+        return Path(self.data).resolve() == DEFAULT_DATA.resolve()
+
     def prepare(self) -> None:
         """Make the default dataset of synthetic people, unless it is there or another was given."""
-        if self.data == DEFAULT_DATA:
+        if self.is_default:
             synthetic.make(
                 self.data,
                 people=self.profile.people,

@@ -172,13 +172,13 @@ def save(
             "sha256": {kind: storage.bytes_hash(file) for kind, file in files.items()},
         }
         with storage.folder_lock(paths.FIGURES, wait=True):
-            manifest = _read_manifest(paths.FIGURES)
+            manifest = read_manifest(paths.FIGURES)
             manifest[key] = record
             storage.write_json(paths.FIGURES / MANIFEST, manifest)
     return files["png"]
 
 
-def _read_manifest(folder: Path) -> dict:
+def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -195,7 +195,7 @@ def check_manifest(figures_folder: Path | str) -> list[str]:
     """
     folder = Path(figures_folder)
     complaints, known = [], set()
-    for key, record in sorted(_read_manifest(folder).items()):
+    for key, record in sorted(read_manifest(folder).items()):
         for kind, wanted in sorted(record["sha256"].items()):
             file = folder / f"{key}.{kind}"
             known.add(file)
@@ -393,6 +393,7 @@ def box_statistics(boxes: pd.DataFrame, anchors: np.ndarray, input_px: int) -> F
         color=WRONG,
         fontsize=7.5,
         linespacing=1.0,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )
     most = 1.08 * max((wide * scale).max(), (tall * scale).max(), np.max(anchors))
     sizes.set(xlim=(0, most), ylim=(0, most))

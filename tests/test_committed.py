@@ -1,0 +1,89 @@
+"""What is committed agrees with itself, and with what this machine gets."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from thesislib import figures, paths, results
+
+FIGURES = paths.ROOT / "figures"
+TABLE = FIGURES / "tables" / "experiment1.csv"
+# The same code on another processor rounds otherwise, and training amplifies it: about two
+# standard errors of a share of 80 photos.
+TOLERANCE = 0.10
+
+
+def test_readme_and_table_agree():
+    table = results.read_results(TABLE)
+    assert (
+        results.read_from(paths.ROOT / "README.md", "experiment1").strip()
+        == results.experiment1_markdown(table).strip()
+    )
+
+
+def test_latex_and_table_agree():
+    latex = (FIGURES / "tables" / "experiment1.tex").read_text()
+    assert latex.strip() == results.experiment1_latex(results.read_results(TABLE)).strip()
+
+
+def test_manifest_knows_every_figure_and_no_figure_is_stale():
+    assert figures.check_manifest(FIGURES) == []
+
+
+def test_figures_carry_the_hash_of_the_default_dataset():
+    default = paths.ROOT / "data" / "synthetic"
+    if not (default / "annotations.csv").exists():
+        pytest.skip("the default dataset was not made yet: run the notebooks first")
+    from thesislib.data.dataset import read_dataset
+
+    if os.environ.get("CI"):  # pixels may round otherwise on another processor
+        pytest.skip("bytes of rendered photos are compared on the machine that drew the figures")
+    manifest = figures.read_manifest(FIGURES)
+    hashes = {v["data_hash"] for k, v in manifest.items() if k.startswith("synthetic-photo/")}
+    assert hashes == {read_dataset(default).content_hash}
+
+
+def test_this_machine_gets_the_committed_numbers():
+    here = Path(os.environ.get("THESIS_FIGURES", "")) / "tables" / "experiment1.csv"
+    if not os.environ.get("THESIS_FIGURES") or not here.exists():
+        pytest.skip("numbers of this machine are made by the notebooks: run `make test`")
+    key = ["dataset", "split", "profile", "seed", "system", "metric"]
+    ours = results.read_results(here).set_index(key)["value"]
+    committed = results.read_results(TABLE).set_index(key)["value"]
+    shares = [k for k in ours.index if k[-1] not in ("fps", "mcnemar_p")]
+    assert len(shares) >= 20
+    far = {
+        k: (ours[k], committed[k]) for k in shares if not abs(ours[k] - committed[k]) <= TOLERANCE
+    }
+    assert not far
+
+
+def test_default_profile_learns_its_people():
+    table = results.read_results(TABLE)
+    row = table[
+        (table["dataset"] == "synthetic")
+        & (table["profile"] == "quick")
+        & (table["system"] == "joint")
+        & (table["metric"] == "joint_accuracy_50")
+    ]
+    assert len(row) == 1
+    assert row["value"].item() >= 0.85
+
+
+def test_lock_has_exact_versions_and_no_addresses():
+    lines = (paths.ROOT / "requirements.lock").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert re.match(r"^[A-Za-z0-9_.\-]+==[^ ]+( ; .+)?$", line), line
+    assert "requirements.lock" in (paths.ROOT / "environment.yml").read_text()
+
+
+def test_readme_begins_with_what_it_is_a_picture_and_the_two_commands():
+    head = "\n".join((paths.ROOT / "README.md").read_text().splitlines()[:20])
+    picture = re.search(r"!\[.+\]\((.+?)\)", head)
+    assert picture
+    assert (paths.ROOT / picture.group(1)).is_file()
+    assert "make figures" in head
+    assert "make test" in head

@@ -1,0 +1,174 @@
+"""Experiment 1 from end to end on a handful of synthetic people, and what makes it run again."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from thesislib import experiment1, paths, results
+from thesislib.data import synthetic
+from thesislib.experiment1 import SYSTEMS, Experiment
+from thesislib.profiles import get_profile
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def experiment(root):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "RUNS", root / "runs")
+        patch.setattr(paths, "TABLES", root / "tables")
+        data = root / "synthetic-tiny"
+        synthetic.make(data, 4, 2, 4, size=128, seed=0, workers=1, progress=False)
+        made = Experiment(data, "photo", get_profile("smoke"), progress=False)
+        made.run()
+        yield made
+
+
+def again(experiment, **changes):
+    return dataclasses.replace(experiment, **changes)
+
+
+def test_every_system_has_every_metric(experiment, root):
+    table = results.read_results(root / "tables" / "experiment1.csv")
+    for system in SYSTEMS:
+        found = set(table[table["system"] == system]["metric"])
+        assert found >= {"accuracy", "joint_accuracy_50", "ap50", "fps", "upper_bound_accuracy"}
+        assert ("mcnemar_p" in found) == (system != "joint")
+
+
+def test_tables_recompute_to_the_results(experiment, root):
+    table = results.read_results(root / "tables" / "experiment1.csv")
+    photos = results.read_table(root / "tables" / experiment1.PHOTOS_TABLE)
+    faces = results.read_table(root / "tables" / experiment1.FACES_TABLE)
+    for system in SYSTEMS:
+        value = table[table["system"] == system].set_index("metric")["value"]
+        mine = photos[photos["system"] == system]
+        assert value["accuracy"] == pytest.approx(
+            (mine["identity"] == mine["predicted_identity"]).mean(), abs=1e-5
+        )
+        mine = faces[faces["system"] == system]
+        right = (mine["identity"] == mine["predicted_identity"]) & (mine["iou_calibrated"] >= 0.5)
+        assert value["joint_accuracy_50"] == pytest.approx(right.mean(), abs=1e-5)
+        bound = (mine["identity"] == mine["bound_identity"]).mean()
+        assert value["upper_bound_accuracy"] == pytest.approx(bound, abs=1e-5)
+
+
+def test_asked_again_nothing_is_trained(experiment, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(experiment1, "train", never)
+    first, _ = experiment.trained("joint")
+    second, _ = again(experiment).trained("joint")
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"profile": dataclasses.replace(get_profile("smoke"), epochs=3)},
+        {"split_kind": "session"},
+        {"holdout": True},
+    ],
+    ids=str,
+)
+def test_what_a_net_depends_on_has_a_run_of_its_own(experiment, changes):
+    assert again(experiment, **changes).run_folder("joint") != experiment.run_folder("joint")
+
+
+def test_workers_do_not_make_another_run(experiment):
+    profile = dataclasses.replace(experiment.profile, workers=3)
+    assert again(experiment, profile=profile).run_folder("joint") == experiment.run_folder("joint")
+
+
+def test_a_holdout_never_sees_a_test_photo(experiment):
+    test = {photo.name for photo in experiment.test_photos}
+    tuning = again(experiment, holdout=True)
+    seen = {photo.name for photo in [*tuning.train_photos, *tuning.test_photos]}
+    assert seen
+    assert not seen & test
+
+
+def test_systems_start_from_the_same_backbone(experiment):
+    joint = experiment.new_net("joint").backbone.state_dict()
+    other = experiment.new_net("two_stage_face").backbone.state_dict()
+    assert all(torch.equal(joint[name], other[name]) for name in joint)
+
+
+def test_starting_from_a_checkpoint_is_another_run_and_takes_its_backbone(experiment, monkeypatch):
+    start = experiment.run_folder("joint") / experiment1.MODEL
+    begun = again(experiment, start=start)
+    assert begun.run_folder("joint") != experiment.run_folder("joint")
+    seen = {}
+
+    def looks(net, *_, **__):
+        seen["weight"] = net.backbone.conv1.weight.clone()
+        return []
+
+    monkeypatch.setattr(experiment1, "train", looks)
+    begun.trained("joint")
+    net, _ = experiment.trained("joint")
+    assert torch.equal(seen["weight"], net.backbone.conv1.weight)
+
+
+def test_anchors_are_at_the_networks_scale(experiment):
+    sizes = np.sqrt(experiment.anchors.prod(axis=1)) / experiment.profile.input_px
+    assert ((sizes > 0.2) & (sizes < 0.8)).all()
+
+
+def test_timing_is_turn_by_turn(experiment, root):
+    stages = results.read_table(root / "tables" / experiment1.STAGES_TABLE)
+    turns = stages.groupby("system")["turn"].unique()
+    assert all(len(turn) >= 30 for turn in turns)
+    assert len({tuple(turn) for turn in turns}) == 1
+
+
+def test_comments_and_docstrings_do_not_train_again(tmp_path, monkeypatch):
+    source = '"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1\n'
+    (tmp_path / "a.py").write_text(source)
+    (tmp_path / "b.py").write_text('"""Other."""\n\n\ndef f(x):  # why\n    return x + 1\n')
+    (tmp_path / "c.py").write_text(source.replace("+ 1", "+ 2"))
+    monkeypatch.setattr(experiment1, "__file__", str(tmp_path / "experiment1.py"))
+    a, b, c = (experiment1._code_hash(name) for name in ("a.py", "b.py", "c.py"))
+    assert a == b
+    assert a != c
+
+
+def test_an_unknown_profile_is_named(monkeypatch):
+    monkeypatch.setenv("PROFILE", "gigantic")
+    with pytest.raises(ValueError, match="PROFILE=gigantic is unknown; choose one of quick"):
+        experiment1.from_environment()
+
+
+def test_data_pointing_nowhere_is_named(tmp_path):
+    nowhere = Experiment(tmp_path / "nowhere", "photo", get_profile("smoke"))
+    with pytest.raises(ValueError, match="nowhere: no such folder; DATA must name"):
+        nowhere.dataset.photos  # noqa: B018
+
+
+def test_command_line_says_the_command_that_gives_the_row(experiment):
+    words = experiment.command()
+    assert "--data synthetic-tiny --split photo --profile smoke --seed 0" in words
+    longer = again(experiment, profile=dataclasses.replace(experiment.profile, epochs=9))
+    assert "--epochs 9" in longer.command()
+
+
+def test_merging_keeps_the_tables_of_other_runs(tmp_path):
+    keys = {"split": "photo", "system": "joint", "profile": "quick", "seed": 0}
+    path = tmp_path / "t.csv"
+    results.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 1.5, "photo": "NA"}]))
+    results.merge_table(path, pd.DataFrame([{"dataset": "b", **keys, "x": 2.5, "photo": "p"}]))
+    results.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 3.5, "photo": "q"}]))
+    table = results.read_table(path)
+    assert table[["dataset", "x", "photo"]].to_numpy().tolist() == [
+        ["a", 3.5, "q"],
+        ["b", 2.5, "p"],
+    ]

@@ -1,0 +1,254 @@
+"""A run that was interrupted, killed or shared among processes ends as one that was not."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import distributed_worker as worker
+import pytest
+import torch
+from conftest import ANCHORS, NO_BOX, face, thin_net
+
+from thesislib import train
+from thesislib.checkpoint import CheckpointError, load_checkpoint
+from thesislib.model import JointNet
+from thesislib.profiles import Profile
+from thesislib.storage import FolderInUseError, folder_lock
+
+TIMES = ("photos_per_second", "data_wait_share")
+WORKER = Path(worker.__file__)
+
+
+@pytest.fixture
+def dataset(write_dataset):
+    """Twelve photos with none, one, two or three faces, of known and of unknown people."""
+    rows = []
+    for at in range(12):
+        size = {"width": 90, "height": 70}
+        boxes = [(5, 5, 25, 30), (35, 20, 70, 62), (68, 3, 86, 20)][: at % 4]
+        for box, who in zip(boxes, ("anna", "boris", ""), strict=False):
+            rows.append(face(f"{at:02}.png", who, box, **size))
+        if not boxes:
+            rows.append(face(f"{at:02}.png", "", NO_BOX, **size))
+    return write_dataset(rows)
+
+
+def losses_of(history):
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in history]
+
+
+def assert_same_run(one, other):
+    """Bit for bit: weights, running statistics and losses."""
+    for (name, value), again in zip(
+        one[0].state_dict().items(), other[0].state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, again), name
+    assert losses_of(one[1]) == losses_of(other[1])
+
+
+def finished(process):
+    """Output of a subprocess, which it waits for."""
+    out, _ = process.communicate(timeout=300)
+    return out
+
+
+def start(*command):
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(WORKER.parent), str(WORKER.parent.parent)]),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(100, 0.2), (7, 0.0), (10, 1.0), (1, 0.3)])
+def test_the_learning_rate_against_a_loop(steps, warm_up):
+    rising = max(1, round(steps * warm_up))
+    for step in range(steps):
+        if step < rising:
+            wanted = 0.003 / rising * (step + 1)
+        else:
+            wanted = 0.003 * math.cos(math.pi / 2 * (step - rising) / (steps - rising)) ** 2
+        told = train.learning_rate(step, steps, 0.003, warm_up)
+        assert told == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+
+
+def test_only_matrices_and_kernels_are_decayed():
+    net = thin_net(learned=True)
+    decayed, spared = train.make_optimiser(net, Profile("x", weight_decay=0.1)).param_groups
+    assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    kernels = {names[id(parameter)] for parameter in decayed["params"]}
+    rest = {names[id(parameter)] for parameter in spared["params"]}
+    assert kernels | rest == set(names.values()) and not kernels & rest
+    assert "backbone.conv1.weight" in kernels
+    assert {"backbone.bn1.weight", "regression_head.bias", "loss.log_variances"} <= rest
+
+
+# Runs
+
+
+def test_the_loss_goes_down_and_the_history_has_its_columns(dataset, tmp_path):
+    net = thin_net()
+    profile = Profile("tiny", epochs=12, batch=6, learning_rate=3e-3)
+    crops = worker.crops_of(dataset)
+    history = train.train(net, crops, profile, 0, tmp_path / "run", {}, progress=False)
+    terms = {"box", "confidence", "no_object", "identity", "identity_accuracy", "total"}
+    for epoch, row in enumerate(history, 1):
+        assert set(row) == {"epoch", *terms, *TIMES} and row["epoch"] == epoch
+        assert row["photos_per_second"] > 0 and 0 < row["data_wait_share"] < 1
+        total = 2 * row["box"] + row["confidence"] + row["no_object"] + row["identity"]
+        assert row["total"] == pytest.approx(total, rel=1e-4)
+    assert len(history) == 12
+    assert history[-1]["total"] < 0.6 * history[0]["total"]
+
+
+@pytest.mark.parametrize("stops", [[2], [3], [1, 1, 3]])
+def test_a_run_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp_path, stops):
+    whole = worker.run(dataset, tmp_path / "whole")
+    assert len(whole[1]) == 2
+    for stop in stops:
+        worker.run(dataset, tmp_path / "parts", stop_after=stop)
+    assert load_checkpoint(tmp_path / "parts" / train.CHECKPOINT)[1]["step"] == sum(stops)
+    assert_same_run(worker.run(dataset, tmp_path / "parts"), whole)
+    # A finished run is not trained any further.
+    assert_same_run(worker.run(dataset, tmp_path / "parts"), whole)
+
+
+def test_a_real_net_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp_path):
+    crops, profile = worker.crops_of(dataset), Profile("tiny", epochs=1, batch=4)
+
+    def run(name, stop=None):
+        torch.manual_seed(0)
+        net = JointNet(["anna", "boris"], ANCHORS, "resnet18", pooling=1, embedding_dim=8)
+        folder = tmp_path / name
+        return net, train.train(net, crops, profile, 0, folder, {}, False, stop_after=stop)
+
+    whole = run("whole")
+    run("parts", stop=2)
+    assert_same_run(run("parts"), whole)
+
+
+def test_a_killed_run_goes_on_to_the_same_end(dataset, tmp_path):
+    process = start(WORKER, dataset, tmp_path / "killed", "killed")
+    whole = worker.run(dataset, tmp_path / "whole")
+    out = finished(process)
+    assert process.returncode == -signal.SIGKILL, out
+    step = load_checkpoint(tmp_path / "killed" / train.CHECKPOINT)[1]["step"]
+    assert step == worker.KILLED_AFTER and step % 3 != 0
+    assert_same_run(worker.run(dataset, tmp_path / "killed"), whole)
+
+
+def test_two_processes_train_as_one_does(dataset, tmp_path):
+    process = start(
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        *(WORKER, dataset, tmp_path / "two", "frozen"),
+    )
+    net, history = worker.run(dataset, tmp_path / "one", frozen=True)
+    out = finished(process)
+    assert process.returncode == 0, out
+    shared = json.loads((tmp_path / "two" / "history.json").read_text())
+    for row, other in zip(losses_of(history), losses_of(shared), strict=True):
+        assert other == pytest.approx(row, rel=1e-3, abs=1e-5)
+    tensors, _ = load_checkpoint(tmp_path / "two" / train.CHECKPOINT)
+    fresh = dict(thin_net().named_parameters())
+    for name, value in net.named_parameters():
+        moved = (value - fresh[name]).norm()
+        assert (tensors[f"model.{name}"] - value).norm() < 0.02 * moved, name
+
+
+# Refused
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_what_differs(dataset, tmp_path):
+    worker.run(dataset, tmp_path, stop_after=1)
+    before = (tmp_path / train.CHECKPOINT).read_bytes()
+    other = {"dataset": "tiny", "seed": 1, "code": "abc"}
+    with pytest.raises(CheckpointError, match=re.escape("another run; ['code', 'seed'] differ")):
+        train.train(thin_net(), worker.crops_of(dataset), worker.PROFILE, 0, tmp_path, other)
+    assert (tmp_path / train.CHECKPOINT).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(dataset, tmp_path):
+    (tmp_path / train.CHECKPOINT).write_bytes(b"half of a checkpoint")
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
+        worker.run(dataset, tmp_path)
+    assert (tmp_path / train.CHECKPOINT).read_bytes() == b"half of a checkpoint"
+
+
+def test_a_second_run_in_the_same_folder_is_refused(dataset, tmp_path):
+    with (
+        folder_lock(tmp_path / "run"),
+        pytest.raises(FolderInUseError, match="another run is writing here"),
+    ):
+        worker.run(dataset, tmp_path / "run")
+    assert not (tmp_path / "run" / train.CHECKPOINT).exists()
+    worker.run(dataset, tmp_path / "run", stop_after=1)
+
+
+class LossOfNan(torch.nn.Module):
+    """Its loss is not a number from the third step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.seen = []
+
+    def forward(self, photos, targets):
+        self.seen.append([target["photo"] for target in targets])
+        worth = math.nan if len(self.seen) == 3 else 1.0
+        total = (self.weight * worth).sum()
+        return {"box": total.detach(), "total": total}
+
+
+def test_a_loss_that_is_not_finite_names_the_photos_and_spoils_nothing(
+    dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    net = LossOfNan()
+    with pytest.raises(train.NonFiniteLossError) as caught:
+        train.train(net, worker.crops_of(dataset), worker.PROFILE, 0, tmp_path, {}, False)
+    message = str(caught.value)
+    assert "not finite at step 2 (epoch 0)" in message and "'box': nan" in message
+    assert f"photos: {', '.join(net.seen[2])}. Lower the learning rate" in message
+    assert net.weight.isfinite().all()
+    tensors, about = load_checkpoint(tmp_path / train.CHECKPOINT)
+    assert about["step"] == 2 and all(value.isfinite().all() for value in tensors.values())
+
+
+# Costs
+
+
+def test_flops_of_training_are_three_times_the_forward_ones():
+    class OneConvolution(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 5, 3, padding=1)
+
+        def forward(self, photos):
+            return self.conv(photos.float())
+
+    multiplications = 5 * 16 * 16 * 3 * 3 * 3
+    assert train.training_flops(OneConvolution(), 16) == 3 * 2 * multiplications
+    assert train.peak_flops(seconds=0.05) > 1e8
+
+
+def test_settings_hold_what_changes_the_result_as_json():
+    profile = Profile("x", workers=3)
+    values = train.settings(profile)
+    assert "workers" not in values and values["epochs"] == profile.epochs
+    assert json.loads(json.dumps(values)) == values
