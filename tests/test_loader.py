@@ -270,7 +270,7 @@ def test_every_photo_comes_once_an_epoch_in_an_order_of_its_own():
     assert [len(batch) for batch in batches] == [6] * 12
     orders = []
     for epoch in range(3):
-        keys = sum(batches[4 * epoch : 4 * epoch + 4], [])
+        keys = [key for batch in batches[4 * epoch : 4 * epoch + 4] for key in batch]
         assert {e for e, _ in keys} == {epoch}
         orders.append([index for _, index in keys])
         assert sorted(orders[-1]) == list(range(24))
@@ -299,7 +299,7 @@ def test_processes_share_each_global_batch(processes):
         for at in range(processes)
     ]
     for batch, *parts in zip(whole, *shards, strict=True):
-        assert Counter(sum(parts, [])) == Counter(batch)
+        assert Counter(key for part in parts for key in part) == Counter(batch)
         assert {len(part) for part in parts} == {6 // processes}
 
 
