@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from doit.reporter import ConsoleReporter
+from doit.tools import Interactive
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "thesislib"
@@ -97,7 +98,7 @@ def task_experiment():
 
     yield {
         "name": RUN,
-        "actions": [words, remember],
+        "actions": [Interactive(words), remember],  # so that progress bars move
         "file_dep": [PACKAGE / "experiment1.py", *modules(code)],
         "targets": [RESULTS],
         "uptodate": [unchanged],
@@ -116,7 +117,7 @@ def task_notebook():
         convert += ["--log-level", "WARN", "--output-dir", str(executed.parent), str(notebook)]
         yield {
             "name": f"{name}:{RUN}",
-            "actions": [["env", "TQDM_DISABLE=1", *convert], remember],
+            "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert]), remember],
             "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle"],
             "targets": [executed, *figure_files(notebook.name)],
             "uptodate": [unchanged],
@@ -141,7 +142,7 @@ def figure_files(notebook: str) -> list[Path]:
 def task_readme():
     """Write the results into the README and the thesis's LaTeX table."""
     return {
-        "actions": [[sys.executable, "-m", "thesislib.results"]],
+        "actions": [Interactive([sys.executable, "-m", "thesislib.results"])],
         "file_dep": [RESULTS, PACKAGE / "results.py"],
         "targets": [FIGURES / "tables" / "experiment1.tex"],
     }

@@ -58,7 +58,7 @@ def write_dataset(tmp_path):
 
 
 def thin_net(seed=0, identities=("anna", "boris"), **loss):
-    """A JointNet with cells of 32 px; its backbone has a ResNet's form at a thirtieth of the size."""
+    """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)
     net = JointNet(
         identities, ANCHORS, "resnet18", pooling=1, embedding_dim=8, loss=JointLoss(**loss)

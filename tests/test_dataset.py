@@ -449,6 +449,18 @@ def test_photos_of_several_people_leave_everybody_something_to_train_on(write_da
         assert all("train" in found for found in sides.values())
 
 
+def test_nobody_is_left_untrained_when_their_photos_are_taken_for_others(write_dataset):
+    right = (26, 4, 46, 24)
+    rows = [
+        *(face("0.png", "a"), face("0.png", "b", right), face("1.png", "b")),
+        *(face("1.png", "c", right), face("2.png", "a"), face("3.png", "c")),
+    ]
+    data = read_dataset(write_dataset(rows))
+    for seed in range(20):
+        part = parts(make_split(data, "photo", seed))
+        assert {part["0.png"], part["1.png"]} != {"test"}
+
+
 def test_photos_that_join_everybody_cannot_be_split_by_identity(write_dataset):
     rows = []
     for at in range(4):
