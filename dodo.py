@@ -98,7 +98,7 @@ def task_experiment():
 
     yield {
         "name": RUN,
-        "actions": [Interactive(words), remember],  # so that progress bars move
+        "actions": [Interactive(words, shell=False), remember],  # so that progress bars move
         "file_dep": [PACKAGE / "experiment1.py", *modules(code)],
         "targets": [RESULTS],
         "uptodate": [unchanged],
@@ -114,10 +114,11 @@ def task_notebook():
         source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
         executed = ROOT / "runs" / "notebooks" / RUN / notebook.name
         convert = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
-        convert += ["--log-level", "WARN", "--output-dir", str(executed.parent), str(notebook)]
+        convert += ["--ExecutePreprocessor.record_timing=False", "--log-level", "ERROR"]
+        convert += ["--output-dir", str(executed.parent), str(notebook)]
         yield {
             "name": f"{name}:{RUN}",
-            "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert]), remember],
+            "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False), remember],
             "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle"],
             "targets": [executed, *figure_files(notebook.name)],
             "uptodate": [unchanged],
@@ -142,7 +143,7 @@ def figure_files(notebook: str) -> list[Path]:
 def task_readme():
     """Write the results into the README and the thesis's LaTeX table."""
     return {
-        "actions": [Interactive([sys.executable, "-m", "thesislib.results"])],
+        "actions": [Interactive([sys.executable, "-m", "thesislib.results"], shell=False)],
         "file_dep": [RESULTS, PACKAGE / "results.py"],
         "targets": [FIGURES / "tables" / "experiment1.tex"],
     }

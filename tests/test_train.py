@@ -61,7 +61,6 @@ def start(*command):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(WORKER.parent), str(WORKER.parent.parent)]),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
-        "ACCELERATE_USE_CPU": "true",
     }
     return subprocess.Popen(
         [sys.executable, *map(str, command)],

@@ -1,5 +1,7 @@
 """Start-up check: do the installed torch and torchvision belong together?"""
 
+import importlib.metadata
+
 
 class EnvironmentMismatchError(ImportError):
     """Installed packages do not fit each other."""
@@ -19,11 +21,16 @@ def check_versions() -> None:
 
         _ = torch.ops.torchvision.nms
     except (RuntimeError, AttributeError, ImportError) as error:
-        from importlib.metadata import version
-
         raise EnvironmentMismatchError(
-            f"torch {version('torch')} and torchvision {version('torchvision')} do not fit each "
+            f"torch {_version('torch')} and torchvision {_version('torchvision')} do not fit each "
             f"other ({error}). Install the pair that requirements.lock names: run `make env`, or "
             "pip install -r requirements.lock"
         ) from error
     del torchvision
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

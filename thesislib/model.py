@@ -1,6 +1,7 @@
 """JointNet: one convolutional network from a photo to boxes, embeddings and identities."""
 
 from collections.abc import Sequence
+from http.client import HTTPException
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,8 @@ def make_backbone(name: str, weights: str | None = None) -> nn.Module:
         raise ValueError(f"weights {weights!r} are unknown; choose None or 'imagenet'")
     try:
         net = BACKBONES[name](weights="DEFAULT" if weights else None)
-    except OSError as error:  # what a refused, absent or broken connection raises
+    # A refused or absent connection; a download that broke off, or came with another hash.
+    except (OSError, RuntimeError, HTTPException) as error:
         raise WeightsUnavailableError(
             f"ImageNet weights of {name} are not on this machine and could not be fetched "
             f"({error}). Go on with weights=None (train from scratch), or put the file that "

@@ -111,9 +111,10 @@ def train(
         NonFiniteLossError: names the photos of the offending batch.
         CheckpointError: the folder's checkpoint is damaged or of another run.
         FolderInUseError: another run is writing to the folder.
+        ValueError: fewer training photos than processes, or none.
     """
     cuda = torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision="bf16" if cuda else "no")
+    accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if cuda else "no")
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
@@ -121,6 +122,10 @@ def train(
 
 
 def _train(accelerator, model, crops, profile, seed, folder, about, progress, stop_after):
+    if len(crops) < accelerator.num_processes:
+        raise ValueError(
+            f"{len(crops)} training photos are too few for {accelerator.num_processes} processes"
+        )
     path = folder / CHECKPOINT
     step, history, running = 0, [], {}
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
@@ -130,6 +135,8 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
     optimiser = make_optimiser(model, profile)
     if path.exists():
         tensors, saved = load_checkpoint(path)
+        if "run" not in saved:
+            raise CheckpointError(f"{path}: no checkpoint of a training")
         if saved["run"] != about:
             differs = [
                 key for key in {*about, *saved["run"]} if about.get(key) != saved["run"].get(key)

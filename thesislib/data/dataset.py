@@ -13,6 +13,7 @@ face; ``session`` names a sitting (a day, a video clip) and may be empty.
 
 import dataclasses
 import functools
+import io
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -115,9 +116,15 @@ def read_dataset(folder: Path | str) -> Dataset:
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         # As text first, so that a bad number is reported with its row instead of a stack trace.
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # Blank lines are kept, so that rows are counted as an editor counts lines.
+        text = path.read_text(encoding="utf-8-sig").rstrip()
+        raw = pd.read_csv(
+            io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
+    if not isinstance(raw.index, pd.RangeIndex):  # pandas took surplus fields for row names
+        raise DatasetError(f"{path}, row 2: more fields than row 1 has columns")
     missing = [name for name in COLUMNS if name not in raw.columns]
     extra = [name for name in raw.columns if name not in COLUMNS]
     if missing or extra:
@@ -175,7 +182,7 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
         box, (width, height) = boxes[at], size
         if np.isnan(box).any():
             raise DatasetError(f"{where}: box has only some of its four numbers")
-        x1, y1, x2, y2 = box
+        x1, y1, x2, y2 = box.tolist()
         if x1 >= x2 or y1 >= y2:
             raise DatasetError(
                 f"{where}: box is inverted or empty (x1 {x1:g}, x2 {x2:g}, y1 {y1:g}, y2 {y2:g})"
@@ -361,6 +368,8 @@ def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
             ``session``) or a person (``identity``) on both sides, a test person never trained
             on (``photo``, ``session``), or an empty part.
     """
+    if kind not in SPLIT_KINDS:
+        raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
     part = dict(zip(split["photo"], split["part"], strict=True))
     if len(part) != len(split) or set(part) != set(dataset.photos):
         raise DatasetError("split: photos are not those of the dataset, each once")

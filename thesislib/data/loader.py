@@ -63,15 +63,15 @@ class RandomSquareCrop(v2.Transform):
         if boxes is not None and len(boxes):
             face = boxes[int(torch.randint(len(boxes), ()))]
             centre = ((face[0] + face[2]) / 2, (face[1] + face[3]) / 2)
-        # A crop larger than the photo hangs over by at most the difference, on either side.
-        span_x, span_y = sorted((0, width - side)), sorted((0, height - side))
-        for _ in range(20):
-            left = round(span_x[0] + (span_x[1] - span_x[0]) * float(torch.rand(())))
-            top = round(span_y[0] + (span_y[1] - span_y[0]) * float(torch.rand(())))
-            if centre is None or (
-                left <= centre[0] < left + side and top <= centre[1] < top + side
-            ):
-                break
+        corner = []
+        for axis, length in enumerate((width, height)):
+            # A crop larger than the photo hangs over by at most the difference, on either side.
+            first, last = sorted((0, length - side))
+            if centre is not None:
+                first = max(first, int(centre[axis]) - side + 1)
+                last = min(last, int(centre[axis]))
+            corner.append(round(first + (last - first) * float(torch.rand(()))))
+        left, top = corner
         return {"top": top, "left": left, "side": side}
 
     def transform(self, inpt, params: dict):

@@ -47,6 +47,8 @@ def photo_size(path: Path | str) -> tuple[int, int]:
     """
     with _open(Path(path)) as image:
         width, height = image.size
+        if image.format == "TIFF":  # whose size Pillow gives upright already, or not, by version
+            width, height = image.tag_v2[256], image.tag_v2[257]
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     return (height, width) if orientation in _SWAPS_SIDES else (width, height)
 
@@ -90,7 +92,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         # 16-bit grey fills 0..65535; 32-bit and float files hold 0..255 as often as not.
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
+        sixteen = image.mode.startswith("I;16") or values.max(initial=0) > 255
+        scale = 257.0 if sixteen else 1.0
         image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
