@@ -1,6 +1,7 @@
 """The stored results keep what they hold, and the printed tables say what is stored."""
 
 import errno
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -218,14 +219,17 @@ def test_on_a_full_disk_the_old_table_stays(path, monkeypatch):
     assert len(results.read_results(path)) == 2
 
 
-def test_two_runs_do_not_write_at_once(path):
-    results.merge_results(path, table(row()))
-    with (
-        storage.folder_lock(path.parent),
-        pytest.raises(storage.FolderInUseError, match="another run is writing"),
-    ):
-        results.merge_results(path, table(row(seed=1)))
-    assert results.read_results(path)["seed"].tolist() == [0]
+def test_a_writer_waits_until_another_has_written(tmp_path):
+    path = tmp_path / "experiment1.csv"
+    results.merge_results(path, table(row(seed=0)))
+    with storage.folder_lock(path.parent):
+        writer = threading.Thread(target=results.merge_results, args=(path, table(row(seed=1))))
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive()
+        assert results.read_results(path)["seed"].tolist() == [0]
+    writer.join(30)
+    assert results.read_results(path)["seed"].tolist() == [0, 1]
 
 
 # Printed

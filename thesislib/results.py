@@ -161,7 +161,6 @@ def read_results(path: Path | str) -> pd.DataFrame:
             | dict.fromkeys(_COUNTS, np.int64),
             keep_default_na=False,
             na_values={"low": [""], "high": [""]},
-            float_precision="round_trip",
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
