@@ -2,7 +2,8 @@
 
     python distributed_worker.py DATASET RUN [frozen | killed]
 
-``frozen``: batch norm stands still, since on the CPU its statistics are each process's own.
+``frozen``: batch norm stands still, since on the CPU its statistics are each process's own, and
+arithmetic is fp32, since bf16 rounds the sums of half a batch otherwise than those of a whole one.
 ``killed``: a checkpoint is written at every step, and the process kills itself in the second
 epoch with the worst of signals.
 """
@@ -69,6 +70,8 @@ if __name__ == "__main__":
     mode = sys.argv[3] if len(sys.argv) > 3 else ""
     if mode == "killed":
         kill_after(KILLED_AFTER)
+    if mode == "frozen":
+        train.precision = lambda: "no"
     _, history = run(Path(sys.argv[1]), Path(sys.argv[2]), frozen=mode == "frozen")
     if int(os.environ.get("RANK", 0)) == 0:
         (Path(sys.argv[2]) / "history.json").write_text(json.dumps(history))

@@ -153,23 +153,27 @@ def test_a_killed_run_goes_on_to_the_same_end(dataset, tmp_path):
 
 
 def test_two_processes_train_as_one_does(dataset, tmp_path):
-    process = start(
-        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
-        *(WORKER, dataset, tmp_path / "two", "frozen"),
-    )
-    net, history = worker.run(dataset, tmp_path / "one", frozen=True)
-    out = finished(process)
-    assert process.returncode == 0, out
-    shared = json.loads((tmp_path / "two" / "history.json").read_text())
-    for row, other in zip(losses_of(history), losses_of(shared), strict=True):
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    processes = {
+        "two": start(*launch, WORKER, dataset, tmp_path / "two", "frozen"),
+        "one": start(WORKER, dataset, tmp_path / "one", "frozen"),
+    }
+    histories, weights = {}, {}
+    for name, process in processes.items():
+        out = finished(process)
+        assert process.returncode == 0, out
+        histories[name] = json.loads((tmp_path / name / "history.json").read_text())
+        weights[name], _ = load_checkpoint(tmp_path / name / train.CHECKPOINT)
+    rows = zip(losses_of(histories["one"]), losses_of(histories["two"]), strict=True)
+    for row, other in rows:
         assert set(row) == set(other)
         for name, value in row.items():
             assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
-    tensors, _ = load_checkpoint(tmp_path / "two" / train.CHECKPOINT)
-    fresh = dict(thin_net().named_parameters())
-    for name, value in net.named_parameters():
-        moved = (value - fresh[name]).norm()
-        assert (tensors[f"model.{name}"] - value).norm() < 0.02 * moved, name
+    fresh = thin_net()
+    worker.freeze(fresh)
+    for name, value in fresh.named_parameters():
+        whole, shared = (weights[run][f"model.{name}"] for run in ("one", "two"))
+        assert (shared - whole).norm() < 0.02 * (whole - value).norm(), name
 
 
 # Refused

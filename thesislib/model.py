@@ -1,6 +1,7 @@
 """JointNet: one convolutional network from a photo to boxes, embeddings and identities."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 
 import torch
@@ -62,6 +63,14 @@ def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
     return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
 
 
+@contextlib.contextmanager
+def full_precision(features: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Leave autocast for what follows, the features in fp32: a few per cent of the work, and
+    boxes and cosines keep more than the three digits of bf16."""
+    with torch.autocast(features.device.type, enabled=False):
+        yield features.float()
+
+
 class Normalise(nn.Module):
     """uint8 photos (0..255) or float ones (0..1) to zero mean and unit variance per channel."""
 
@@ -110,9 +119,10 @@ class IdentityClassifier(nn.Module):
 
     def at(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Sparse: embeddings [K, E] to logits [K, identities], the same numbers."""
-        if self.normalised:
-            embeddings = F.normalize(embeddings, dim=1)
-        return F.linear(embeddings, self._weight().flatten(1), self.conv.bias)
+        with full_precision(embeddings) as embeddings:
+            if self.normalised:
+                embeddings = F.normalize(embeddings, dim=1)
+            return F.linear(embeddings, self._weight().flatten(1), self.conv.bias)
 
 
 class JointNet(nn.Module):
@@ -183,9 +193,10 @@ class JointNet(nn.Module):
             regression [N, A, 5, rows, columns] and embeddings [N, E, A, rows, columns].
         """
         features = self.pool(feature_map(self.backbone, self.normalise(photos)))
-        regression = self.regression_head(features).unflatten(1, (-1, 5))
-        # [N, A*E, rows, columns] -> [N, A, E, ...] -> [N, E, A, ...]
-        embeddings = self.embedding_head(features).unflatten(1, (-1, self.embedding_dim))
+        with full_precision(features) as features:
+            regression = self.regression_head(features).unflatten(1, (-1, 5))
+            # [N, A*E, rows, columns] -> [N, A, E, ...] -> [N, E, A, ...]
+            embeddings = self.embedding_head(features).unflatten(1, (-1, self.embedding_dim))
         return regression, embeddings.transpose(1, 2)
 
     def forward(self, photos, targets: list[dict] | None = None):
@@ -342,7 +353,8 @@ class FaceClassifier(nn.Module):
     def embed(self, photos: torch.Tensor) -> torch.Tensor:
         """Embeddings float [N, E], not normalised, of photos [N, 3, H, W]."""
         features = feature_map(self.backbone, self.normalise(photos))
-        return self.embedding_head(features.mean(dim=(2, 3)))
+        with full_precision(features) as features:
+            return self.embedding_head(features.mean(dim=(2, 3)))
 
     def forward(self, photos: torch.Tensor, targets: list[dict] | None = None):
         """Training: ``identity`` and ``total`` losses, ``identity_accuracy``. Evaluation: logits.

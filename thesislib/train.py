@@ -60,6 +60,17 @@ def make_optimiser(model: torch.nn.Module, profile: Profile) -> torch.optim.Opti
     )
 
 
+def precision() -> str:
+    """Arithmetic of training: ``"bf16"`` where the processor multiplies it natively, or ``"no"``.
+
+    Weights, heads, losses and optimiser stay in fp32 either way. CPUs without bf16 units emulate
+    it, slower than fp32.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bf16" if torch.cuda.is_available() or native else "no"
+
+
 def use_channels_last(model: torch.nn.Module) -> None:
     """Lay out the weights of 2-D convolutions as they are computed fastest; in place."""
     for module in model.modules():
@@ -90,8 +101,8 @@ def train(
 ) -> list[dict]:
     """Train a model, or go on where an interrupted call with the same folder stopped.
 
-    Runs on whatever Accelerate finds (CPU, GPU with bf16, several processes under ``torchrun``);
-    ``profile.batch`` is the global batch.
+    Runs on whatever Accelerate finds (CPU, GPU, several processes under ``torchrun``), in bf16
+    where :func:`precision` says so; ``profile.batch`` is the global batch.
 
     Args:
         model: in training mode ``model(photos, targets)`` returns losses with a ``total``.
@@ -114,7 +125,7 @@ def train(
         ValueError: fewer training photos than processes, or none.
     """
     cuda = torch.cuda.is_available()
-    accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if cuda else "no")
+    accelerator = Accelerator(cpu=not cuda, mixed_precision=precision())
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
@@ -188,7 +199,7 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
             with accelerator.autocast():
                 losses = wrapped(photos, targets)
             if not torch.isfinite(losses["total"]):
-                named = {name: round(float(value), 4) for name, value in losses.items()}
+                named = {name: round(float(value.detach()), 4) for name, value in losses.items()}
                 names = ", ".join(target["photo"] for target in targets)
                 raise NonFiniteLossError(
                     f"loss is not finite at step {step} (epoch {step // per_epoch}): {named}; "
@@ -246,8 +257,9 @@ def training_flops(model: torch.nn.Module, size: int) -> float:
 
 
 def peak_flops(device: str = "cpu", seconds: float = 1.0) -> float:
-    """Measured peak of matrix products on this machine, FLOP/s (fp32 on CPU, bf16 on GPU)."""
-    n, dtype = (8192, torch.bfloat16) if device == "cuda" else (1536, torch.float32)
+    """Measured peak of matrix products on this machine, FLOP/s, in training's :func:`precision`."""
+    n = 8192 if device == "cuda" else 1536
+    dtype = torch.bfloat16 if precision() == "bf16" else torch.float32
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
     best, end = math.inf, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -260,8 +272,8 @@ def peak_flops(device: str = "cpu", seconds: float = 1.0) -> float:
 
 
 def settings(profile: Profile) -> dict:
-    """A profile as JSON, without what a trained net does not depend on."""
-    values = dataclasses.asdict(profile)
+    """A profile and the precision as JSON, without what a trained net does not depend on."""
+    values = dataclasses.asdict(profile) | {"precision": precision()}
     values["crop_scale"] = list(values["crop_scale"])
     # The dataset is known by its content, whoever made it.
     for name in ("workers", "people", "sessions", "photos_per_session", "photo_px"):

@@ -1,7 +1,7 @@
 """How much faster the training loop is than the same loop written naively, side by side.
 
-Naive: photos decoded one by one from their files when they are needed, contiguous NCHW, plain
-AdamW. Both train the same network on the same crops. Command line::
+Naive: photos decoded one by one from their files when they are needed, contiguous NCHW, fp32,
+plain AdamW. Both train the same network on the same crops. Command line::
 
     python -m thesislib.training_speed [--data <folder>] [--profile quick] [--rounds 5]
 """
@@ -27,7 +27,13 @@ from thesislib.data.loader import (
 from thesislib.data.photos import read_photo
 from thesislib.experiment1 import DEFAULT_DATA, Experiment
 from thesislib.profiles import get_profile
-from thesislib.train import make_optimiser, peak_flops, training_flops, use_channels_last
+from thesislib.train import (
+    make_optimiser,
+    peak_flops,
+    precision,
+    training_flops,
+    use_channels_last,
+)
 
 
 class FileStore:
@@ -80,7 +86,8 @@ def _ours(experiment: Experiment) -> Callable[[int], None]:
     def steps(count: int) -> None:
         for _ in range(count):
             photos, targets = next(batches)
-            loss = net(photos, targets)["total"]
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
+                loss = net(photos, targets)["total"]
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

@@ -123,28 +123,19 @@ def list_photos(dataset: Dataset, identities: Sequence[str]) -> list[Photo]:
     number = {identity: at for at, identity in enumerate(identities)}
     photos = []
     for name, rows in dataset.table.groupby("photo", sort=False):
-        rows = rows[rows["x1"].notna()]
+        faces = rows[rows["x1"].notna()]
         photos.append(
             Photo(
                 name=name,
-                boxes=torch.tensor(rows[BOX].to_numpy(np.float32)).reshape(-1, 4),
+                boxes=torch.tensor(faces[BOX].to_numpy(np.float32)).reshape(-1, 4),
                 identities=torch.tensor(
-                    [number.get(identity, UNKNOWN) for identity in rows["identity"]],
+                    [number.get(identity, UNKNOWN) for identity in faces["identity"]],
                     dtype=torch.int64,
                 ),
-                size=tuple(
-                    int(v) for v in dataset.table.loc[rows.index, ["width", "height"]].iloc[0]
-                )
-                if len(rows)
-                else _size_of(dataset, name),
+                size=(int(rows["width"].iloc[0]), int(rows["height"].iloc[0])),
             )
         )
     return photos
-
-
-def _size_of(dataset: Dataset, name: str) -> tuple[int, int]:
-    row = dataset.table[dataset.table["photo"] == name].iloc[0]
-    return int(row["width"]), int(row["height"])
 
 
 class PhotoStore:
