@@ -13,6 +13,7 @@ from thesislib.data import dataset
 from thesislib.data.dataset import (
     BOX,
     COLUMNS,
+    LANDMARKS,
     DatasetError,
     check_split,
     make_split,
@@ -141,6 +142,41 @@ def test_a_missing_column_is_named(good, column):
 def test_an_extra_column_is_named(good):
     pd.read_csv(good / "annotations.csv").assign(age=3).to_csv(good / "annotations.csv")
     assert "row 1: extra column 'Unnamed: 0', extra column 'age'" in refusal(good)
+
+
+def with_columns(good, **columns):
+    table = pd.read_csv(good / "annotations.csv")
+    table.assign(**columns).to_csv(good / "annotations.csv", index=False)
+
+
+def test_landmarks_factors_and_the_source_of_boxes_may_be_added(good):
+    points = {name: [1.5, 2.0, np.nan] for name in LANDMARKS}
+    source = ["annotation", " detector", ""]
+    with_columns(good, **points, factor_yaw=[-3.25, np.nan, 0], box_source=source)
+    table = read_dataset(good).table
+    assert list(table) == [*COLUMNS, *LANDMARKS, "factor_yaw", "box_source"]
+    assert table["factor_yaw"].tolist()[::2] == [-3.25, 0]
+    assert table["box_source"].tolist() == ["annotation", "detector", ""]
+    write_annotations(good, table)
+    pd.testing.assert_frame_equal(read_dataset(good).table, table)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"left_eye_x": 1.0, "left_eye_y": 2.0}, "row 1: missing column 'right_eye_x'"),
+        ({"factor_yaw": ["1", "left", "2"]}, "row 3: factor_yaw is 'left', no number"),
+        ({"factor_Yaw": 1.0}, "row 1: extra column 'factor_Yaw'"),
+        ({"box_source": ["annotation", "guess", ""]}, "row 3: box_source is 'guess', fails"),
+        (
+            dict.fromkeys(LANDMARKS, 3.0) | {"nose_y": [1.0, None, 2.0]},
+            "row 3 (photos/2.png): only some of the 10 landmark numbers",
+        ),
+    ],
+)
+def test_further_columns_that_break_the_form_are_named(good, columns, told):
+    with_columns(good, **columns)
+    assert told in refusal(good)
 
 
 def test_no_rows_are_refused(good):

@@ -9,11 +9,16 @@ A dataset is a folder with ``photos/`` and ``annotations.csv``, one row a face::
 ``x1, y1, x2, y2`` are pixels, x to the right and y down. Several rows with one photo are several
 people. An empty ``identity`` is a person nobody knows; a row without a box is a photo without a
 face; ``session`` names a sitting (a day, a video clip) and may be empty.
+
+Further columns that a table may have, each may be empty: the five landmarks of ``LANDMARKS`` in
+pixels, all or none; ``box_source``, one of ``BOX_SOURCES``, where boxes were not all drawn by
+hand; and numbers whose name begins with ``factor_``, what is known of how a photo came about.
 """
 
 import dataclasses
 import functools
 import io
+import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +32,20 @@ from thesislib.data.photos import PhotoError, photo_size
 ANNOTATIONS = "annotations.csv"
 BOX = ["x1", "y1", "x2", "y2"]
 COLUMNS = ["photo", "identity", "session", "width", "height", *BOX]
+LANDMARKS = [
+    f"{point}_{axis}"
+    for point in (
+        "left_eye",
+        "right_eye",
+        "nose",
+        "left_mouth",
+        "right_mouth",
+    )  # as the photo shows
+    for axis in ("x", "y")
+]
+BOX_SOURCES = ("annotation", "detector")
+FACTOR = "factor_"
+_FACTOR_NAME = re.compile(FACTOR + "[a-z0-9_]+")
 # A face at the photo's edge is often annotated past it. Up to this share of the box's own side is
 # cut off at the edge; a box further out is a mistake.
 MAX_OVERHANG = 0.15
@@ -46,6 +65,9 @@ _SCHEMA = pa.DataFrameSchema(
         "width": pa.Column(int, pa.Check.ge(1)),
         "height": pa.Column(int, pa.Check.ge(1)),
         **{name: pa.Column(float, nullable=True) for name in BOX},
+        **{name: pa.Column(float, nullable=True, required=False) for name in LANDMARKS},
+        "box_source": pa.Column(str, pa.Check.isin(["", *BOX_SOURCES]), required=False),
+        f"^{_FACTOR_NAME.pattern}$": pa.Column(float, nullable=True, required=False, regex=True),
     },
     strict=True,
     ordered=False,
@@ -58,8 +80,8 @@ class Dataset:
 
     Attributes:
         folder: where it lies.
-        table: one row a face, columns ``COLUMNS``; boxes float, within the photo; row order as
-            in the file.
+        table: one row a face, columns ``COLUMNS`` and whatever further ones the file has; boxes
+            float, within the photo; row order as in the file.
     """
 
     folder: Path
@@ -113,6 +135,10 @@ def read_dataset(folder: Path | str) -> Dataset:
     return Dataset(folder.resolve(), table)
 
 
+def _may_be_added(column: str) -> bool:
+    return column in (*LANDMARKS, "box_source") or bool(_FACTOR_NAME.fullmatch(column))
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         # As text first, so that a bad number is reported with its row instead of a stack trace.
@@ -126,17 +152,21 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not isinstance(raw.index, pd.RangeIndex):  # pandas took surplus fields for row names
         raise DatasetError(f"{path}, row 2: more fields than row 1 has columns")
     missing = [name for name in COLUMNS if name not in raw.columns]
-    extra = [name for name in raw.columns if name not in COLUMNS]
+    further = [name for name in raw.columns if name not in COLUMNS]
+    extra = [name for name in further if not _may_be_added(name)]
+    if any(name in further for name in LANDMARKS):
+        missing += [name for name in LANDMARKS if name not in further]
     if missing or extra:
         told = [f"missing column {name!r}" for name in missing]
         told += [f"extra column {name!r}" for name in extra]
         raise DatasetError(f"{path}, row 1: {', '.join(told)}; expected {', '.join(COLUMNS)}")
     if raw.empty:
         raise DatasetError(f"{path}: no rows")
-    table = raw[COLUMNS].copy()
-    for name in ["width", "height", *BOX]:
+    table = raw[[*COLUMNS, *further]].copy()
+    numeric = [name for name in further if name != "box_source"]
+    for name in ["width", "height", *BOX, *numeric]:
         numbers = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
-        wrong = numbers.isna() & ~((table[name] == "") & (name in BOX))
+        wrong = numbers.isna() & ~((table[name] == "") & (name not in ("width", "height")))
         wrong |= np.isinf(numbers)
         if name in ("width", "height"):
             wrong |= numbers % 1 != 0
@@ -144,7 +174,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             at = int(np.flatnonzero(wrong)[0])
             raise DatasetError(f"{path}, row {at + 2}: {name} is {table[name][at]!r}, no number")
         table[name] = numbers.astype(int if name in ("width", "height") else float)
-    for name in ("photo", "identity", "session"):
+    for name in [name for name in table if name not in ("width", "height", *BOX, *numeric)]:
         table[name] = table[name].str.strip()
     try:
         return _SCHEMA.validate(table, lazy=True)
@@ -160,6 +190,8 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
     boxes = table[BOX].to_numpy(copy=True)
     sizes = table[["width", "height"]].to_numpy()
     unboxed = np.isnan(boxes).all(axis=1)
+    landmarks = table[[name for name in LANDMARKS if name in table]].isna()
+    some_landmarks = (landmarks.any(axis=1) & ~landmarks.all(axis=1)).to_numpy()
     seen: dict[tuple, int] = {}
     empty_photos: dict[str, int] = {}
     size_of: dict[str, tuple] = {}
@@ -182,6 +214,8 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
         box, (width, height) = boxes[at], size
         if np.isnan(box).any():
             raise DatasetError(f"{where}: box has only some of its four numbers")
+        if some_landmarks[at]:
+            raise DatasetError(f"{where}: only some of the {len(LANDMARKS)} landmark numbers")
         x1, y1, x2, y2 = box.tolist()
         if x1 >= x2 or y1 >= y2:
             raise DatasetError(
@@ -230,9 +264,10 @@ def _check_photos(folder: Path, path: Path, table: pd.DataFrame) -> None:
 
 
 def write_annotations(folder: Path | str, table: pd.DataFrame) -> None:
-    """Write ``annotations.csv``, whole or not at all; boxes to 0.1 px."""
-    out = table[COLUMNS].copy()
-    out[BOX] = out[BOX].round(1)
+    """Write ``annotations.csv``, whole or not at all; boxes and landmarks to 0.1 px."""
+    out = table[COLUMNS + [name for name in table if _may_be_added(name)]].copy()
+    pixels = [name for name in (*BOX, *LANDMARKS) if name in out]
+    out[pixels] = out[pixels].round(1)
     with storage.written_aside(Path(folder) / ANNOTATIONS) as aside:
         out.to_csv(aside, index=False)
 
