@@ -23,7 +23,8 @@ PROFILE, SPLIT, SEED = (
 )
 DEFAULT = ROOT / "data" / "synthetic"
 DATA = Path(os.environ.get("DATA") or DEFAULT)
-RUN = f"{DATA.name}-{SPLIT}-{PROFILE}-seed{SEED}"
+EPOCHS = os.environ.get("EPOCHS")
+RUN = f"{DATA.name}-{SPLIT}-{PROFILE}-seed{SEED}" + (f"-epochs{EPOCHS}" if EPOCHS else "")
 NOTEBOOKS = ("01_data_preparation", "02_joint_training", "03_baseline_comparison")
 RESULTS = FIGURES / "tables" / "experiment1.csv"
 
@@ -94,6 +95,7 @@ def task_experiment():
         sys.exit("PROFILE=thesis needs DATA=<dataset folder>; its form is told in data/README.md")
     words = [sys.executable, "-m", "thesislib.experiment1", "--profile", PROFILE]
     words += ["--split", SPLIT, "--seed", SEED, "--data", str(DATA)]
+    words += ["--epochs", EPOCHS] if EPOCHS else []
     code = (PACKAGE / "experiment1.py").read_text()
 
     yield {

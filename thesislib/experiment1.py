@@ -538,11 +538,13 @@ def _timed(work: Callable, value) -> tuple[object, float]:
 
 
 def from_environment() -> Experiment:
-    """The experiment that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED.
+    """The experiment that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED, EPOCHS.
 
-    Without DATA it is the default dataset of synthetic people.
+    Without DATA it is the default dataset of synthetic people, without EPOCHS the profile's.
     """
     profile = get_profile(os.environ.get("PROFILE") or "quick")
+    if os.environ.get("EPOCHS"):
+        profile = dataclasses.replace(profile, epochs=int(os.environ["EPOCHS"]))
     data = os.environ.get("DATA")
     return Experiment(
         Path(data) if data else DEFAULT_DATA,
@@ -576,6 +578,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.seed,
         arguments.start,
         arguments.holdout,
+        progress="TQDM_DISABLE" not in os.environ,
     )
     experiment.prepare()
     if arguments.holdout:  # nothing is published from a tuning run
