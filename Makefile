@@ -1,11 +1,11 @@
 # make figures   environment, default dataset, training, figures     make test   the whole suite
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
-# EPOCHS=<number, in place of the profile's>
+# EPOCHS, BATCH: in place of the profile's
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
 SPLIT ?= photo
 SEED ?= 0
-export PROFILE DATA SPLIT SEED EPOCHS
+export PROFILE DATA SPLIT SEED EPOCHS BATCH
 
 BIN := .venv/bin
 # The environment is known by the content of what it is made from.
@@ -18,7 +18,7 @@ figures: $(READY)
 test: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@env -u DATA -u EPOCHS PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
+	@env -u DATA -u EPOCHS -u BATCH PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
 	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
 	  $(BIN)/python -m pytest --nbval --nbval-current-env notebooks tests thesislib
 

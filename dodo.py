@@ -23,8 +23,11 @@ PROFILE, SPLIT, SEED = (
 )
 DEFAULT = ROOT / "data" / "synthetic"
 DATA = Path(os.environ.get("DATA") or DEFAULT)
-EPOCHS = os.environ.get("EPOCHS")
-RUN = f"{DATA.name}-{SPLIT}-{PROFILE}-seed{SEED}" + (f"-epochs{EPOCHS}" if EPOCHS else "")
+# What else is asked for in place of the profile's.
+CHANGED = {name: os.environ[name] for name in ("EPOCHS", "BATCH") if os.environ.get(name)}
+RUN = "-".join(
+    [DATA.name, SPLIT, PROFILE, f"seed{SEED}", *(f"{k.lower()}{v}" for k, v in CHANGED.items())]
+)
 NOTEBOOKS = ("01_data_preparation", "02_joint_training", "03_baseline_comparison")
 RESULTS = FIGURES / "tables" / "experiment1.csv"
 
@@ -95,7 +98,8 @@ def task_experiment():
         sys.exit("PROFILE=thesis needs DATA=<dataset folder>; its form is told in data/README.md")
     words = [sys.executable, "-m", "thesislib.experiment1", "--profile", PROFILE]
     words += ["--split", SPLIT, "--seed", SEED, "--data", str(DATA)]
-    words += ["--epochs", EPOCHS] if EPOCHS else []
+    for name, value in CHANGED.items():
+        words += [f"--{name.lower()}", value]
     code = (PACKAGE / "experiment1.py").read_text()
 
     yield {

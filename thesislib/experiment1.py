@@ -538,16 +538,18 @@ def _timed(work: Callable, value) -> tuple[object, float]:
 
 
 def from_environment() -> Experiment:
-    """The experiment that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED, EPOCHS.
+    """The experiment that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED, EPOCHS, BATCH.
 
-    Without DATA it is the default dataset of synthetic people, without EPOCHS the profile's.
+    Without DATA it is the default dataset of synthetic people; a relative DATA is meant from the
+    project's folder, wherever the notebook runs. Without EPOCHS or BATCH it is the profile's.
     """
     profile = get_profile(os.environ.get("PROFILE") or "quick")
-    if os.environ.get("EPOCHS"):
-        profile = dataclasses.replace(profile, epochs=int(os.environ["EPOCHS"]))
+    for name in ("epochs", "batch"):
+        if os.environ.get(name.upper()):
+            profile = dataclasses.replace(profile, **{name: int(os.environ[name.upper()])})
     data = os.environ.get("DATA")
     return Experiment(
-        Path(data) if data else DEFAULT_DATA,
+        (paths.ROOT / data).resolve() if data else DEFAULT_DATA,
         os.environ.get("SPLIT") or "photo",
         profile,
         int(os.environ.get("SEED") or 0),
