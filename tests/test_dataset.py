@@ -225,11 +225,14 @@ def test_an_empty_photo_name_is_refused(good):
     assert "annotations.csv, row 3: photo is ''" in refusal(good)
 
 
-@pytest.mark.parametrize("photo", ["/photos/2.png", "../2.png", "a/../2.png", r"photos\2.png"])
+@pytest.mark.parametrize(
+    "photo",
+    ["/photos/2.png", "../2.png", "a/../2.png", r"photos\2.png", "photos/./2.png", "photos//2.png"],
+)
 def test_a_photo_outside_the_folder_is_refused(good, photo):
     rewrite(good, "photos/2.png", photo)
     message = refusal(good)
-    assert f"row 3 ({photo}): photo must be a relative path inside the dataset folder" in message
+    assert f"row 3 ({photo}): photo must be a plain relative path inside the dataset" in message
 
 
 def test_two_sizes_for_one_photo_are_refused(write_dataset):
@@ -299,6 +302,13 @@ def test_more_fields_than_columns_are_refused(good):
     text = text_of(good).rstrip().splitlines()
     (good / "annotations.csv").write_text("\n".join([text[0]] + [line + "," for line in text[1:]]))
     assert "annotations.csv, row 2" in refusal(good)
+
+
+def test_fewer_fields_than_columns_are_refused(good):
+    text = (good / "annotations.csv").read_text()
+    (good / "annotations.csv").write_text(text + "photos/3.png,,,48,32\n")
+    row = text.count("\n") + 2 - text.endswith("\n")
+    assert f"row {row}: fewer fields than row 1 has columns" in refusal(good)
 
 
 def test_a_blank_line_does_not_shift_the_rows_that_messages_name(good):

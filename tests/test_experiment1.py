@@ -148,6 +148,30 @@ def test_an_unknown_profile_is_named(monkeypatch):
         experiment1.from_environment()
 
 
+def test_the_environment_says_which_experiment(monkeypatch, tmp_path):
+    for name in ("PROFILE", "DATA", "SPLIT", "SEED", "EPOCHS", "BATCH"):
+        monkeypatch.delenv(name, raising=False)
+    plain = experiment1.from_environment()
+    assert plain.profile == get_profile("quick")
+    assert (plain.split_kind, plain.seed) == ("photo", 0)
+    monkeypatch.chdir(tmp_path)  # a relative DATA is the project's, wherever a notebook runs
+    values = {"DATA": "data/mine", "SPLIT": "session", "SEED": "3", "EPOCHS": "7", "BATCH": "9"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    asked = experiment1.from_environment()
+    assert asked.data == experiment1.paths.ROOT / "data/mine"
+    assert (asked.split_kind, asked.seed) == ("session", 3)
+    assert (asked.profile.epochs, asked.profile.batch) == (7, 9)
+
+
+@pytest.mark.parametrize("name", ["EPOCHS", "BATCH"])
+@pytest.mark.parametrize("value", ["ten", "0", "-1", "1.5"])
+def test_a_setting_that_is_no_count_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name}={value} is no whole number above 0"):
+        experiment1.from_environment()
+
+
 def test_data_pointing_nowhere_is_named(tmp_path):
     nowhere = Experiment(tmp_path / "nowhere", "photo", get_profile("smoke"))
     with pytest.raises(ValueError, match="nowhere: no such folder; DATA must name"):

@@ -544,9 +544,12 @@ def from_environment() -> Experiment:
     project's folder, wherever the notebook runs. Without EPOCHS or BATCH it is the profile's.
     """
     profile = get_profile(os.environ.get("PROFILE") or "quick")
-    for name in ("epochs", "batch"):
-        if os.environ.get(name.upper()):
-            profile = dataclasses.replace(profile, **{name: int(os.environ[name.upper()])})
+    for name in ("EPOCHS", "BATCH"):
+        asked = os.environ.get(name)
+        if asked:
+            if not asked.isdecimal() or int(asked) < 1:
+                raise ValueError(f"{name}={asked} is no whole number above 0")
+            profile = dataclasses.replace(profile, **{name.lower(): int(asked)})
     data = os.environ.get("DATA")
     return Experiment(
         (paths.ROOT / data).resolve() if data else DEFAULT_DATA,

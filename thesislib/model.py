@@ -67,8 +67,10 @@ def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
 def full_precision(features: torch.Tensor) -> Iterator[torch.Tensor]:
     """Leave autocast for what follows, the features in fp32: a few per cent of the work, and
     boxes and cosines keep more than the three digits of bf16."""
-    with torch.autocast(features.device.type, enabled=False):
-        yield features.float()
+    kind = features.device.type
+    lowered = torch.is_autocast_enabled(kind)
+    with torch.autocast(kind, enabled=False):
+        yield features.float() if lowered else features
 
 
 class Normalise(nn.Module):

@@ -15,6 +15,7 @@ pixels, all or none; ``box_source``, one of ``BOX_SOURCES``, where boxes were no
 hand; and numbers whose name begins with ``factor_``, what is known of how a photo came about.
 """
 
+import csv
 import dataclasses
 import functools
 import io
@@ -151,6 +152,10 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
     if not isinstance(raw.index, pd.RangeIndex):  # pandas took surplus fields for row names
         raise DatasetError(f"{path}, row 2: more fields than row 1 has columns")
+    # pandas fills up a row that was cut off; without its box it would read as a faceless photo.
+    for row, fields in enumerate(csv.reader(io.StringIO(text)), start=1):
+        if 0 < len(fields) < len(raw.columns):
+            raise DatasetError(f"{path}, row {row}: fewer fields than row 1 has columns")
     missing = [name for name in COLUMNS if name not in raw.columns]
     further = [name for name in raw.columns if name not in COLUMNS]
     extra = [name for name in further if not _may_be_added(name)]
@@ -199,8 +204,10 @@ def _check_rows(path: Path, table: pd.DataFrame) -> None:
         row = at + 2
         where = f"{path}, row {row} ({photo})"
         pure = PurePosixPath(photo)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in photo:
-            raise DatasetError(f"{where}: photo must be a relative path inside the dataset folder")
+        if pure.is_absolute() or ".." in pure.parts or "\\" in photo or str(pure) != photo:
+            raise DatasetError(
+                f"{where}: photo must be a plain relative path inside the dataset folder"
+            )
         size = tuple(sizes[at])
         if size_of.setdefault(photo, size) != size:
             raise DatasetError(f"{where}: width and height differ from an earlier row")
