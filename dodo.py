@@ -14,6 +14,9 @@ from pathlib import Path
 from doit.reporter import ConsoleReporter
 from doit.tools import Interactive
 
+from thesislib import paths
+from thesislib.profiles import get_profile
+
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "thesislib"
 FIGURES = Path(os.environ.get("THESIS_FIGURES", ROOT / "figures"))
@@ -21,7 +24,7 @@ PROFILE, SPLIT, SEED = (
     os.environ.get(name) or default
     for name, default in (("PROFILE", "quick"), ("SPLIT", "photo"), ("SEED", "0"))
 )
-DEFAULT = ROOT / "data" / "synthetic"
+DEFAULT = paths.synthetic(get_profile(PROFILE).people)
 DATA = Path(os.environ.get("DATA") or DEFAULT)
 # What else is asked for in place of the profile's.
 CHANGED = {name: os.environ[name] for name in ("EPOCHS", "BATCH") if os.environ.get(name)}
@@ -94,8 +97,6 @@ def task_experiment():
     """Train, test and time all systems; write figures/tables."""
     if not DATA.is_dir() and DATA != DEFAULT:
         sys.exit(f"DATA={DATA}: no such folder; DATA must name a dataset folder")
-    if PROFILE == "thesis" and DATA == DEFAULT:
-        sys.exit("PROFILE=thesis needs DATA=<dataset folder>; its form is told in data/README.md")
     words = [sys.executable, "-m", "thesislib.experiment1", "--profile", PROFILE]
     words += ["--split", SPLIT, "--seed", SEED, "--data", str(DATA)]
     for name, value in CHANGED.items():

@@ -17,9 +17,9 @@ NO_CHANGE = metrics.BoxCalibration(0.0, 0.0, 1.0, 1.0)
 @pytest.fixture(scope="module")
 def portrait():
     for shot in range(8):
-        photo, box, factors = synthetic.render_photo(3, 0, shot, size=240)
-        if abs(factors["yaw"]) < 12:
-            return photo, np.asarray(box, dtype=np.float32)
+        photo, faces = synthetic.render_photo(3, 0, shot, size=240)
+        if abs(faces[0]["factors"]["yaw"]) < 12:
+            return photo, faces[0]["box"]
     raise AssertionError("no frontal shot among eight")
 
 

@@ -33,7 +33,7 @@ def test_manifest_knows_every_figure_and_no_figure_is_stale():
 
 
 def test_figures_carry_the_hash_of_the_default_dataset():
-    default = paths.ROOT / "data" / "synthetic"
+    default = paths.synthetic("quick")
     if not (default / "annotations.csv").exists():
         pytest.skip("the default dataset was not made yet: run the notebooks first")
     from thesislib.data.dataset import read_dataset

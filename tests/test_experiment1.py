@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from thesislib import experiment1, paths, results
-from thesislib.data import synthetic
+from thesislib.data import synthetic_sets
+from thesislib.data.synthetic_sets import SETS
 from thesislib.experiment1 import SYSTEMS, Experiment
 from thesislib.profiles import get_profile
 
@@ -24,7 +25,7 @@ def experiment(root):
         patch.setattr(paths, "RUNS", root / "runs")
         patch.setattr(paths, "TABLES", root / "tables")
         data = root / "synthetic-tiny"
-        synthetic.make(data, 4, 2, 4, size=128, seed=0, workers=1, progress=False)
+        synthetic_sets.make(data, SETS["smoke"], workers=1, progress=False)
         made = Experiment(data, "photo", get_profile("smoke"), progress=False)
         made.run()
         yield made
@@ -137,7 +138,7 @@ def test_comments_and_docstrings_do_not_train_again(tmp_path, monkeypatch):
     (tmp_path / "b.py").write_text('"""Other."""\n\n\ndef f(x):  # why\n    return x + 1\n')
     (tmp_path / "c.py").write_text(source.replace("+ 1", "+ 2"))
     monkeypatch.setattr(experiment1, "__file__", str(tmp_path / "experiment1.py"))
-    a, b, c = (experiment1._code_hash(name) for name in ("a.py", "b.py", "c.py"))
+    a, b, c = (experiment1.module_hash(name) for name in ("a.py", "b.py", "c.py"))
     assert a == b
     assert a != c
 

@@ -1,77 +1,27 @@
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
-from thesislib import storage
 from thesislib.data import synthetic
-
-SMALL = {"people": 2, "sessions": 2, "photos_per_session": 2, "size": 64, "seed": 3}
-
-
-def bytes_of(folder):
-    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
-
-
-@pytest.fixture(scope="module")
-def small_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("synthetic")
-    synthetic.make(folder, **SMALL, workers=1, progress=False)
-    return folder
-
-
-def test_same_bytes_whatever_the_number_of_workers(small_folder, tmp_path):
-    synthetic.make(tmp_path, **SMALL, workers=2, progress=False)
-    assert bytes_of(tmp_path) == bytes_of(small_folder)
 
 
 def test_same_pixels_whatever_was_drawn_before_and_on_however_many_threads():
-    first, _, _ = synthetic.render_photo(5, 1, 2, seed=1, size=64)
+    first, _ = synthetic.render_photo(5, 1, 2, seed=1, size=64)
     synthetic.render_photo(6, 0, 0, seed=1, size=96)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
-    again, _, _ = synthetic.render_photo(5, 1, 2, seed=1, size=64)
+    again, _ = synthetic.render_photo(5, 1, 2, seed=1, size=64)
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
-    other_seed, _, _ = synthetic.render_photo(5, 1, 2, seed=2, size=64)
+    other_seed, _ = synthetic.render_photo(5, 1, 2, seed=2, size=64)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first.astype(int) - other_seed).mean() > 3
-
-
-def test_folder_holds_what_the_annotations_say(small_folder):
-    table = pd.read_csv(small_folder / "annotations.csv")
-    columns = ["photo", "identity", "session", "width", "height", "x1", "y1", "x2", "y2"]
-    assert list(table.columns) == columns
-    assert len(table) == 8
-    assert table.photo[0] == "photos/p0000/s1_01.jpg"
-    assert set(table.identity) == {"p0000", "p0001"}
-    assert set(table.session) == {"s1", "s2"}
-    for row in table.itertuples():
-        with Image.open(small_folder / row.photo) as image:
-            assert image.size == (row.width, row.height) == (85, 64)
-        assert 0 <= row.x1 < row.x2 <= row.width
-        assert 0 <= row.y1 < row.y2 <= row.height
-    factors = pd.read_csv(small_folder / "factors.csv")
-    assert list(factors.photo) == list(table.photo)
-    assert {"yaw", "pitch", "roll", "light_azimuth", "light_elevation"} <= set(factors.columns)
-
-
-def test_first_identity_names_other_people(tmp_path, small_folder):
-    settings = {**SMALL, "people": 1, "first_identity": 1}
-    table = synthetic.make(tmp_path, **settings, workers=1, progress=False)
-    assert set(table.identity) == {"p0001"}
-    for name in table.photo:
-        assert (tmp_path / name).read_bytes() == (small_folder / name).read_bytes()
 
 
 @pytest.mark.parametrize("identity", range(8))
 def test_box_is_that_of_the_face_rays_meet(identity):
     """The box comes from projected points; here rays are traced to the hairless head instead."""
-    view = synthetic._view(identity, 0, identity, seed=0, size=240)
+    view = synthetic._portrait(identity, 0, identity, seed=0, size=240)
     person, shot = view["person"], view["shot"]
     layout = synthetic._Layout(synthetic._grid_directions(), person, shot)
     hit = synthetic._trace_head(view, synthetic._skin_radius(layout)[None, None])
@@ -86,17 +36,17 @@ def test_box_is_that_of_the_face_rays_meet(identity):
 @pytest.mark.parametrize("identity", range(30))
 def test_box_lies_inside_the_photo_unclipped(identity):
     for shot in range(4):
-        view = synthetic._view(identity, shot % 3, shot, seed=7, size=160)
+        view = synthetic._portrait(identity, shot % 3, shot, seed=7, size=160)
         x1, y1, x2, y2 = view["box"]
         assert 0 < x1 < x2 < view["width"]
         assert 0 < y1 < y2 < view["height"]
-        assert 0.18 * 160 < x2 - x1 < 0.62 * 160
+        assert 0.15 * 160 < x2 - x1 < 0.62 * 160
 
 
 def test_identity_depends_on_its_number_and_the_seed_alone():
     before = synthetic.identity_parameters(4, seed=0)
     synthetic.render_photo(4, 2, 9, seed=0, size=48)
-    views = [synthetic._view(4, session, shot, 0, 64) for session, shot in [(0, 0), (1, 5)]]
+    views = [synthetic._portrait(4, session, shot, 0, 64) for session, shot in [(0, 0), (1, 5)]]
     assert before == synthetic.identity_parameters(4, seed=0)
     assert all(view["person"] == before for view in views)
     assert before != synthetic.identity_parameters(5, seed=0)
@@ -105,72 +55,10 @@ def test_identity_depends_on_its_number_and_the_seed_alone():
 
 
 def test_session_is_shared_by_its_shots_and_differs_from_others():
-    first, second = (synthetic._view(4, 0, shot, 0, 64) for shot in (0, 1))
-    other = synthetic._view(4, 1, 0, 0, 64)
+    first, second = (synthetic._portrait(4, 0, shot, 0, 64) for shot in (0, 1))
+    other = synthetic._portrait(4, 1, 0, 0, 64)
     assert first["session"] == second["session"] != other["session"]
     assert first["shot"] != second["shot"]
-
-
-def test_resumes_to_identical_bytes(tmp_path):
-    synthetic.make(tmp_path, **SMALL, workers=1, progress=False)
-    whole = bytes_of(tmp_path)
-    (tmp_path / "photos/p0000/s1_02.jpg").unlink()
-    cut = tmp_path / "photos/p0001/s2_01.jpg"
-    cut.write_bytes(cut.read_bytes()[:200])
-    kept = tmp_path / "photos/p0001/s2_02.jpg"
-    written = kept.stat().st_mtime_ns
-    (tmp_path / "annotations.csv").unlink()
-    synthetic.make(tmp_path, **SMALL, workers=1, progress=False)
-    assert bytes_of(tmp_path) == whole
-    assert kept.stat().st_mtime_ns == written
-
-
-def test_whole_folder_draws_nothing(small_folder, monkeypatch):
-    def no_drawing(*_):
-        raise AssertionError("drew a photo that was there")
-
-    monkeypatch.setattr(synthetic, "render_photo", no_drawing)
-    before = bytes_of(small_folder)
-    table = synthetic.make(small_folder, **SMALL, workers=1, progress=False)
-    assert len(table) == 8
-    assert bytes_of(small_folder) == before
-
-
-def test_folder_of_other_parameters_is_refused_untouched(tmp_path):
-    settings = {**SMALL, "people": 1, "sessions": 1}
-    synthetic.make(tmp_path, **settings, workers=1, progress=False)
-    before = bytes_of(tmp_path)
-    with pytest.raises(ValueError, match="seed is 3 there and 4 here") as error:
-        synthetic.make(tmp_path, **{**settings, "seed": 4}, progress=False)
-    assert str(tmp_path) in str(error.value)
-    assert bytes_of(tmp_path) == before
-
-
-def test_folder_of_something_else_is_refused_untouched(tmp_path):
-    (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=r"no synthetic\.json"):
-        synthetic.make(tmp_path, **SMALL, progress=False)
-    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
-
-
-def test_one_run_a_folder(tmp_path):
-    with (
-        storage.folder_lock(tmp_path),
-        pytest.raises(storage.FolderInUseError),
-    ):
-        synthetic.make(tmp_path, **SMALL, progress=False)
-
-
-@pytest.mark.parametrize("name, value", [("people", 0), ("size", 16), ("seed", -1)])
-def test_numbers_out_of_range_are_refused(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"{name} is {value}"):
-        synthetic.make(tmp_path / "new", **{**SMALL, name: value}, progress=False)
-    assert not (tmp_path / "new").exists()
-
-
-def test_parameters_are_recorded(small_folder):
-    record = json.loads((small_folder / "synthetic.json").read_text())
-    assert record == {**SMALL, "first_identity": 0, "version": synthetic.VERSION}
 
 
 def test_dlib_finds_the_faces():
@@ -179,10 +67,120 @@ def test_dlib_finds_the_faces():
     detector = dlib.get_frontal_face_detector()
     found = 0
     for identity in range(40, 52):
-        shots = (synthetic._view(identity, 0, shot, 0, 320) for shot in range(8))
+        shots = (synthetic._portrait(identity, 0, shot, 0, 320) for shot in range(8))
         shot = min(enumerate(shots), key=lambda pair: abs(pair[1]["factors"]["yaw"]))[0]
-        photo, box, _ = synthetic.render_photo(identity, 0, shot, seed=0, size=320)
+        photo, faces = synthetic.render_photo(identity, 0, shot, seed=0, size=320)
+        box = faces[0]["box"]
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         hits = detector(photo, 1)
         found += any(h.left() < x < h.right() and h.top() < y < h.bottom() for h in hits)
     assert found >= 10
+
+
+@pytest.mark.parametrize("identity", range(6))
+def test_landmarks_are_where_the_face_is_painted(identity):
+    """On the frontal, unblurred face: the iris is dark, lips are redder than the skin beside."""
+    shot = next(
+        shot
+        for shot in range(60)
+        if abs(synthetic._portrait(identity, 0, shot, 0, 64)["factors"]["yaw"]) < 8
+    )
+    _, faces = synthetic.render_photo(identity, 0, shot, size=240)
+    (left_eye, right_eye, nose, left_mouth, right_mouth) = faces[0]["landmarks"]
+    x1, y1, x2, y2 = faces[0]["box"]
+    assert x1 < left_eye[0] < nose[0] < right_eye[0] < x2
+    assert x1 < left_mouth[0] < nose[0] < right_mouth[0] < x2
+    assert y1 < max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1]) < y2
+    # The eyes of the layout: where the lids are furthest apart.
+    view = synthetic._portrait(identity, 0, shot, 0, 240)
+    layout = synthetic._Layout(synthetic._grid_directions(), view["person"], view["shot"])
+    hit = synthetic._trace_head(view, synthetic._skin_radius(layout)[None, None])
+    direction = torch.stack([hit["x"], hit["y"], hit["z"]]) / hit["length"]
+    traced = synthetic._Layout(direction, view["person"], view["shot"])
+    for side, eye in ((-1, left_eye), (1, right_eye)):
+        ball = (traced.opening > 0.3 * float(traced.opening.max())) & (traced.side == side)
+        index = hit["index"][ball & (traced.front > 0.5)].numpy()
+        row, column = np.divmod(index, view["width"] * synthetic._SUPERSAMPLE)
+        middle = np.array([column.mean(), row.mean()]) / synthetic._SUPERSAMPLE
+        np.testing.assert_allclose(eye, middle, atol=0.02 * (x2 - x1) + 0.5)
+
+
+def test_heads_turn_up_to_sixty_degrees_mostly_not():
+    yaw = np.array(
+        [synthetic._shot_parameters(i, 0, shot, 0)["yaw"] for i in range(50) for shot in range(20)]
+    )
+    assert 50 < np.abs(yaw).max() <= 60
+    assert 0.75 < (np.abs(yaw) <= 30).mean() < 0.95
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 32])
+def test_a_scene_shows_as_many_people_as_asked(count):
+    photo, faces = synthetic.render_scene(3, (0, 40), size=320 if count == 32 else 128, count=count)
+    assert len(faces) == count
+    assert photo.std() > 3
+    known = [face["identity"] for face in faces if not face["stranger"]]
+    assert len(set(known)) == len(known)
+    assert all(0 <= identity < 40 for identity in known)
+    assert all(face["identity"] >= synthetic.FIRST_STRANGER for face in faces if face["stranger"])
+    for face in faces:
+        x1, y1, x2, y2 = face["box"]
+        assert 0 <= x1 < x2 <= photo.shape[1] and 0 <= y1 < y2 <= photo.shape[0]
+        if count == 32:
+            assert np.sqrt((x2 - x1) * (y2 - y1)) >= 0.8 * synthetic.MIN_FACE
+        assert 0 <= face["factors"]["occlusion"] < 0.8
+
+
+def test_scenes_hold_nobody_up_to_many_people_and_strangers_among_them():
+    laid_out = [synthetic.lay_out_scene(scene, size=64)[1] for scene in range(120)]
+    counts = np.array([len(faces) for faces in laid_out])
+    assert counts.min() == 0 and counts.max() >= 24
+    assert 0.01 < (counts == 0).mean() < 0.15
+    strange = np.mean([face["stranger"] for faces in laid_out for face in faces])
+    assert 0.15 < strange < 0.35
+
+
+def test_laying_out_is_drawing_without_the_pixels():
+    for laid_out, drawn in (
+        (synthetic.lay_out_photo(4, 1, 2, size=64), synthetic.render_photo(4, 1, 2, size=64)),
+        (synthetic.lay_out_scene(7, size=64), synthetic.render_scene(7, size=64)),
+    ):
+        assert laid_out[0].shape == drawn[0].shape
+        assert [face["factors"] for face in laid_out[1]] == [f["factors"] for f in drawn[1]]
+        for a, b in zip(laid_out[1], drawn[1], strict=True):
+            np.testing.assert_array_equal(a["box"], b["box"])
+            np.testing.assert_array_equal(a["landmarks"], b["landmarks"])
+
+
+def test_who_stands_nearer_hides_who_stands_behind():
+    behind = {"box": np.array([100.0, 100.0, 140.0, 150.0])}
+    before = {"box": np.array([120.0, 60.0, 180.0, 130.0])}
+    aside = {"box": np.array([300.0, 100.0, 340.0, 150.0])}
+    assert synthetic._hidden(behind, [aside]) == 0
+    # Half of its columns, down to the nearer one's chin; then the body from 0.28 heads below.
+    assert 0.3 < synthetic._hidden(behind, [before]) < 0.7
+    assert synthetic._hidden(behind, [{"box": behind["box"]}]) > 0.9
+
+
+@pytest.mark.parametrize("count", [-1, 33])
+def test_a_scene_of_too_many_or_fewer_than_nobody_is_refused(count):
+    with pytest.raises(ValueError, match=f"count is {count}, a scene holds 0 to 32"):
+        synthetic.render_scene(0, count=count)
+
+
+def test_no_range_of_people_is_refused():
+    with pytest.raises(ValueError, match=r"people is \(4, 4\)"):
+        synthetic.render_scene(0, people=(4, 4))
+
+
+def test_a_photo_too_small_is_refused():
+    with pytest.raises(ValueError, match="size is 16"):
+        synthetic.render_photo(0, 0, 0, size=16)
+
+
+def test_a_change_changes_that_alone():
+    _, plain = synthetic.lay_out_photo(2, 0, 1, size=64)
+    _, turned = synthetic.render_photo(2, 0, 1, size=64, changes={"yaw": 45.0})
+    factors = {**plain[0]["factors"], "yaw": 45.0}
+    assert turned[0]["factors"] == factors
+    with pytest.raises(ValueError, match="'yawn' is no parameter of a shot: yaw, pitch"):
+        synthetic.render_photo(2, 0, 1, size=64, changes={"yawn": 1.0})

@@ -29,10 +29,11 @@ from thesislib import metrics, paths, results, seeds, storage
 from thesislib.anchors import fit_anchors
 from thesislib.baseline import FaceStore, calibrate, detections_table
 from thesislib.checkpoint import load_checkpoint, load_model, save_checkpoint, start_from
-from thesislib.data import synthetic
+from thesislib.data import synthetic_sets
 from thesislib.data.dataset import make_split, read_dataset, subset
 from thesislib.data.loader import Augmentation, Crops, PhotoStore, list_photos
 from thesislib.data.photos import read_photo
+from thesislib.data.synthetic_sets import SETS
 from thesislib.loss import JointLoss
 from thesislib.model import FaceClassifier, JointNet
 from thesislib.profiles import Profile, get_profile
@@ -40,7 +41,6 @@ from thesislib.systems import Joint, System, TwoStage
 from thesislib.train import CHECKPOINT, peak_flops, settings, train, training_flops
 
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
-DEFAULT_DATA = paths.DATA / "synthetic"
 PHOTOS_TABLE = "experiment1_photos.csv"
 FACES_TABLE = "experiment1_faces.csv"
 TRAINING_TABLE = "training.csv"
@@ -62,7 +62,7 @@ _TRAINING_CODE = (
 )
 
 
-def _code_hash(name: str) -> str:
+def module_hash(name: str) -> str:
     """Hash of what a module of this package does: comments, docstrings, layout do not count."""
     tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -74,7 +74,7 @@ def _code_hash(name: str) -> str:
 
 
 # Taken when the code is loaded: files may be edited while it runs.
-_CODE = {name: _code_hash(name) for name in {*_TRAINING_CODE, *_TESTING_CODE}}
+_CODE = {name: module_hash(name) for name in {*_TRAINING_CODE, *_TESTING_CODE}}
 
 
 def code_hash(files: Iterable[str]) -> str:
@@ -110,20 +110,12 @@ class Experiment:
     @property
     def is_default(self) -> bool:
         """Whether this is the default dataset of synthetic people."""
-        return Path(self.data).resolve() == DEFAULT_DATA.resolve()
+        return Path(self.data).resolve() == paths.synthetic(self.profile.people).resolve()
 
     def prepare(self) -> None:
         """Make the default dataset of synthetic people, unless it is there or another was given."""
         if self.is_default:
-            synthetic.make(
-                self.data,
-                people=self.profile.people,
-                sessions=self.profile.sessions,
-                photos_per_session=self.profile.photos_per_session,
-                size=self.profile.photo_px,
-                seed=self.seed,
-                progress=self.progress,
-            )
+            synthetic_sets.make(self.data, SETS[self.profile.people], progress=self.progress)
 
     @functools.cached_property
     def dataset(self):
@@ -552,7 +544,7 @@ def from_environment() -> Experiment:
             profile = dataclasses.replace(profile, **{name.lower(): int(asked)})
     data = os.environ.get("DATA")
     return Experiment(
-        (paths.ROOT / data).resolve() if data else DEFAULT_DATA,
+        (paths.ROOT / data).resolve() if data else paths.synthetic(profile.people),
         os.environ.get("SPLIT") or "photo",
         profile,
         int(os.environ.get("SEED") or 0),
@@ -563,7 +555,7 @@ def from_environment() -> Experiment:
 def main(argv: list[str] | None = None) -> None:
     """Command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m thesislib.experiment1", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="dataset folder")
+    parser.add_argument("--data", type=Path, help="dataset folder; else synthetic people")
     parser.add_argument("--split", choices=("photo", "session"), default="photo")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--epochs", type=int, help="in place of the profile's")
@@ -577,7 +569,7 @@ def main(argv: list[str] | None = None) -> None:
     changed = {"epochs": arguments.epochs, "batch": arguments.batch}
     profile = dataclasses.replace(profile, **{k: v for k, v in changed.items() if v is not None})
     experiment = Experiment(
-        arguments.data,
+        arguments.data or paths.synthetic(profile.people),
         arguments.split,
         profile,
         arguments.seed,

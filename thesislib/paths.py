@@ -12,3 +12,8 @@ TABLES = FIGURES / "tables"
 PRIVATE_FIGURES = FIGURES / "private"
 RUNS = ROOT / "runs"
 NOTEBOOKS = ROOT / "notebooks"
+
+
+def synthetic(people: str) -> Path:
+    """Folder of a set of synthetic people (a name in ``synthetic_sets.SETS``)."""
+    return DATA / ("synthetic" if people == "quick" else f"synthetic-{people}")

@@ -34,11 +34,8 @@ class Profile:
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     # baseline
     upsampling: int = 1  # of dlib's detector
-    # default dataset of synthetic people, used when none is given
-    people: int = 285
-    sessions: int = 2
-    photos_per_session: int = 7
-    photo_px: int = 320  # shorter side
+    # set of synthetic people, used when no dataset is given; a name in synthetic_sets.SETS
+    people: str = "thesis"
     # bookkeeping
     workers: int = 0  # processes that make crops beside the training process
 
@@ -57,10 +54,7 @@ PROFILES = {
         learning_rate=2e-3,
         crop_scale=(0.9, 1.1),
         label_smoothing=0.1,
-        people=20,
-        sessions=2,
-        photos_per_session=12,
-        photo_px=128,
+        people="quick",
     ),
     # The thesis's own setting, for a GPU and a dataset of the user's.
     "thesis": Profile(name="thesis", workers=8),
@@ -88,10 +82,7 @@ PROFILES = {
         embedding_dim=64,
         epochs=2,
         batch=16,
-        people=4,
-        sessions=2,
-        photos_per_session=4,
-        photo_px=128,
+        people="smoke",
     ),
 }
 

@@ -276,6 +276,6 @@ def settings(profile: Profile) -> dict:
     values = dataclasses.asdict(profile) | {"precision": precision()}
     values["crop_scale"] = list(values["crop_scale"])
     # The dataset is known by its content, whoever made it.
-    for name in ("workers", "people", "sessions", "photos_per_session", "photo_px"):
+    for name in ("workers", "people"):
         del values[name]
     return values

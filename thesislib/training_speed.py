@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from thesislib import paths
 from thesislib.data.loader import (
     Augmentation,
     Crops,
@@ -25,7 +26,7 @@ from thesislib.data.loader import (
     training_batches,
 )
 from thesislib.data.photos import read_photo
-from thesislib.experiment1 import DEFAULT_DATA, Experiment
+from thesislib.experiment1 import Experiment
 from thesislib.profiles import get_profile
 from thesislib.train import (
     make_optimiser,
@@ -125,11 +126,13 @@ def compare(experiment: Experiment, rounds: int = 5, steps: int = 4) -> pd.DataF
 def main(argv: list[str] | None = None) -> None:
     """Command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m thesislib.training_speed")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--data", type=Path, help="dataset folder; else synthetic people")
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args(argv)
-    experiment = Experiment(arguments.data, "photo", get_profile(arguments.profile))
+    profile = get_profile(arguments.profile)
+    data = arguments.data or paths.synthetic(profile.people)
+    experiment = Experiment(data, "photo", profile)
     experiment.prepare()
     table = compare(experiment, arguments.rounds)
     median = table.groupby("loop")["photos_per_second"].median()

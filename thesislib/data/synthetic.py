@@ -15,25 +15,19 @@ and z towards the viewer. Colours are linear RGB unless said to be sRGB.
 
 import contextlib
 import functools
-import json
 import math
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
 
-from thesislib import seeds, storage
+from thesislib import seeds
 
 # Raised whenever the same numbers would give other pixels: folders of two versions never mix.
-VERSION = 1
+VERSION = 2
 GRID = 400  # cells along a side of the head's grid
 # Part of the grid an expression can change: from under the chin to above the brows.
 _FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
@@ -53,16 +47,34 @@ _SKIN_SRGB = [
 ]
 _HAIR_SRGB = [(22, 19, 18), (48, 34, 26), (80, 56, 40), (118, 88, 62), (176, 146, 106)]
 
-_CORNERS = ("x1", "y1", "x2", "y2")
-_LEAST = {
-    "people": 1,
-    "sessions": 1,
-    "photos_per_session": 1,
-    "size": 32,
-    "seed": 0,
-    "first_identity": 0,
-}
-
+# What a session and a shot vary, saved beside each face.
+_SESSION_FACTORS = (
+    "light_key",
+    "light_ambient",
+    "hair_length",
+    "fringe",
+    "glasses",
+    "outdoors",
+)
+_SHOT_FACTORS = (
+    "smile",
+    "mouth_open",
+    "brow_raise",
+    "eye_opening",
+    "gaze_x",
+    "gaze_y",
+    "face_scale",
+    "exposure",
+    "blur",
+    "noise",
+    "jpeg_quality",
+)
+MIN_FACE = 24  # pixels across, in a scene of size 320
+EMPTY_SCENES = 0.06
+STRANGERS = 0.25  # share of the people in a scene
+FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
+SCENE_PLACES = 9_000_000  # the number whose sittings light and furnish scenes
+MOST_HIDDEN = 0.5  # of a face
 Parameters = dict[str, float]
 
 
@@ -203,12 +215,17 @@ def _session_parameters(identity: int, session: int, seed: int) -> Parameters:
     }
 
 
+def _yaw(rng: np.random.Generator) -> float:
+    """Degrees: mostly into the camera, one head in five turned anywhere up to 60 to a side."""
+    frontal, turned = float(rng.normal() * 14), float(rng.uniform(-60, 60))
+    return turned if rng.uniform() < 0.2 else float(np.clip(frontal, -60, 60))
+
+
 def _shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parameters:
     rng = seeds.generator(seed, "synthetic shot", identity, session, shot)
     smile = float(np.clip(rng.normal(0.25, 0.4), -0.25, 1))
     return {
-        # Mostly frontal, with a few turned heads, never past 35 degrees.
-        "yaw": float(np.clip(rng.normal() * 15, -35, 35)),
+        "yaw": _yaw(rng),
         "pitch": float(np.clip(rng.normal() * 6, -15, 15)),
         "roll": float(np.clip(rng.normal() * 5, -14, 14)),
         "body_yaw": float(rng.normal() * 6),
@@ -686,7 +703,7 @@ def _neutral_head(identity: int, session: int, seed: int) -> dict[str, torch.Ten
     return {"radius": radius, "maps": maps, "raised": raised, "hair": hair, "alpha": alpha}
 
 
-def _head(identity: int, session: int, seed: int, e: Parameters, light: np.ndarray):
+def _head(identity: int, session: int, seed: int, e: Parameters, light: np.ndarray, beard: float):
     """Radius [1, 1, GRID, GRID] and maps [1, 8, GRID, GRID] of a head with an expression.
 
     The maps are normal (3), openness, colour (3) and gloss.
@@ -701,7 +718,7 @@ def _head(identity: int, session: int, seed: int, e: Parameters, light: np.ndarr
     alpha = neutral["alpha"][rows, columns]
     part = _skin_radius(f) + neutral["raised"][rows, columns]
     skin = _complexion(identity, seed)[:, rows, columns]
-    rgb, gloss = _paint(f, skin, _session_parameters(identity, session, seed)["beard"], light)
+    rgb, gloss = _paint(f, skin, beard, light)
     rgb = _over(rgb, neutral["hair"][:, rows, columns], alpha)
     gloss = gloss + alpha * (0.22 - gloss)
     new = torch.cat([_normals(direction, part), _openness(part)[None], rgb, gloss[None]])
@@ -741,21 +758,108 @@ def _in_face(f: _Layout) -> torch.Tensor:
     return (f.y < f.p["brow_y"] + f.p["brow_thickness"]) & (f.z > 0.0)
 
 
-def _view(identity: int, session: int, shot: int, seed: int, size: int) -> dict:
-    """Camera, pose, box and factors of a photo, without drawing it."""
+def _on_face(x: torch.Tensor, y: torch.Tensor, p: Parameters) -> torch.Tensor:
+    """Directions, [3, n], in which the layout's coordinates are ``x`` and ``y``."""
+    z = torch.full_like(x, 0.7)
+    for _ in range(12):  # a fixed point: the skull's z follows from the direction
+        point = torch.stack([x, y, z])
+        direction = point / point.norm(dim=0)
+        z = _skull(direction, p) * direction[2]
+    return direction
+
+
+def _landmarks(p: Parameters, e: Parameters) -> torch.Tensor:
+    """Eyes, tip of the nose and corners of the mouth on the surface of the head, [3, 5]."""
+    smile, opened = e["smile"], e["mouth_open"]
+    corner = p["mouth_width"] * (1 + 0.18 * max(0.0, smile) - 0.06 * opened)
+    corner_y = p["mouth_y"] + 0.055 * smile * 0.65
+    x = [-p["eye_spacing"], p["eye_spacing"], p["nose_bend"], -corner, corner]
+    eye, tilt = p["eye_y"], p["mouth_tilt"] * corner
+    y = [eye, eye, eye + 0.05 - p["nose_length"], corner_y - tilt, corner_y + tilt]
+    direction = _on_face(torch.tensor(x), torch.tensor(y), p)
+    return _skin_radius(_Layout(direction, p, e)) * direction
+
+
+def _glasses_plane(p: Parameters) -> float:
+    """How far before the head's centre glasses sit: on the nose, and clear of the lashes."""
+    places = torch.tensor([0.0, p["eye_spacing"]]), torch.tensor([p["eye_y"] - 0.02, p["eye_y"]])
+    direction = _on_face(*places, p)
+    nose, eye = (_skin_radius(_Layout(direction, p, None)) * direction)[2].tolist()
+    return max(nose - 0.015, eye + 0.075)
+
+
+def _pose(p: Parameters, e: Parameters, face_width: float) -> dict:
+    """Where a head is turned, and its face in pixels about the head's centre in the photo.
+
+    ``face_width`` is the head's width in pixels, seen from the front.
+    """
+    f = _Layout(_probe_directions(), p, e)
+    points = (_skin_radius(f) * _probe_directions())[:, _in_face(f)]
+    rotation = _rotation(e["yaw"], e["pitch"], e["roll"])
+    focal = face_width * e["distance"] / (2 * p["head_width"])
+
+    def project(points: torch.Tensor) -> np.ndarray:
+        x, y, z = rotation @ points.double().numpy()
+        return focal / (e["distance"] - z) * np.stack([x, -y])
+
+    face = project(points)
+    return {
+        "rotation": rotation,
+        "focal": focal,
+        "extent": np.concatenate([face.min(axis=1), face.max(axis=1)]),
+        "landmarks": project(_landmarks(p, e)).T,
+    }
+
+
+def _view(p: Parameters, s: Parameters, e: Parameters, pose: dict, centre: tuple, size: int):
+    """All that is needed to draw a head with its centre at ``centre`` (pixels), box included."""
+    height, width = size, round(size * 4 / 3)
+    box = np.clip(pose["extent"] + [*centre, *centre], 0, [width, height, width, height])
+    azimuth = s["light_azimuth"] + e["light_azimuth_change"]
+    elevation = float(np.clip(s["light_elevation"] + e["light_elevation_change"], 0, 75))
+    a, b = np.deg2rad([azimuth, elevation])
+    light = np.array([np.sin(a) * np.cos(b), np.sin(b), np.cos(a) * np.cos(b)])
+    factors = {name: e[name] for name in ("yaw", "pitch", "roll")}
+    factors |= {"light_azimuth": azimuth, "light_elevation": elevation}
+    factors |= {name: s[name] for name in _SESSION_FACTORS}
+    factors |= {name: e[name] for name in _SHOT_FACTORS}
+    factors["occlusion"] = 0.0
+    return {
+        "person": p,
+        "session": s,
+        "shot": e,
+        "height": height,
+        "width": width,
+        "rotation": pose["rotation"],
+        "focal": pose["focal"],
+        "centre": centre,
+        "light": light,
+        "box": box.astype(np.float32),
+        "landmarks": (pose["landmarks"] + centre).astype(np.float32),
+        "factors": factors,
+    }
+
+
+def _check_size(size: int) -> None:
     if size < 32:
         raise ValueError(f"size is {size}, the shorter side of a photo needs at least 32 pixels")
+
+
+def _portrait(
+    identity: int, session: int, shot: int, seed: int, size: int, changes: Parameters | None = None
+) -> dict:
+    """Camera, pose, box and factors of a photo of one person, without drawing it."""
+    _check_size(size)
     p = _person(identity, seed)
     s = _session_parameters(identity, session, seed)
     e = _shot_parameters(identity, session, shot, seed)
+    unknown = sorted(set(changes or {}) - set(e))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no parameter of a shot: {', '.join(e)}")
+    e = {**e, **(changes or {})}
     height, width = size, round(size * 4 / 3)
-    f = _Layout(_probe_directions(), p, e)
-    points = (_skin_radius(f) * _probe_directions())[:, _in_face(f)].double().numpy()
-    rotation = _rotation(e["yaw"], e["pitch"], e["roll"])
-    x, y, z = rotation @ points
-    focal = e["face_scale"] * size * e["distance"] / (2 * p["head_width"])
-    px, py = focal * x / (e["distance"] - z), -focal * y / (e["distance"] - z)
-    x1, y1, x2, y2 = px.min(), py.min(), px.max(), py.max()
+    pose = _pose(p, e, e["face_scale"] * size)
+    x1, y1, x2, y2 = pose["extent"]
     # The box stays inside with some air, more of it above for the hair.
     side, above, below = 0.06 * size, 0.16 * size, 0.06 * size
 
@@ -764,49 +868,90 @@ def _view(identity: int, session: int, shot: int, seed: int, size: int) -> dict:
 
     cx = between(side - x1, width - side - x2, e["place_x"])
     cy = between(above - y1, height - below - y2, e["place_y"])
-    box = np.array([x1 + cx, y1 + cy, x2 + cx, y2 + cy])
-    box = np.clip(box, 0, [width, height, width, height])
-    azimuth = s["light_azimuth"] + e["light_azimuth_change"]
-    elevation = float(np.clip(s["light_elevation"] + e["light_elevation_change"], 0, 75))
-    a, b = np.deg2rad([azimuth, elevation])
-    light = np.array([np.sin(a) * np.cos(b), np.sin(b), np.cos(a) * np.cos(b)])
-    factors = {
-        "yaw": e["yaw"],
-        "pitch": e["pitch"],
-        "roll": e["roll"],
-        "light_azimuth": azimuth,
-        "light_elevation": elevation,
-        "light_key": s["light_key"],
-        "light_ambient": s["light_ambient"],
-        "smile": e["smile"],
-        "mouth_open": e["mouth_open"],
-        "brow_raise": e["brow_raise"],
-        "eye_opening": e["eye_opening"],
-        "gaze_x": e["gaze_x"],
-        "gaze_y": e["gaze_y"],
-        "hair_length": s["hair_length"],
-        "fringe": s["fringe"],
-        "glasses": s["glasses"],
-        "outdoors": s["outdoors"],
-        "face_scale": e["face_scale"],
-        "exposure": e["exposure"],
-        "blur": e["blur"],
-        "noise": e["noise"],
-        "jpeg_quality": e["jpeg_quality"],
-    }
-    return {
-        "person": p,
-        "session": s,
-        "shot": e,
-        "height": height,
-        "width": width,
-        "rotation": rotation,
-        "focal": focal,
-        "centre": (cx, cy),
-        "light": light,
-        "box": box.astype(np.float32),
-        "factors": factors,
-    }
+    view = _view(p, s, e, pose, (cx, cy), size)
+    return view | {"identity": identity, "sitting": session, "stranger": False}
+
+
+# ------------------------------------------------------------------ scenes
+
+
+def _scene(scene: int, people: tuple[int, int], seed: int, size: int, count: int | None) -> dict:
+    """Who stands where in a photo of several people, without drawing it.
+
+    People stand in rows, further ones higher and drawn first, so that nearer ones may hide a
+    part of them. ``people`` is the range of identities that are not strangers.
+    """
+    _check_size(size)
+    height, width = size, round(size * 4 / 3)
+    rng = seeds.generator(seed, "synthetic scene", scene)
+    # As many photos of one to two people as of four to eight or of sixteen to 32.
+    drawn = int(2 ** rng.uniform(0, 5.05)) if rng.uniform() > EMPTY_SCENES else 0
+    count = drawn if count is None else count
+    # What is one for all: light, place and camera.
+    s = _session_parameters(SCENE_PLACES, scene, seed)
+    e = _shot_parameters(SCENE_PLACES, scene, 0, seed)
+    rows = max(1, round(math.sqrt(0.68 * count)))
+    columns = max(1, -(-count // rows))
+    cell = np.array([width / columns, 0.94 * height / rows])
+    chosen = np.sort(rng.permutation(rows * columns)[:count])
+    strangers = rng.uniform(size=count) < STRANGERS
+    known = people[0] + rng.permutation(people[1] - people[0])[:count]
+    views: list[dict] = []
+    for at, place in enumerate(chosen):
+        stranger = bool(strangers[at]) or at >= len(known)
+        number = FIRST_STRANGER + int(rng.integers(10**6)) if stranger else int(known[at])
+        row, column = divmod(int(place), columns)
+        views.append(_stand(views, rng, number, stranger, scene, (row, column), cell, seed, size))
+    if views:
+        # Faces grow towards the viewer within a row as well.
+        views.sort(key=lambda view: (view["row"], view["focal"] / view["shot"]["distance"]))
+        for at, view in enumerate(views):
+            view["factors"]["occlusion"] = _hidden(view, views[at + 1 :])
+    return {"views": views, "session": s, "shot": e, "height": height, "width": width}
+
+
+def _stand(others, rng, identity, stranger, scene, place, cell, seed, size) -> dict:
+    """A person in their cell of a scene, moved about until nobody's face is mostly hidden."""
+    p = _person(identity, seed)
+    own = _session_parameters(identity, scene, seed)
+    shared = _session_parameters(SCENE_PLACES, scene, seed)
+    s = own | {name: value for name, value in shared.items() if name.startswith("light_")}
+    s["outdoors"] = shared["outdoors"]
+    e = dict(_shot_parameters(identity, scene, 0, seed))
+    camera = _shot_parameters(SCENE_PLACES, scene, 0, seed)
+    e |= {name: camera[name] for name in ("exposure", "blur", "noise", "jpeg_quality", "distance")}
+    row, column = place
+    smallest = MIN_FACE * size / 320
+    face_width = max(smallest * 1.08, rng.uniform(0.36, 0.58) * min(cell[0], 0.95 * cell[1]))
+    pose = _pose(p, e, face_width)
+    e["face_scale"] = face_width / size
+    x1, y1, x2, y2 = pose["extent"]
+    width, height = round(size * 4 / 3), size
+    for reach in (0.32, 0.32, 0.24, 0.24, 0.16, 0.16, 0.08, 0.0):
+        shift = rng.uniform(-reach, reach, size=2)
+        cx, cy = (np.array([column, row]) + 0.5 + shift) * cell + [0, 0.06 * height]
+        cx = float(np.clip(cx, 2 - x1, width - 2 - x2))
+        cy = float(np.clip(cy, 2 - y1, height - 2 - y2))
+        view = _view(p, s, e, pose, (cx, cy), size)
+        view |= {"identity": identity, "sitting": scene, "stranger": stranger, "row": row}
+        if all(_hidden(other, [view]) <= MOST_HIDDEN for other in others):
+            break
+    return view
+
+
+def _hidden(view: dict, nearer: list[dict]) -> float:
+    """Share of a face's box behind nearer people, taken as boxes of head and of body."""
+    n = 24
+    x1, y1, x2, y2 = view["box"]
+    x, y = np.meshgrid(np.linspace(x1, x2, n), np.linspace(y1, y2, n))
+    covered = np.zeros((n, n), dtype=bool)
+    for other in nearer:
+        a, top, b, bottom = other["box"]
+        wide, tall, middle = b - a, bottom - top, (a + b) / 2
+        head = (x >= a) & (x <= b) & (y >= top - 0.55 * tall) & (y <= bottom)
+        body = (np.abs(x - middle) < 1.2 * wide) & (y > bottom + 0.28 * tall)
+        covered |= head | body
+    return float(covered.mean())
 
 
 # ---------------------------------------------------------------- rendering
@@ -1138,7 +1283,7 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
     tone = torch.full((3,), s["glasses_tone"] ** 2)
     soft = 0.6 / unit
     rim = s["glasses_rim"]
-    plane = 0.835
+    plane = _glasses_plane(p)
     half_w, half_h = 0.190 * s["glasses_size"], 0.145 * s["glasses_size"]
     lens_x, lens_y = max(p["eye_spacing"], half_w + 0.07), p["eye_y"] - 0.01
     # Rims.
@@ -1171,10 +1316,9 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _place(identity: int, session: int, seed: int) -> torch.Tensor:
+def _place(identity: int, session: int, seed: int, outdoors: bool) -> torch.Tensor:
     """Blurred surroundings of a session, linear RGB [1, 3, 192, 320]."""
     rng = seeds.generator(seed, "synthetic place", identity, session)
-    s = _session_parameters(identity, session, seed)
     width, height = 320, 192
 
     def muted(value: float, saturation: float = 0.16, hue: float | None = None) -> tuple:
@@ -1198,7 +1342,7 @@ def _place(identity: int, session: int, seed: int) -> torch.Tensor:
             colour = muted(rng.uniform(0.18, 0.5), 0.42, rng.uniform(0.22, 0.34))
             draw.ellipse([x - r, y - 0.8 * r, x + r, y + 0.8 * r], fill=colour)
 
-    if s["outdoors"]:
+    if outdoors:
         horizon = int(rng.uniform(0.35, 0.65) * height)
         gradient(muted(0.80, 0.22, 0.60), muted(0.92, 0.08, 0.58), 0, horizon)
         gradient(muted(0.48, 0.2, 0.22), muted(0.36, 0.22, 0.16), horizon, height)
@@ -1226,12 +1370,12 @@ def _place(identity: int, session: int, seed: int) -> torch.Tensor:
                 ]
                 colour = muted(0.62 - 0.12 * ridge, 0.25, 0.5 - 0.1 * ridge)
                 draw.polygon([*shape, (width, height), (0, height)], fill=colour)
-        blur = rng.uniform(3.0, 6.5)
+        blur = rng.uniform(1.2, 6.0)
     else:
         wall = rng.uniform(0.42, 0.86)
         hue = rng.uniform(0.02, 0.16) if rng.uniform() < 0.7 else rng.uniform(0.4, 0.65)
         gradient(muted(wall + 0.05, 0.14, hue), muted(wall - 0.08, 0.14, hue), 0, height)
-        for thing in rng.permutation(5)[: rng.integers(1, 4)]:
+        for thing in rng.permutation(8)[: rng.integers(1, 6)]:
             x = rng.uniform(-20, width - 60)
             if thing == 0:  # window
                 w, h, y = rng.uniform(50, 90), rng.uniform(70, 110), rng.uniform(5, 35)
@@ -1263,6 +1407,25 @@ def _place(identity: int, session: int, seed: int) -> torch.Tensor:
                 w = rng.uniform(50, 70)
                 draw.rectangle([x, 15, x + w, height], fill=muted(rng.uniform(0.3, 0.8), 0.2, 0.08))
                 draw.rectangle([x + 8, 26, x + w - 8, 85], fill=muted(wall - 0.1, 0.15, 0.08))
+            elif thing == 4:  # lamp: round and bright, as a face may be
+                r, y = rng.uniform(9, 22), rng.uniform(25, 90)
+                draw.line([x, y, x, 190], fill=muted(0.25, 0.1), width=3)
+                shade = muted(rng.uniform(0.7, 0.95), 0.3, 0.1)
+                draw.ellipse([x - r, y - 1.15 * r, x + r, y + 1.15 * r], fill=shade)
+            elif thing == 5:  # clock
+                r, y = rng.uniform(9, 18), rng.uniform(22, 60)
+                draw.ellipse([x - r, y - r, x + r, y + r], fill=muted(rng.choice([0.9, 0.3])))
+                rim = muted(0.2, 0.2)
+                draw.ellipse([x - r, y - r, x + r, y + r], outline=rim, width=2)
+                draw.line([x, y, x + 0.5 * r, y - 0.3 * r], fill=rim, width=2)
+                draw.line([x, y, x - 0.1 * r, y - 0.75 * r], fill=rim, width=1)
+            elif thing == 6:  # vases on a board, in the colours of clay and of skin
+                y = rng.uniform(60, 120)
+                draw.rectangle([x, y, x + 90, y + 5], fill=muted(0.4, 0.35, 0.08))
+                for vx in np.arange(x + 12, x + 85, 26):
+                    h, tone = rng.uniform(16, 36), _SKIN_SRGB[rng.integers(0, 6)]
+                    draw.ellipse([vx - 0.4 * h, y - h, vx + 0.4 * h, y], fill=tone)
+                    draw.rectangle([vx - 4, y - 1.25 * h, vx + 4, y - 0.8 * h], fill=tone)
             else:  # plant
                 y = rng.uniform(70, 120)
                 for _ in range(22):
@@ -1270,7 +1433,7 @@ def _place(identity: int, session: int, seed: int) -> torch.Tensor:
                     leaf = muted(rng.uniform(0.2, 0.48), 0.42, rng.uniform(0.24, 0.36))
                     draw.ellipse([px - 9, py - 5, px + 9, py + 5], fill=leaf)
                 draw.rectangle([x - 12, y + 25, x + 12, y + 55], fill=muted(0.5, 0.3, 0.05))
-        blur = rng.uniform(2.2, 5.0)
+        blur = rng.uniform(0.7, 4.5)
     image = image.filter(ImageFilter.GaussianBlur(blur))
     pixels = torch.from_numpy(np.array(image)).float() / 255
     # Light falls off over the place, as from one side.
@@ -1279,17 +1442,15 @@ def _place(identity: int, session: int, seed: int) -> torch.Tensor:
     return (pixels**2.2).permute(2, 0, 1)[None] * fall * brightness
 
 
-def _background(view: dict, identity: int, session: int, seed: int) -> torch.Tensor:
+def _background(e: Parameters, place: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Surroundings as the shot frames them, [3, H, W]."""
-    e = view["shot"]
-    place = _place(identity, session, seed)
     rows, columns = place.shape[-2:]
     h = rows * (0.86 - 0.2 * e["background_zoom"])
-    w = h * view["width"] / view["height"]
+    w = h * width / height
     left = (columns - w) * (0.5 + 0.42 * e["background_x"])
     top = (rows - h) * 0.4
-    y = (top + h * (torch.arange(view["height"]) + 0.5) / view["height"]) / rows * 2 - 1
-    x = (left + w * (torch.arange(view["width"]) + 0.5) / view["width"]) / columns * 2 - 1
+    y = (top + h * (torch.arange(height) + 0.5) / height) / rows * 2 - 1
+    x = (left + w * (torch.arange(width) + 0.5) / width) / columns * 2 - 1
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None].float()
     return F.grid_sample(place, grid, padding_mode="border", align_corners=False)[0]
 
@@ -1307,8 +1468,13 @@ def _one_thread() -> Iterator[None]:
 
 
 def render_photo(
-    identity: int, session: int, shot: int, seed: int = 0, size: int = 320
-) -> tuple[np.ndarray, np.ndarray, dict]:
+    identity: int,
+    session: int,
+    shot: int,
+    seed: int = 0,
+    size: int = 320,
+    changes: Parameters | None = None,
+) -> tuple[np.ndarray, list[dict]]:
     """Draw one photo of one person.
 
     Args:
@@ -1317,230 +1483,129 @@ def render_photo(
         shot: number of the photo in its session, 0 or more.
         seed: the dataset's seed.
         size: shorter side of the photo in pixels, at least 32; photos are landscape, 4:3.
+        changes: shot parameters to replace, by name, such as ``{"yaw": 40.0}``: the same photo
+            but for that.
 
     Returns:
-        The photo, uint8 sRGB [H, W, 3], before any JPEG compression; the box of its face,
-        float32 [x1, y1, x2, y2] in pixels, inside the photo: the projection of the head's
-        surface from the brows to the chin and from ear to ear, be hair over it or not; and the
-        nuisance factors by name (angles in degrees, ``noise`` in grey levels, ``blur`` the
-        Gaussian's sigma in pixels of a photo of size 320, ``face_scale`` the head's width as a
-        share of the shorter side).
+        The photo, uint8 sRGB [H, W, 3], before any JPEG compression, and its faces, here one: a
+        dict with ``identity``; ``stranger`` (False); ``box``, float32 [x1, y1, x2, y2] in
+        pixels, inside the photo: the projection of the head's surface from the brows to the chin
+        and from ear to ear, be hair or another head over it or not; ``landmarks``, float32
+        [5, 2] in pixels: the eyes' centres, the nose's tip and the mouth's corners, left ones of
+        a face that looks into the camera first, whether they can be seen or not; ``factors``,
+        what is known of how it came about, numbers by name (angles in degrees, ``noise`` in grey
+        levels, ``blur`` the Gaussian's sigma in pixels of a photo of size 320, ``face_scale``
+        the head's width as a share of the shorter side, ``occlusion`` the share of the box
+        behind nearer people).
 
     Raises:
-        ValueError: ``size`` is below 32.
+        ValueError: ``size`` is below 32, or ``changes`` names what a shot does not have.
     """
     with _one_thread():
-        view = _view(identity, session, shot, seed, size)
-        e, s = view["shot"], view["session"]
-        radius, maps = _head(identity, session, seed, e, view["rotation"].T @ view["light"])
-        height, width, scale = view["height"], view["width"], _SUPERSAMPLE
-        behind = _background(view, identity, session, seed)
-        canvas = behind.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-        depth = torch.full((height * scale, width * scale), 900.0)
-        _draw_head(view, canvas, depth, radius, maps)
-        _draw_body(view, canvas, depth)
-        if s["glasses"]:
-            _draw_glasses(view, canvas, depth)
-        # Tone curve before averaging, so that bright edges do not stay jagged.
-        picture = 1 - torch.exp(-1.35 * e["exposure"] * canvas)
-        picture = F.avg_pool2d(picture[None], scale)[0].clamp(min=1e-5) ** (1 / 2.2)
-        picture = picture.numpy()
-        sigma = e["blur"] * size / 320
-        if sigma > 0.15:
-            picture = gaussian_filter(picture, (0, sigma, sigma), truncate=3)
+        view = _portrait(identity, session, shot, seed, size, changes)
+        canvas = _canvas(view, identity, session, seed)
+        _draw_person(view, canvas, seed)
         rng = seeds.generator(seed, "synthetic noise", identity, session, shot)
-        grain = rng.standard_normal(picture.shape, dtype=np.float32)
-        picture = picture * 255 + e["noise"] * grain
-        photo = np.clip(np.rint(picture), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    return np.ascontiguousarray(photo), view["box"], view["factors"]
+        photo = _developed(canvas, view["shot"], size, rng)
+    return photo, [_face(view)]
 
 
-# ---------------------------------------------------------------- the folder
-
-
-def _identity_name(identity: int) -> str:
-    return f"p{identity:04d}"
-
-
-def _photo_name(identity: int, session: int, shot: int) -> str:
-    """Path of a photo below its folder; sessions and shots are numbered from 0."""
-    return f"photos/{_identity_name(identity)}/s{session + 1}_{shot + 1:02d}.jpg"
-
-
-def _is_whole_jpeg(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(2)
-            file.seek(-2, 2)
-            return start == b"\xff\xd8" and file.read(2) == b"\xff\xd9"
-    except OSError:  # absent, or shorter than two bytes
-        return False
-
-
-def _make_session(
-    folder: str, identity: int, session: int, shots: int, seed: int, size: int
-) -> list[tuple[dict, dict]]:
-    """Write a session's missing photos; returns its annotation and factor rows."""
-    rows = []
-    for shot in range(shots):
-        name = _photo_name(identity, session, shot)
-        path = Path(folder) / name
-        if _is_whole_jpeg(path):
-            with _one_thread():
-                view = _view(identity, session, shot, seed, size)
-            box, factors, (width, height) = (
-                view["box"],
-                view["factors"],
-                (view["width"], view["height"]),
-            )
-        else:
-            photo, box, factors = render_photo(identity, session, shot, seed, size)
-            height, width = photo.shape[:2]
-            with storage.written_aside(path) as aside:
-                Image.fromarray(photo).save(aside, quality=int(factors["jpeg_quality"]))
-        corners = {key: round(float(value), 1) for key, value in zip(_CORNERS, box, strict=True)}
-        annotation = {
-            "photo": name,
-            "identity": _identity_name(identity),
-            "session": f"s{session + 1}",
-            "width": width,
-            "height": height,
-            **corners,
-        }
-        rows.append((annotation, {"photo": name, **factors}))
-    return rows
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-
-
-def _check_settings(folder: Path, settings: dict) -> None:
-    """Raise ValueError if ``folder`` holds anything but (part of) what ``settings`` would make."""
-    record = folder / "synthetic.json"
-    if record.exists():
-        made_with = json.loads(record.read_text(encoding="utf-8"))
-        differing = [
-            f"{key} is {made_with.get(key)} there and {settings.get(key)} here"
-            for key in sorted({*made_with, *settings})
-            if made_with.get(key) != settings.get(key)
-        ]
-        if differing:
-            raise ValueError(
-                f"{folder}: made with other parameters: {'; '.join(differing)}; "
-                "choose another folder, or remove this one"
-            )
-    elif any((folder / name).exists() for name in ("photos", "annotations.csv", "factors.csv")):
-        raise ValueError(
-            f"{folder}: holds photos or annotations but no synthetic.json, so it was not made "
-            "here; choose another folder"
-        )
-
-
-def make(
-    folder: Path | str,
-    people: int,
-    sessions: int = 3,
-    photos_per_session: int = 8,
-    size: int = 320,
+def render_scene(
+    scene: int,
+    people: tuple[int, int] = (0, 100),
     seed: int = 0,
-    first_identity: int = 0,
-    workers: int = 2,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Make a folder of photos of synthetic people, or finish one that was interrupted.
-
-    The bytes written depend on the parameters from ``people`` to ``first_identity`` alone, not
-    on ``workers`` or on how often the making was interrupted. Photos that are there whole are
-    kept.
+    size: int = 320,
+    count: int | None = None,
+) -> tuple[np.ndarray, list[dict]]:
+    """Draw one photo of several people, or of none.
 
     Args:
-        folder: where to write ``photos/p0000/s1_01.jpg`` and so on, ``synthetic.json`` (the
-            parameters), ``factors.csv`` (nuisance factors by photo, see :func:`render_photo`)
-            and, last, ``annotations.csv``.
-        people: number of people, 1 or more.
-        sessions: sittings of each person, 1 or more.
-        photos_per_session: photos of each sitting, 1 or more.
-        size: shorter side of a photo in pixels, 32 or more; photos are landscape, 4:3.
-        seed: seed of everything drawn.
-        first_identity: number of the first person; folders with disjoint ranges of numbers and
-            the same seed share nobody.
-        workers: processes to draw in; 1 draws in this process. More than one start afresh and
-            import the calling script, which must then guard what it runs by ``__main__``.
-        progress: whether to show a progress bar.
+        scene: number of the photo, 0 or more; everybody in it sits for it once.
+        people: first and past-the-last identity of those who are not strangers.
+        seed: the dataset's seed.
+        size: as for :func:`render_photo`.
+        count: number of people, at most 32 for faces of at least ``MIN_FACE`` pixels at size
+            320; None draws it, 0 to 32.
 
     Returns:
-        The annotations, one row a photo: ``photo`` (path relative to ``folder``), ``identity``,
-        ``session``, ``width``, ``height`` and the face's box ``x1, y1, x2, y2``, in pixels
-        rounded to 0.1.
+        The photo and its faces, as :func:`render_photo`, further people first.
 
     Raises:
-        ValueError: a number is out of range, or ``folder`` was made with other parameters or by
-            something else; nothing in it is touched then.
-        storage.FolderInUseError: another run is writing to ``folder``.
+        ValueError: ``size`` is below 32, ``count`` not in 0..32, or ``people`` no range.
     """
-    settings = {
-        "version": VERSION,
-        "people": int(people),
-        "sessions": int(sessions),
-        "photos_per_session": int(photos_per_session),
-        "size": int(size),
-        "seed": int(seed),
-        "first_identity": int(first_identity),
-    }
-    for key, least in _LEAST.items():
-        if settings[key] < least:
-            raise ValueError(f"{key} is {settings[key]}, must be {least} or more")
-    folder = Path(folder)
-    # Before the lock, as taking it would already leave a file in somebody else's folder.
-    _check_settings(folder, settings)
-    with storage.folder_lock(folder):
-        _check_settings(folder, settings)
-        storage.write_json(folder / "synthetic.json", settings)
-        people_made = range(first_identity, first_identity + people)
-        names = [
-            _photo_name(identity, session, shot)
-            for identity in people_made
-            for session in range(sessions)
-            for shot in range(photos_per_session)
-        ]
-        annotations, factors = folder / "annotations.csv", folder / "factors.csv"
-        whole = all(_is_whole_jpeg(folder / name) for name in names)
-        if whole and annotations.exists() and factors.exists():
-            return pd.read_csv(annotations)
-        tasks = [
-            (str(folder), identity, session, photos_per_session, seed, size)
-            for identity in people_made
-            for session in range(sessions)
-        ]
-        rows = _run(tasks, workers, progress)
-        with storage.written_aside(factors) as aside:
-            pd.DataFrame([row for _, row in rows]).round(4).to_csv(aside, index=False)
-        with storage.written_aside(annotations) as aside:
-            pd.DataFrame([row for row, _ in rows]).to_csv(aside, index=False)
-        return pd.read_csv(annotations)
+    if count is not None and not 0 <= count <= 32:
+        raise ValueError(f"count is {count}, a scene holds 0 to 32 people")
+    if not 0 <= people[0] < people[1]:
+        raise ValueError(f"people is {people}, needs a first and a larger past-the-last number")
+    with _one_thread():
+        laid_out = _scene(scene, people, seed, size, count)
+        canvas = _canvas(laid_out, SCENE_PLACES, scene, seed)
+        for view in laid_out["views"]:
+            _draw_person(view, canvas, seed)
+        rng = seeds.generator(seed, "synthetic noise", SCENE_PLACES, scene)
+        photo = _developed(canvas, laid_out["shot"], size, rng)
+    return photo, [_face(view) for view in laid_out["views"]]
 
 
-def _run(tasks: list[tuple], workers: int, progress: bool) -> list[tuple[dict, dict]]:
-    """Rows of all tasks, in the tasks' order, made in ``workers`` processes."""
-    photos = sum(task[3] for task in tasks)
-    done: dict[tuple, list] = {}
-    with tqdm(total=photos, unit="photo", desc="synthetic people", disable=not progress) as bar:
-        if workers <= 1 or len(tasks) == 1:
-            for task in tasks:
-                done[task] = _make_session(*task)
-                bar.update(task[3])
-        else:
-            # Spawned, as a forked PyTorch may hang on its parent's thread pool.
-            context = multiprocessing.get_context("spawn")
-            count = min(workers, len(tasks))
-            with ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
-                running = {pool.submit(_make_session, *task): task for task in tasks}
-                try:
-                    for future in as_completed(running):
-                        done[running[future]] = future.result()
-                        bar.update(running[future][3])
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-    return [row for task in tasks for row in done[task]]
+def _face(view: dict) -> dict:
+    keys = ("identity", "stranger", "box", "landmarks", "factors")
+    return {key: view[key] for key in keys}
+
+
+def _canvas(view: dict, identity: int, session: int, seed: int) -> torch.Tensor:
+    """Linear RGB, supersampled, with the surroundings and nobody yet, [3, H, W]."""
+    outdoors = bool(view["session"]["outdoors"])
+    place = _place(identity, session, seed, outdoors)
+    behind = _background(view["shot"], place, view["height"], view["width"])
+    return behind.repeat_interleave(_SUPERSAMPLE, 1).repeat_interleave(_SUPERSAMPLE, 2)
+
+
+def _draw_person(view: dict, canvas: torch.Tensor, seed: int) -> None:
+    """A person over whatever the canvas shows."""
+    light = view["rotation"].T @ view["light"]
+    radius, maps = _head(
+        view["identity"], view["sitting"], seed, view["shot"], light, view["session"]["beard"]
+    )
+    depth = torch.full(canvas.shape[1:], 900.0)
+    _draw_head(view, canvas, depth, radius, maps)
+    _draw_body(view, canvas, depth)
+    if view["session"]["glasses"]:
+        _draw_glasses(view, canvas, depth)
+
+
+def _developed(canvas: torch.Tensor, e: Parameters, size: int, rng) -> np.ndarray:
+    """The camera's part: exposure, tone curve, blur and noise; uint8 sRGB [H, W, 3]."""
+    # Tone curve before averaging, so that bright edges do not stay jagged.
+    picture = 1 - torch.exp(-1.35 * e["exposure"] * canvas)
+    picture = F.avg_pool2d(picture[None], _SUPERSAMPLE)[0].clamp(min=1e-5) ** (1 / 2.2)
+    picture = picture.numpy()
+    sigma = e["blur"] * size / 320
+    if sigma > 0.15:
+        picture = gaussian_filter(picture, (0, sigma, sigma), truncate=3)
+    grain = rng.standard_normal(picture.shape, dtype=np.float32)
+    picture = picture * 255 + e["noise"] * grain
+    photo = np.clip(np.rint(picture), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.ascontiguousarray(photo)
+
+
+def lay_out_photo(
+    identity: int, session: int, shot: int, seed: int = 0, size: int = 320
+) -> tuple[np.ndarray, list[dict]]:
+    """What :func:`render_photo` returns, quickly and with a black photo."""
+    with _one_thread():
+        view = _portrait(identity, session, shot, seed, size)
+    return np.zeros((view["height"], view["width"], 3), np.uint8), [_face(view)]
+
+
+def lay_out_scene(
+    scene: int,
+    people: tuple[int, int] = (0, 100),
+    seed: int = 0,
+    size: int = 320,
+    count: int | None = None,
+) -> tuple[np.ndarray, list[dict]]:
+    """What :func:`render_scene` returns, quickly and with a black photo."""
+    with _one_thread():
+        laid_out = _scene(scene, people, seed, size, count)
+    photo = np.zeros((laid_out["height"], laid_out["width"], 3), np.uint8)
+    return photo, [_face(view) for view in laid_out["views"]]
