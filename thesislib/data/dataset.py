@@ -131,7 +131,7 @@ def read_dataset(folder: Path | str) -> Dataset:
     if not path.is_file():
         raise DatasetError(f"{folder}: no {ANNOTATIONS} in it; see data/README.md for the form")
     table = _read_table(path)
-    _check_rows(path, table)
+    check_rows(path, table)
     _check_photos(folder, path, table)
     return Dataset(folder.resolve(), table)
 
@@ -191,7 +191,16 @@ def _read_table(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _check_rows(path: Path, table: pd.DataFrame) -> None:
+def check_rows(path: Path, table: pd.DataFrame) -> None:
+    """Check all that can be told without the photos; boxes that hang over slightly are cut.
+
+    Args:
+        path: of the table's file, for messages.
+        table: columns of the right types; changed in place where boxes are cut.
+
+    Raises:
+        DatasetError: see :func:`read_dataset`.
+    """
     boxes = table[BOX].to_numpy(copy=True)
     sizes = table[["width", "height"]].to_numpy()
     unboxed = np.isnan(boxes).all(axis=1)

@@ -1,0 +1,84 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from thesislib.data import look
+from thesislib.data.dataset import read_dataset
+
+
+@pytest.fixture
+def looked(tmp_path):
+    """Six photos: noise, its near copy, grey, dark, one of nobody, one with two faces."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    noise = np.kron(rng.integers(0, 256, (6, 8)), np.ones((8, 8))).astype(np.uint8)
+    other = np.kron(rng.integers(0, 256, (6, 8)), np.ones((8, 8))).astype(np.uint8)
+    pictures = [noise, np.clip(noise.astype(int) + 3, 0, 255), np.full((48, 64), 128), other // 8]
+    pictures += [other, np.flip(noise, 1)]
+    rows = ["photo,identity,session,width,height,x1,y1,x2,y2"]
+    for at, picture in enumerate(pictures):
+        Image.fromarray(np.uint8(picture)).convert("RGB").save(tmp_path / f"photos/{at}.png")
+        box = "" if at == 4 else f"{4 + at},8,{24 + at},32"
+        rows.append(f"photos/{at}.png,{'' if at == 4 else 'anna'},,64,48,{box or ',,,'}")
+    rows.append("photos/5.png,boris,,64,48,30,4,60,44")
+    (tmp_path / "annotations.csv").write_text("\n".join(rows) + "\n")
+    dataset = read_dataset(tmp_path)
+    table, thumbs = look.photo_looks(dataset, progress=False)
+    return table, thumbs
+
+
+def test_measures_against_loops(looked, tmp_path):
+    table, thumbs = looked
+    for at in range(6):
+        picture = np.asarray(Image.open(tmp_path / f"photos/{at}.png").convert("L")) / 255
+        row = table.iloc[at]
+        total = [picture[y, x] for y in range(48) for x in range(64)]
+        assert row["brightness"] == pytest.approx(sum(total) / len(total), abs=1e-5)
+        variance = sum((v - sum(total) / len(total)) ** 2 for v in total) / len(total)
+        assert row["contrast"] == pytest.approx(variance**0.5, abs=1e-5)
+        down = [abs(picture[y + 1, x] - picture[y, x]) for y in range(47) for x in range(64)]
+        right = [abs(picture[y, x + 1] - picture[y, x]) for y in range(48) for x in range(63)]
+        sharp = (sum(down) / len(down) + sum(right) / len(right)) / 2
+        assert row["sharpness"] == pytest.approx(sharp, abs=1e-5)
+    assert table["faces"].tolist() == [1, 1, 1, 1, 0, 2]
+    assert table["face_size"][0] == pytest.approx((20 * 24 / (64 * 48)) ** 0.5)
+    assert table["box_shape"][0] == pytest.approx(20 / 24)
+    assert table["off_centre"][0] == pytest.approx(np.hypot(14 - 32, 20 - 24) / 80)
+    assert np.isnan(table["face_size"][4])
+    assert table["face_size"][5] == pytest.approx((30 * 40 / (64 * 48)) ** 0.5)  # the larger one
+    np.testing.assert_allclose(np.linalg.norm(thumbs, axis=1), [1, 1, 0, 1, 1, 1], atol=1e-5)
+
+
+def test_near_duplicates_are_found_across_parts_alone(looked):
+    table, thumbs = looked
+    photos = table["photo"].tolist()
+    part = pd.DataFrame({"photo": photos, "part": ["train", "test", "train", "train", "test", "x"]})
+    part.loc[5, "part"] = "train"
+    found = look.near_duplicates(photos, thumbs, part)
+    # 4 is 3 but brighter; 2 is uniform and like nothing.
+    pairs = set(zip(found["test_photo"], found["train_photo"], strict=True))
+    assert pairs == {("photos/1.png", "photos/0.png"), ("photos/4.png", "photos/3.png")}
+    assert (found["likeness"] >= 0.995).all() and found["likeness"].is_monotonic_decreasing
+    same_side = part.assign(part=["train", "train", "test", "train", "train", "train"])
+    assert look.near_duplicates(photos, thumbs, same_side).empty
+
+
+def test_the_oddest_against_a_loop():
+    rng = np.random.default_rng(1)
+    names = [*look._MEASURES]
+    looks = pd.DataFrame(rng.normal(size=(40, len(names))), columns=names)
+    looks.insert(0, "photo", [f"{at}.png" for at in range(40)])
+    looks.loc[7, "brightness"] = 30.0
+    looks.loc[9, "box_shape"] = -20.0
+    looks.loc[3, "face_size"] = np.nan
+    looks["off_centre"] = 0.0  # no spread: tells nothing
+    found = look.oddest(looks, 5)
+    assert found["photo"].tolist()[:2] == ["7.png", "9.png"]
+    assert found["measure"].tolist()[:2] == ["brightness", "box_shape"]
+    for row in found.itertuples():
+        column = sorted(v for v in looks[row.measure] if not np.isnan(v))
+        middle = np.median(column)
+        spread = 1.4826 * np.median([abs(v - middle) for v in column])
+        assert row.distance == pytest.approx(abs(row.value - middle) / spread)
+    assert len(look.oddest(looks)) == 20

@@ -1,0 +1,156 @@
+"""Page through a dataset's photos in a notebook, and drop or mend a box."""
+
+import io
+import shutil
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from thesislib import storage
+from thesislib.data.dataset import (
+    ANNOTATIONS,
+    BOX,
+    LANDMARKS,
+    DatasetError,
+    check_rows,
+    read_dataset,
+    write_annotations,
+)
+from thesislib.data.photos import read_photo
+
+BEFORE_EDITS = "annotations.before-edits.csv"
+_SHOWN_PX = 420  # shorter side of a photo on the screen, at most
+_CHOSEN, _OTHER = "#E69F00", "#56B4E9"
+
+
+def drop_box(table: pd.DataFrame, at: int) -> pd.DataFrame:
+    """The table without the face of row ``at`` (0-based).
+
+    A photo whose only face it was stays, as a photo without a face.
+    """
+    rows = table.copy()
+    if (rows["photo"] == rows.loc[at, "photo"]).sum() > 1:
+        return rows.drop(index=at).reset_index(drop=True)
+    rows.loc[at, "identity"] = ""
+    rows.loc[at, BOX] = np.nan
+    rows.loc[at, [name for name in LANDMARKS if name in rows]] = np.nan
+    return rows
+
+
+def mend_box(table: pd.DataFrame, at: int, box: list[float]) -> pd.DataFrame:
+    """The table with ``box`` [x1, y1, x2, y2], pixels, in row ``at`` (0-based), drawn by hand."""
+    rows = table.copy()
+    rows.loc[at, BOX] = box
+    if "box_source" in rows:
+        rows.loc[at, "box_source"] = "annotation"
+    return rows
+
+
+class Annotator(widgets.VBox):
+    """A widget that shows photo after photo with its boxes; edits go to ``annotations.csv``.
+
+    Every edit is checked as reading a dataset checks, then written whole or not at all. The
+    table as it was before the first edit stays beside it as ``annotations.before-edits.csv``.
+
+    Args:
+        folder: dataset folder.
+        photos: the photos to page through, such as the oddest; None for all.
+
+    Raises:
+        DatasetError: the folder holds no dataset that can be read, or lacks one of ``photos``.
+    """
+
+    def __init__(self, folder: Path | str, photos: list[str] | None = None) -> None:
+        dataset = read_dataset(folder)
+        self.folder, self.table = dataset.folder, dataset.table
+        self.photos = dataset.photos if photos is None else list(photos)
+        missing = sorted(set(self.photos) - set(dataset.photos))
+        if missing or not self.photos:
+            what = missing[0] if missing else "no photos given"
+            raise DatasetError(f"{self.folder / ANNOTATIONS}: {what} is not in it")
+        self.page = widgets.BoundedIntText(1, 1, len(self.photos), description="photo")
+        self.before = widgets.Button(icon="arrow-left", tooltip="previous photo")
+        self.after = widgets.Button(icon="arrow-right", tooltip="next photo")
+        self.face = widgets.Dropdown(description="face")
+        self.numbers = [widgets.FloatText(description=name) for name in BOX]
+        self.mend = widgets.Button(description="mend box", button_style="success")
+        self.drop = widgets.Button(description="drop box", button_style="danger")
+        self.message = widgets.HTML()
+        self.picture = widgets.Image(format="png")
+        for box in (*self.numbers, self.page):
+            box.layout.width = "170px"
+        for button, step in ((self.before, -1), (self.after, 1)):
+            button.layout.width = "50px"
+            button.on_click(lambda _, step=step: self._turn(step))
+        self.page.observe(lambda _: self._show(), "value")
+        self.face.observe(lambda _: self._choose(), "value")
+        self.mend.on_click(lambda _: self._edit(self._mended))
+        self.drop.on_click(lambda _: self._edit(drop_box))
+        side = widgets.VBox([self.face, *self.numbers, widgets.HBox([self.mend, self.drop])])
+        super().__init__(
+            [
+                widgets.HBox([self.before, self.page, self.after]),
+                widgets.HBox([self.picture, side]),
+                self.message,
+            ]
+        )
+        self._show()
+
+    @property
+    def photo(self) -> str:
+        """The photo that is shown."""
+        return self.photos[self.page.value - 1]
+
+    def _turn(self, step: int) -> None:
+        self.page.value = min(max(self.page.value + step, 1), len(self.photos))
+
+    def _show(self) -> None:
+        rows = self.table[(self.table["photo"] == self.photo) & self.table["x1"].notna()]
+        choices = [(row.identity or "unknown", at) for at, row in rows.iterrows()]
+        self.face.options = [(f"{n + 1}: {name}", at) for n, (name, at) in enumerate(choices)]
+        self.face.index = 0 if choices else None
+        self._choose()
+        self.message.value = self.photo + ("" if choices else ": no face")
+
+    def _choose(self) -> None:
+        at = self.face.value
+        self.mend.disabled = self.drop.disabled = at is None
+        for number, name in zip(self.numbers, BOX, strict=True):
+            number.value = 0.0 if at is None else float(self.table.loc[at, name])
+        self.picture.value = self._drawn()
+
+    def _drawn(self) -> bytes:
+        photo = Image.fromarray(read_photo(self.folder / self.photo))
+        scale = min(3.0, _SHOWN_PX / min(photo.size))
+        photo = photo.resize((round(photo.width * scale), round(photo.height * scale)))
+        draw = ImageDraw.Draw(photo)
+        for _, at in self.face.options:
+            corners = [float(self.table.loc[at, name]) * scale for name in BOX]
+            draw.rectangle(corners, outline=_CHOSEN if at == self.face.value else _OTHER, width=3)
+        file = io.BytesIO()
+        photo.save(file, "png")
+        return file.getvalue()
+
+    def _mended(self, table: pd.DataFrame, at: int) -> pd.DataFrame:
+        return mend_box(table, at, [number.value for number in self.numbers])
+
+    def _edit(self, change) -> None:
+        path = self.folder / ANNOTATIONS
+        rows = change(self.table, self.face.value)
+        try:
+            check_rows(path, rows)
+            with storage.folder_lock(self.folder):
+                # The first version is kept once, however many edits follow.
+                if not (self.folder / BEFORE_EDITS).exists():
+                    with storage.written_aside(self.folder / BEFORE_EDITS) as aside:
+                        shutil.copyfile(path, aside)
+                write_annotations(self.folder, rows)
+        except (DatasetError, storage.FolderInUseError, OSError) as error:
+            self.message.value = f"<b>not changed:</b> {error}"
+            return
+        self.table = rows
+        self._show()
+        self.message.value = f"{self.photo}: saved"
