@@ -137,15 +137,15 @@ def measure(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     files = [kept / YAW_TABLE, kept / TABLE]
     if not all(file.exists() for file in files):
         turned = detection_by_yaw(_SWEPT_PEOPLE, experiment.seed, progress=experiment.progress)
-        storage.write_text(files[0], _by_yaw(turned).to_csv(index=False))
+        storage.write_text(files[0], _by_yaw(turned).to_csv(index=False, float_format="%.6g"))
         rows = [_frontal(turned), *_probes(experiment)]
         rows += [_names(experiment), _names(by_session)]
-        storage.write_text(files[1], pd.DataFrame(rows).to_csv(index=False))
+        storage.write_text(files[1], pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
     columns = experiment.columns() | {"command": "python -m thesislib.stand_in"}
     del columns["split"]
     yaw, table = (pd.read_csv(file).assign(**columns) for file in files)
     for name, rows in ((YAW_TABLE, yaw), (TABLE, table)):
-        storage.write_text(paths.TABLES / name, rows.to_csv(index=False))
+        storage.write_text(paths.TABLES / name, rows.to_csv(index=False, float_format="%.6g"))
     return table, yaw
 
 

@@ -61,6 +61,10 @@ SETS = {
     "smoke": SyntheticSet(people=4, photos=32, sessions=2, size=128),
     # As many people and photos as the thesis had.
     "thesis": SyntheticSet(people=285, photos=3277 + 651, sessions=3),
+    # Thousands of people, to learn from before meeting real ones.
+    "pretraining": SyntheticSet(
+        people=3000, photos=12000, sessions=2, size=160, first_identity=2_000_000
+    ),
     "crowd": SyntheticSet(people=40, photos=600, sessions=0),
     # Disjoint from all others, for embeddings of people never seen.
     "strangers": SyntheticSet(people=100, photos=1200, sessions=3, first_identity=1_000_000),
