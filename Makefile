@@ -1,10 +1,14 @@
 # make figures   environment, default dataset, training, figures     make test   the whole suite
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
+# PHOTOS=<folder with a folder of photos per person>: made into the dataset data/<its name> first
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
 SPLIT ?= photo
 SEED ?= 0
+ifdef PHOTOS
+DATA := data/$(shell basename '$(PHOTOS)')
+endif
 export PROFILE DATA SPLIT SEED EPOCHS BATCH
 
 BIN := .venv/bin
@@ -13,6 +17,7 @@ READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum |
 
 .PHONY: figures test lab env notebooks lock clean
 figures: $(READY)
+	@$(if $(PHOTOS),$(BIN)/python -m thesislib.data folder '$(PHOTOS)' --to '$(DATA)')
 	@$(BIN)/doit
 
 test: $(READY)
