@@ -57,11 +57,17 @@ def write_dataset(tmp_path):
     return write
 
 
-def thin_net(seed=0, identities=("anna", "boris"), **loss):
+def thin_net(seed=0, identities=("anna", "boris"), reads="cell", **loss):
     """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)
     net = JointNet(
-        identities, ANCHORS, "resnet18", pooling=1, embedding_dim=8, loss=JointLoss(**loss)
+        identities,
+        ANCHORS,
+        "resnet18",
+        pooling=1,
+        embedding_dim=8,
+        loss=JointLoss(**loss),
+        reads=reads,
     )
     body = net.backbone
     body.layer1 = nn.Identity()

@@ -107,7 +107,12 @@ def terms_twin(regression, embeddings, net, targets, ignore_iou, smoothing):
 
 def call(loss, regression, embeddings, targets, net=None):
     net = net or classifier()
-    return loss(regression, embeddings, net.at, SIZES, CELL, targets)
+
+    def read(where, boxes):
+        photo, anchor, row, column = where.unbind(dim=1)
+        return embeddings[photo, :, anchor, row, column]
+
+    return loss(regression, read, net, SIZES, CELL, targets)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -326,3 +326,86 @@ def test_the_face_classifier_is_finite_without_a_known_face():
     assert float(losses["total"].detach()) == 0
     losses["total"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+# Embeddings read under the box
+
+
+def pooled_twin(features, box):
+    """Mean of 3 x 3 bins, four samples each, interpolated between cells' centres."""
+    channels, height, width = features.shape
+    x1, y1, x2, y2 = (v / 32 - 0.5 for v in box)
+    total = torch.zeros(channels)
+    for row in range(6):
+        for column in range(6):
+            y, x = y1 + (row + 0.5) * (y2 - y1) / 6, x1 + (column + 0.5) * (x2 - x1) / 6
+            if not (-1 <= y <= height and -1 <= x <= width):
+                continue  # outside counts as zero
+            y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+            top, left = min(int(y), height - 2), min(int(x), width - 2)
+            for dy, wy in ((0, 1 - (y - top)), (1, y - top)):
+                for dx, wx in ((0, 1 - (x - left)), (1, x - left)):
+                    total += wy * wx * features[:, top + dy, left + dx]
+    return total / 36
+
+
+def test_reading_under_a_box_against_loops():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 7, 4, 5, generator=generator)
+    boxes = torch.tensor([[10.0, 20.0, 90.0, 100.0], [40.0, 33.0, 75.5, 66.0], [96, 70, 160, 128]])
+    photos = torch.tensor([0, 1, 1])
+    found = JointNet.pooled(features, photos, boxes)
+    assert found.shape == (3, 7, 1, 1)
+    for one, photo, box in zip(found, photos, boxes, strict=True):
+        twin = pooled_twin(features[photo], box.tolist())
+        torch.testing.assert_close(one.flatten(), twin, rtol=1e-4, atol=1e-5)
+
+
+def box_reader():
+    net = thin_net(identities=("anna", "boris", "clara"), reads="box")
+    with torch.no_grad():
+        net.regression_head.weight.normal_(std=0.3)
+        net.regression_head.bias.view(2, 5)[:, 4] = 0
+    return net
+
+
+def test_a_net_that_reads_boxes_keeps_the_contract_and_learns():
+    net = box_reader()
+    photos = torch.stack([photo(96, 128, seed) for seed in range(2)])
+    targets = [
+        {"boxes": torch.tensor([[10.0, 10, 50, 60]]), "identities": torch.tensor([1])},
+        {"boxes": torch.zeros(0, 4), "identities": torch.zeros(0, dtype=torch.int64)},
+    ]
+    for labels in (targets, targets[1:] * 2):  # a face; none in the whole batch
+        net.train().zero_grad()
+        net(photos, labels)["total"].backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    found = net.eval()(photos)
+    for at, one in enumerate(found):
+        count = len(one["boxes"])
+        assert count > 3 and one["embeddings"].shape == (count, 8)
+        again = net.embed_at(photos[at : at + 1], [one["boxes"]])[0]
+        placed = ~again.isnan().any(dim=1)  # two detections of one cell and anchor cannot be
+        assert placed.any()
+        torch.testing.assert_close(
+            F.normalize(again[placed], dim=1), one["embeddings"][placed], rtol=1e-3, atol=1e-4
+        )
+
+
+def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
+    picture = photo(96, 128)[None]
+    boxes = random_boxes(np.random.default_rng(0), 3, size=90)
+    _, source = net.heads(picture)
+    found = net.embed_at(picture, [boxes])[0]
+    place = model.assign(boxes, SIZES, (3, 4), net.cell)
+    for one, (anchor, row, column) in zip(found, place.tolist(), strict=True):
+        torch.testing.assert_close(one, source[0, :, anchor, row, column])
+    # Two anchors have no place for a third face of one cell.
+    crowded = torch.tensor([[10.0, 10, 30, 30]]).repeat(3, 1)
+    lost = net.embed_at(picture, [crowded])[0].isnan()
+    assert lost.all(dim=1).sum() == 1 and lost.sum() == 8
+
+
+def test_unknown_reads_is_refused():
+    with pytest.raises(ValueError, match="reads='face'"):
+        JointNet(["a"], ANCHORS, "resnet18", reads="face")

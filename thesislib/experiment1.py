@@ -225,7 +225,15 @@ class Experiment:
                 label_smoothing=p.label_smoothing,
                 learned=p.learned_balance,
             )
-            return JointNet(self.identities, self.anchors, pooling=p.pooling, loss=loss, **common)
+            return JointNet(
+                self.identities,
+                self.anchors,
+                pooling=p.pooling,
+                loss=loss,
+                margin=p.margin,
+                reads=p.reads,
+                **common,
+            )
         return FaceClassifier(self.identities, label_smoothing=p.label_smoothing, **common)
 
     def _crops(self, system: str) -> Crops:

@@ -60,15 +60,16 @@ class JointLoss(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(len(TERMS))) if learned else None
 
     def forward(
-        self, regression: torch.Tensor, embeddings: torch.Tensor, classify, anchors, cell, targets
+        self, regression: torch.Tensor, read, classifier, anchors, cell, targets
     ) -> dict[str, torch.Tensor]:
         """Compute the terms.
 
         Args:
             regression: float [N, A, 5, rows, columns]: four box codes and the confidence logit.
-            embeddings: float [N, E, A, rows, columns].
-            classify: maps embeddings [K, E] to identity logits [K, identities]; called for the
-                assigned faces of known identity alone.
+            read: gives embeddings float [F, E] of faces, by their places int64 [F, 4] (photo,
+                anchor, row, column) and boxes float [F, 4] pixels.
+            classifier: an ``IdentityClassifier``; asked for the assigned faces of known identity
+                alone.
             anchors: float [A, 2] pixels.
             cell: side of a cell in pixels.
             targets: one dict a photo with ``boxes`` float [F, 4] pixels and ``identities``
@@ -88,7 +89,8 @@ class JointLoss(nn.Module):
         predicted = regression[photo, anchor, :, row, column]  # [F, 5]
         wanted = encode(faces, cell_centres(grid, cell, device)[row, column], anchors[anchor], cell)
         known = identities != UNKNOWN
-        logits = classify(embeddings[photo, :, anchor, row, column][known])  # [K, identities]
+        vectors = read(where, faces)  # [F, E]
+        logits = classifier.at(vectors[known])  # [K, identities]
         # [N, A, rows, columns], in float32 also under autocast: a sum over every anchor
         background_bce = F.softplus(regression[:, :, 4].float()) * background
 
@@ -102,7 +104,7 @@ class JointLoss(nn.Module):
             "confidence": F.softplus(-predicted[:, 4].float()).sum() / faces_n,
             "no_object": background_bce.sum() / background_n,
             "identity": F.cross_entropy(
-                logits.float(),
+                classifier.with_margin(logits, identities[known]).float(),
                 identities[known],
                 reduction="sum",
                 label_smoothing=self.label_smoothing,
@@ -112,12 +114,12 @@ class JointLoss(nn.Module):
         named = {name: term.detach() for name, term in terms.items()}
         right = (logits.argmax(dim=1) == identities[known]).sum()
         named["identity_accuracy"] = right / known_n
-        return {**named, "total": self._total(terms, regression, embeddings)}
+        return {**named, "total": self._total(terms, regression, vectors)}
 
-    def _total(self, terms, regression, embeddings) -> torch.Tensor:
-        # Zero times the outputs keeps every parameter in the graph when a batch has no face;
-        # distributed training waits for a gradient from each.
-        total = 0.0 * (regression.float().sum() + embeddings.float().sum())
+    def _total(self, terms, regression, vectors) -> torch.Tensor:
+        # Zero times the outputs keeps every parameter in the graph when a batch has no face (a sum
+        # over no vectors has gradients too, of zero); distributed training waits for each.
+        total = 0.0 * (regression.float().sum() + vectors.float().sum())
         for at, name in enumerate(TERMS):
             term = self.weights[name] * terms[name]
             if self.log_variances is not None:

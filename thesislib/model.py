@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
 from thesislib.anchors import assign, cell_centres, decode
 from thesislib.data.loader import PADDING
 from thesislib.loss import JointLoss, mean_over_processes
+from thesislib.margin import Margin
 
 BACKBONES = {
     "resnet18": torchvision.models.resnet18,
@@ -20,6 +21,8 @@ BACKBONES = {
     "resnet50": torchvision.models.resnet50,
 }
 BACKBONE_STRIDE = 32
+READS = ("cell", "box")
+ROI_BINS = 3  # a box is read at 3 x 3 places and averaged: faces cover two to four cells a side
 # Mean and standard deviation of ImageNet's photos, in 0..1, per channel.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -98,16 +101,26 @@ class IdentityClassifier(nn.Module):
         normalised: compare directions only: embeddings and weights are L2-normalised and the
             cosine scaled by a learned factor (NormFace, Wang et al. 2017, section 3). False is
             the thesis's plain linear classifier.
+        margin: for training a normalised classifier; its scale is fixed then.
+
+    Raises:
+        ValueError: a margin without normalisation.
     """
 
-    def __init__(self, embedding_dim: int, identities: int, normalised: bool) -> None:
+    def __init__(
+        self, embedding_dim: int, identities: int, normalised: bool, margin: Margin | None = None
+    ) -> None:
         super().__init__()
+        if margin and not normalised:
+            raise ValueError("a margin is between directions: it needs normalised=True")
         self.conv = nn.Conv3d(embedding_dim, identities, kernel_size=1, bias=not normalised)
         self.normalised = normalised
+        self.margin = margin
         if normalised:
             nn.init.normal_(self.conv.weight, std=embedding_dim**-0.5)
             # Large enough that the right one of n people can reach 99 % (NormFace, prop. 2).
-            self.log_scale = nn.Parameter(torch.tensor(16.0).log())
+            scale = torch.tensor(margin.scale if margin else 16.0).log()
+            self.log_scale = nn.Parameter(scale, requires_grad=margin is None)
 
     def _weight(self) -> torch.Tensor:
         weight = self.conv.weight
@@ -126,6 +139,14 @@ class IdentityClassifier(nn.Module):
                 embeddings = F.normalize(embeddings, dim=1)
             return F.linear(embeddings, self._weight().flatten(1), self.conv.bias)
 
+    def with_margin(self, logits: torch.Tensor, identities: torch.Tensor) -> torch.Tensor:
+        """Logits [K, identities] for the loss: those of the right people, int64 [K], charged."""
+        if self.margin is None:
+            return logits
+        right = F.one_hot(identities, logits.shape[1]).bool()
+        charged = self.margin.charged(logits / self.margin.scale) * self.margin.scale
+        return torch.where(right, charged, logits)
+
 
 class JointNet(nn.Module):
     """Detects and identifies in one pass (the thesis, chapter on the joint model).
@@ -141,11 +162,15 @@ class JointNet(nn.Module):
         pooling: average pooling of the feature map, k x k; a cell is 32 k pixels. The thesis's
             5 x 5 grid at 320 pixels is k = 2; k = 1 is no pooling.
         embedding_dim: length of an embedding.
-        normalised: see :class:`IdentityClassifier`.
+        normalised, margin: see :class:`IdentityClassifier`.
         loss: a :class:`JointLoss`; None for its defaults.
+        reads: where a face's embedding comes from: ``"cell"``, the thesis's, the cell that holds
+            the face's centre; ``"box"``, the feature map averaged under the face's box, the true
+            one in training and the detected one in use (RoI align, He et al. 2017, section 3; in
+            joint networks for person search: Xiao et al. 2017).
 
     Raises:
-        ValueError: no identities, or a name in them twice.
+        ValueError: no identities, a name in them twice, or unknown ``reads``.
     """
 
     score_threshold = 0.05
@@ -162,11 +187,16 @@ class JointNet(nn.Module):
         embedding_dim: int = 512,
         normalised: bool = False,
         loss: JointLoss | None = None,
+        margin: Margin | None = None,
+        reads: str = "cell",
     ) -> None:
         super().__init__()
         if not identities or len(set(identities)) != len(identities):
             raise ValueError("identities must be a non-empty list of different names")
+        if reads not in READS:
+            raise ValueError(f"reads={reads!r} is unknown; choose cell or box")
         self.identities = list(identities)
+        self.reads = reads
         self.register_buffer("anchors", torch.as_tensor(anchors, dtype=torch.float32))
         self.cell = BACKBONE_STRIDE * pooling
         self.embedding_dim = embedding_dim
@@ -176,8 +206,10 @@ class JointNet(nn.Module):
         self.pool = nn.AvgPool2d(pooling) if pooling > 1 else nn.Identity()
         count = len(self.anchors)
         self.regression_head = nn.Conv2d(channels, count * 5, kernel_size=1)
-        self.embedding_head = nn.Conv2d(channels, count * embedding_dim, kernel_size=1)
-        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised)
+        # What is read under a box does not depend on the anchor that found it.
+        copies = count if reads == "cell" else 1
+        self.embedding_head = nn.Conv2d(channels, copies * embedding_dim, kernel_size=1)
+        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, margin)
         self.loss = loss or JointLoss()
         nn.init.normal_(self.regression_head.weight, std=0.01)
         nn.init.zeros_(self.regression_head.bias)
@@ -192,14 +224,45 @@ class JointNet(nn.Module):
             photos: uint8 or float [N, 3, H, W], H and W multiples of the cell.
 
         Returns:
-            regression [N, A, 5, rows, columns] and embeddings [N, E, A, rows, columns].
+            regression [N, A, 5, rows, columns] and what embeddings are read from, see
+            :meth:`read`: embeddings [N, E, A, rows, columns], or, if the net reads boxes, the
+            feature map [N, C, H/32, W/32].
         """
-        features = self.pool(feature_map(self.backbone, self.normalise(photos)))
-        with full_precision(features) as features:
+        whole = feature_map(self.backbone, self.normalise(photos))
+        with full_precision(self.pool(whole)) as features:
             regression = self.regression_head(features).unflatten(1, (-1, 5))
+            if self.reads == "box":
+                return regression, whole.float()
             # [N, A*E, rows, columns] -> [N, A, E, ...] -> [N, E, A, ...]
             embeddings = self.embedding_head(features).unflatten(1, (-1, self.embedding_dim))
         return regression, embeddings.transpose(1, 2)
+
+    def read(self, source: torch.Tensor, where: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Embeddings of some faces, not normalised.
+
+        Args:
+            source: second result of :meth:`heads`.
+            where: int64 [F, 4], photo, anchor, row and column of each face; a net that reads boxes
+                looks at the photo alone.
+            boxes: float [F, 4] pixels of the network's input; a net that reads cells does not look.
+
+        Returns:
+            float [F, E].
+        """
+        photo, anchor, row, column = where.unbind(dim=1)
+        if self.reads == "cell":
+            return source[photo, :, anchor, row, column]
+        return self.embedding_head(self.pooled(source, photo, boxes)).flatten(1)
+
+    @staticmethod
+    def pooled(features: torch.Tensor, photo: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Mean of a feature map [N, C, h, w] under boxes [F, 4] of photos [F]: [F, C, 1, 1]."""
+        rois = torch.cat([photo[:, None].to(boxes.dtype), boxes], dim=1)
+        with full_precision(features) as features:
+            bins = roi_align(
+                features, rois.to(features.dtype), ROI_BINS, 1 / BACKBONE_STRIDE, 2, aligned=True
+            )
+            return bins.mean(dim=(2, 3), keepdim=True)
 
     def forward(self, photos, targets: list[dict] | None = None):
         """Losses in training mode, detections in evaluation mode.
@@ -221,10 +284,12 @@ class JointNet(nn.Module):
         if targets is None:
             raise ValueError("targets must be given in training mode")
         photos, _ = self.batch(photos)
-        regression, embeddings = self.heads(photos)
-        return self.loss(
-            regression, embeddings, self.classifier.at, self.anchors, self.cell, targets
-        )
+        regression, source = self.heads(photos)
+
+        def read(where: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+            return self.read(source, where, boxes)
+
+        return self.loss(regression, read, self.classifier, self.anchors, self.cell, targets)
 
     def batch(self, photos) -> tuple[torch.Tensor, list[tuple[int, int]]]:
         """Pad to a multiple of the cell and stack: [N, 3, H, W] and each photo's true (H, W)."""
@@ -260,12 +325,12 @@ class JointNet(nn.Module):
         return self.decode(*self.heads(batch), sizes)
 
     @torch.no_grad()
-    def decode(self, regression, embeddings, sizes) -> list[dict]:
+    def decode(self, regression, source, sizes) -> list[dict]:
         """Detections from the raw outputs of :meth:`heads`.
 
         Args:
             regression: [N, A, 5, rows, columns].
-            embeddings: [N, E, A, rows, columns].
+            source: what embeddings are read from, second result of :meth:`heads`.
             sizes: per photo its true (H, W) in pixels, without padding.
 
         Returns:
@@ -274,28 +339,56 @@ class JointNet(nn.Module):
         centres = cell_centres(regression.shape[-2:], self.cell, regression.device)
         codes = regression[:, :, :4].permute(0, 1, 3, 4, 2).float()  # [N, A, rows, columns, 4]
         boxes = decode(codes, centres, self.anchors[:, None, None], self.cell)
-        boxes = boxes.flatten(1, 3)  # [N, A*rows*columns, 4]
-        scores = regression[:, :, 4].float().sigmoid().flatten(1)
-        vectors = embeddings.flatten(2).transpose(1, 2)  # [N, A*rows*columns, E]
-        return [self._survivors(*one) for one in zip(boxes, scores, vectors, sizes, strict=True)]
+        scores = regression[:, :, 4].float().sigmoid()  # [N, A, rows, columns]
+        return [
+            self._survivors(photo, boxes[photo], scores[photo], source, size)
+            for photo, size in enumerate(sizes)
+        ]
 
-    def _survivors(self, boxes, scores, vectors, size) -> dict:
+    def _survivors(self, photo: int, boxes, scores, source, size) -> dict:
         boxes = clip_boxes_to_image(boxes, size)
-        alive = (scores > self.score_threshold) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        at = alive.nonzero().squeeze(1)
-        kept = batched_nms(boxes[at], scores[at], torch.zeros_like(at), self.nms_iou)
-        at = at[kept[: self.max_detections]]
-        vectors = vectors[at].float()
+        alive = (scores > self.score_threshold) & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
+        places = alive.nonzero()  # [alive, 3]: anchor, row, column
+        boxes, scores = boxes[alive], scores[alive]
+        kept = batched_nms(boxes, scores, torch.zeros_like(places[:, 0]), self.nms_iou)
+        kept = kept[: self.max_detections]
+        boxes, scores = boxes[kept], scores[kept]
         # The classifier is linear in people; only detections that survive pay for it.
+        where = F.pad(places[kept], (1, 0), value=photo)
+        vectors = self.read(source, where, boxes).float()
         probabilities = self.classifier.at(vectors).softmax(dim=1)
         identity_scores, identities = probabilities.max(dim=1)
         return {
-            "boxes": boxes[at],
-            "scores": scores[at],
+            "boxes": boxes,
+            "scores": scores,
             "identities": identities,
             "identity_scores": identity_scores,
             "embeddings": F.normalize(vectors, dim=1),
         }
+
+    @torch.no_grad()
+    def embed_at(self, photos, boxes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Embeddings read at the places of given boxes.
+
+        Args:
+            photos: as for :meth:`forward`.
+            boxes: per photo float [F, 4] pixels.
+
+        Returns:
+            per photo float [F, E], not normalised; NaN where the grid has no place for a face.
+        """
+        batch, _ = self.batch(photos)
+        regression, source = self.heads(batch)
+        found = []
+        for photo, faces in enumerate(boxes):
+            place = assign(faces, self.anchors, regression.shape[-2:], self.cell)
+            where = F.pad(place, (1, 0), value=photo).to(source.device)
+            placed = place[:, 0] >= 0
+            vectors = torch.full((len(faces), self.embedding_dim), torch.nan, device=source.device)
+            read = self.read(source, where[placed], faces[placed].to(source.device))
+            vectors[placed] = read.float()
+            found.append(vectors)
+        return found
 
     @torch.no_grad()
     def identify_at(self, photos, boxes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -308,16 +401,11 @@ class JointNet(nn.Module):
         Returns:
             per photo int64 [F]; -1 where the grid has no place for a face.
         """
-        batch, _ = self.batch(photos)
-        _, embeddings = self.heads(batch)
         found = []
-        for one, faces in zip(embeddings, boxes, strict=True):
-            place = assign(faces, self.anchors, one.shape[-2:], self.cell)
-            identities = torch.full((len(faces),), -1, dtype=torch.int64)
-            placed = place[:, 0] >= 0
-            anchor, row, column = place[placed].to(one.device).unbind(dim=1)
-            logits = self.classifier.at(one[:, anchor, row, column].T.float())
-            identities[placed] = logits.argmax(dim=1).cpu()
+        for vectors in self.embed_at(photos, boxes):
+            placed = ~vectors.isnan().any(dim=1)
+            identities = torch.full((len(vectors),), -1, dtype=torch.int64)
+            identities[placed.cpu()] = self.classifier.at(vectors[placed]).argmax(dim=1).cpu()
             found.append(identities)
         return found
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from thesislib.margin import Margin
+
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
@@ -18,6 +20,8 @@ class Profile:
     anchors: int = 3
     embedding_dim: int = 512
     normalised: bool = False  # classifier compares directions (NormFace); False is the thesis's
+    margin: Margin | None = None  # in training: CosFace, ArcFace; None is the thesis's
+    reads: str = "cell"  # where embeddings come from: cell, the thesis's, or box
     # training
     epochs: int = 25
     batch: int = 128

@@ -98,6 +98,7 @@ def train(
     about: dict,
     progress: bool = True,
     stop_after: int | None = None,
+    steps: int | None = None,
 ) -> list[dict]:
     """Train a model, or go on where an interrupted call with the same folder stopped.
 
@@ -113,6 +114,8 @@ def train(
         about: what this run is (JSON); a checkpoint of another run is refused.
         progress: show a bar.
         stop_after: stop after this many steps of this call, checkpointed; None runs to the end.
+        steps: length of the whole training and its schedule, in place of ``profile.epochs``; the
+            history has no row of an epoch that it breaks off.
 
     Returns:
         history, one dict an epoch: ``epoch``, mean losses, ``photos_per_second``,
@@ -129,10 +132,12 @@ def train(
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
-        return _train(accelerator, model, crops, profile, seed, folder, about, progress, stop_after)
+        return _train(
+            accelerator, model, crops, profile, seed, folder, about, progress, stop_after, steps
+        )
 
 
-def _train(accelerator, model, crops, profile, seed, folder, about, progress, stop_after):
+def _train(accelerator, model, crops, profile, seed, folder, about, progress, stop_after, steps):
     if len(crops) < accelerator.num_processes:
         raise ValueError(
             f"{len(crops)} training photos are too few for {accelerator.num_processes} processes"
@@ -156,17 +161,17 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
         load_model(model, tensors, path)
         load_optimiser(optimiser, tensors)
         step, history, running = saved["step"], saved["history"], saved["running"]
+    per_epoch = len(crops) // min(profile.batch, len(crops))
+    steps = steps or per_epoch * profile.epochs
     sampler = EpochBatches(
         len(crops),
         profile.batch,
-        profile.epochs,
+        -(-steps // per_epoch),
         seed,
         step,
         accelerator.process_index,
         accelerator.num_processes,
     )
-    per_epoch = sampler.steps_per_epoch
-    steps = per_epoch * profile.epochs
     if step >= steps:
         return history
     wrapped, optimiser = accelerator.prepare(model, optimiser)

@@ -1,0 +1,73 @@
+"""Margins against loops and against pytorch-metric-learning."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss
+
+from thesislib.margin import Margin
+from thesislib.model import IdentityClassifier
+
+PEOPLE, LENGTH = 5, 6
+
+
+def charged_twin(kind, m, cosine):
+    if kind == "cosface":
+        return cosine - m
+    angle, m = math.acos(cosine), math.radians(m)
+    return math.cos(angle + m) if angle + m <= math.pi else cosine - m * math.sin(m)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("cosface", 0.35), ("arcface", 28.6), ("arcface", 90)])
+def test_the_margin_against_loops(kind, size):
+    cosines = torch.linspace(-0.999, 0.999, 41, dtype=torch.float64)
+    told = Margin(kind, size, 1).charged(cosines).tolist()
+    assert told == pytest.approx([charged_twin(kind, size, one) for one in cosines.tolist()])
+    assert all(a < b for a, b in itertools.pairwise(told))  # never rewards a worse one
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "library"), [("cosface", 0.35, CosFaceLoss), ("arcface", 28.6, ArcFaceLoss)]
+)
+def test_the_loss_is_pytorch_metric_learnings(kind, size, library):
+    torch.manual_seed(0)
+    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin(kind, size, scale=16))
+    vectors, identities = torch.randn(40, LENGTH), torch.randint(PEOPLE, (40,))
+    ours = F.cross_entropy(net.with_margin(net.at(vectors), identities), identities)
+    theirs = library(PEOPLE, LENGTH, margin=size, scale=16)
+    theirs.W.data = net.conv.weight.detach().flatten(1).T.clone()
+    assert float(ours) == pytest.approx(float(theirs(vectors, identities)), rel=1e-5)
+    assert float(ours) > float(F.cross_entropy(net.at(vectors), identities))
+
+
+def test_only_the_right_people_are_charged_and_the_scale_is_not_learned():
+    torch.manual_seed(0)
+    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin("cosface", 0.2, scale=8))
+    logits, identities = net.at(torch.randn(4, LENGTH)), torch.tensor([0, 1, 4, 1])
+    change = net.with_margin(logits, identities) - logits
+    right = F.one_hot(identities, PEOPLE).bool()
+    torch.testing.assert_close(change[right], torch.full((4,), -1.6))
+    assert (change[~right] == 0).all()
+    assert not net.log_scale.requires_grad
+
+
+@pytest.mark.parametrize("kind", ["cosface", "arcface"])
+def test_gradients_are_finite_where_an_embedding_is_its_persons_own_direction(kind):
+    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin(kind, 0.3, scale=30))
+    vectors = net.conv.weight.detach().flatten(1).clone().requires_grad_()
+    identities = torch.arange(PEOPLE)
+    F.cross_entropy(net.with_margin(net.at(vectors), identities), identities).backward()
+    assert torch.isfinite(vectors.grad).all()
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="sphereface"):
+        Margin("sphereface", 1, 1)
+    for size, scale in ((-0.1, 1), (0.1, 0)):
+        with pytest.raises(ValueError, match="out of range"):
+            Margin("cosface", size, scale)
+    with pytest.raises(ValueError, match="needs normalised=True"):
+        IdentityClassifier(LENGTH, PEOPLE, False, Margin("cosface", 0.1, 1))
