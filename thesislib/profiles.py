@@ -40,6 +40,7 @@ class Profile:
     upsampling: int = 1  # of dlib's detector
     # set of synthetic people, used when no dataset is given; a name in synthetic_sets.SETS
     people: str = "thesis"
+    many_people: str = "thesis"  # likewise for Experiment 3, which keeps some people unseen
     # bookkeeping
     workers: int = 0  # processes that make crops beside the training process
 
@@ -59,6 +60,7 @@ PROFILES = {
         crop_scale=(0.9, 1.1),
         label_smoothing=0.1,
         people="quick",
+        many_people="many",
     ),
     # The thesis's own setting, for a GPU and a dataset of the user's.
     "thesis": Profile(name="thesis", workers=8),
@@ -87,6 +89,7 @@ PROFILES = {
         epochs=2,
         batch=16,
         people="smoke",
+        many_people="smoke_many",
     ),
 }
 

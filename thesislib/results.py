@@ -206,17 +206,20 @@ def merge_results(
         storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def merge_table(path: Path | str, rows: pd.DataFrame) -> None:
+def merge_table(
+    path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = EXPERIMENT1_KEYS
+) -> None:
     """Put rows of any long-form table in place of those the same runs gave before.
 
     As :func:`merge_results`, for tables that stand behind the results (one row a photo, a face, an
-    epoch, a turn): keyed by :data:`EXPERIMENT1_KEYS`, kept in the order given, unchecked beyond.
+    epoch, a turn) and those of other experiments: kept in the order given, unchecked.
 
     Args:
         path: CSV file; made, with its folder, where missing.
         rows: the new rows; must have the key columns.
+        keys: the columns that say which stored rows are replaced.
     """
-    path, keys = Path(path), list(EXPERIMENT1_KEYS)
+    path, keys = Path(path), list(keys)
     with storage.folder_lock(path.parent, wait=True):
         if path.exists():
             stored = read_table(path)

@@ -65,6 +65,11 @@ SETS = {
     "pretraining": SyntheticSet(
         people=3000, photos=12000, sessions=2, size=160, first_identity=2_000_000
     ),
+    # People enough that some can be kept unseen, for Experiment 3 in the default profile.
+    "many": SyntheticSet(people=60, photos=600, sessions=2, size=128, first_identity=3_000_000),
+    "smoke_many": SyntheticSet(
+        people=24, photos=96, sessions=2, size=128, first_identity=4_000_000
+    ),
     "crowd": SyntheticSet(people=40, photos=600, sessions=0),
     # Disjoint from all others, for embeddings of people never seen.
     "strangers": SyntheticSet(people=100, photos=1200, sessions=3, first_identity=1_000_000),
