@@ -437,9 +437,7 @@ def _skin_radius(f: _Layout) -> torch.Tensor:
     radius = f.skull + f.front * add
     # Ears, on the sides: a flap with a hollow.
     size = p["ear_size"]
-    flap = _exp(
-        -((((f.z + 0.10) / (0.085 * size)) ** 2 + ((y + 0.03) / (0.20 * size)) ** 2) ** 2)
-    )
+    flap = _exp(-((((f.z + 0.10) / (0.085 * size)) ** 2 + ((y + 0.03) / (0.20 * size)) ** 2) ** 2))
     hollow = _bump(f.z, y, -0.075, -0.03, 0.030 * size, 0.08 * size)
     out = (p["ear_out"] * flap - 0.045 * hollow) * _step(ax, 0.3, 0.5)
     return radius + out
