@@ -519,7 +519,9 @@ def stand_in(table: pd.DataFrame, yaw: pd.DataFrame, real: pd.DataFrame) -> Figu
         Line2D([], [], color=colour, marker="o", label=f"{split} split")
         for split, (colour, _) in style.items()
     ]
-    named.legend(handles=handles, loc="lower right", fontsize=7, bbox_to_anchor=(1.0, 0.28))
+    named.legend(
+        handles=handles, loc="lower right", fontsize=7, bbox_to_anchor=(1.0, 0.98), ncols=2
+    )
     return figure
 
 
