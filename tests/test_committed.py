@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thesislib import figures, paths, results
+from thesislib import figures, paths, results, stand_in
 
 FIGURES = paths.ROOT / "figures"
 TABLE = FIGURES / "tables" / "experiment1.csv"
@@ -70,6 +70,16 @@ def test_default_profile_learns_its_people():
     ]
     assert len(row) == 1
     assert row["value"].item() >= 0.85
+
+
+def test_synthetic_people_are_a_fair_stand_in():
+    table, yaw = (
+        results.read_table(FIGURES / "tables" / file)
+        for file in (stand_in.TABLE, stand_in.YAW_TABLE)
+    )
+    answers = stand_in.verdicts(table, yaw)
+    assert len(answers) == 5
+    assert answers.all(), answers
 
 
 def test_lock_has_exact_versions_and_no_addresses():

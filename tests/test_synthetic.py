@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +20,30 @@ def test_same_pixels_whatever_was_drawn_before_and_on_however_many_threads():
     other_seed, _ = synthetic.render_photo(5, 1, 2, seed=2, size=64)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first.astype(int) - other_seed).mean() > 3
+
+
+def test_same_bytes_on_processors_of_other_kinds():
+    """Told that the processor is an older one, the libraries take other code."""
+    draw = (
+        "import hashlib; from thesislib.data import synthetic; "
+        "photo, (face,) = synthetic.render_photo(1, 0, 3, size=96); "
+        "parts = (photo, face['box'], face['landmarks']); "
+        "print(hashlib.sha256(b''.join(part.tobytes() for part in parts)).hexdigest())"
+    )
+    older = {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "OPENBLAS_CORETYPE": "Haswell"}
+    older |= {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "X86_V4"}
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", draw],
+            env=os.environ | variables,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for variables in ({}, older)
+    ]
+    assert len(printed[0]) == 65
+    assert printed[0] == printed[1]
 
 
 @pytest.mark.parametrize("identity", range(8))

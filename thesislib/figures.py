@@ -519,7 +519,9 @@ def stand_in(table: pd.DataFrame, yaw: pd.DataFrame, real: pd.DataFrame) -> Figu
         Line2D([], [], color=colour, marker="o", label=f"{split} split")
         for split, (colour, _) in style.items()
     ]
-    named.legend(handles=handles, loc="lower right", fontsize=7, bbox_to_anchor=(1.0, 0.28))
+    named.legend(
+        handles=handles, loc="lower right", fontsize=7, bbox_to_anchor=(1.0, 0.98), ncols=2
+    )
     return figure
 
 
@@ -1053,7 +1055,9 @@ def confusion(
         dots(names, x, np.full(len(shown), pairs + 2.6), shown)
         for at, count in zip(x, shown, strict=True):
             names.text(at + 0.035, pairs + 2.6, f"{count:.0f}", fontsize=7.5, va="center")
-        names.text(x[-1] + 0.11, pairs + 2.6, "faces", fontsize=7.5, va="center")
+        names.text(
+            x[-1] + 0.11, pairs + 2.6, "face" if most == 1 else "faces", fontsize=7.5, va="center"
+        )
     return figure
 
 

@@ -8,6 +8,8 @@ DATA = ROOT / "data"
 # The tests draw elsewhere, so that looking whether all is well changes nothing.
 FIGURES = Path(os.environ.get("THESIS_FIGURES", ROOT / "figures"))
 TABLES = FIGURES / "tables"
+# Results on photos that not everybody has are read from what is committed, wherever one draws.
+COMMITTED_TABLES = ROOT / "figures" / "tables"
 # Pictures of real people are drawn here; the folder is never committed.
 PRIVATE_FIGURES = FIGURES / "private"
 RUNS = ROOT / "runs"

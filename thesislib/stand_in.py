@@ -149,6 +149,33 @@ def measure(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, yaw
 
 
+def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
+    """Whether each of the four questions was answered as for real people.
+
+    Args:
+        table, yaw: as :func:`measure` returns them.
+
+    Returns:
+        bool by what is claimed.
+    """
+    value = table.assign(split=table["split"].fillna("")).set_index(["measure", "split"])["value"]
+    found = value["detected_within_30_degrees", ""]
+    found_away = yaw["found"][yaw["yaw"].abs() == 60].max()
+    most = 3 * table["chance"].max()
+    background = value["linear_classifier_on_background", "session"]
+    photo = value["linear_classifier_on_photo", "session"]
+    lost = value["joint_accuracy_50", "photo"] - value["joint_accuracy_50", "session"]
+    return pd.Series(
+        {
+            "within 30 degrees dlib finds at least 90 %": found >= 0.9,
+            "at 60 degrees it finds less than half of that": found_away < 0.45,
+            "across sittings the background names at most 3 times chance": background <= most,
+            "across sittings the photo's colours name at most 3 times chance": photo <= most,
+            "across sittings the joint net loses at least 20 % of the faces": lost >= 0.2,
+        }
+    )
+
+
 def _by_yaw(turned: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for yaw, found in turned.groupby("yaw")["found"]:

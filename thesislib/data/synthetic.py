@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 from thesislib import seeds
 
 # Raised whenever the same numbers would give other pixels: folders of two versions never mix.
-VERSION = 2
+VERSION = 3
 GRID = 400  # cells along a side of the head's grid
 # Part of the grid an expression can change: from under the chin to above the brows.
 _FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
@@ -250,6 +250,28 @@ def _shot_parameters(identity: int, session: int, shot: int, seed: int) -> Param
     }
 
 
+# --------------------------------------- roots and curves, alike on all processors
+
+
+# PyTorch leaves these three to a library that has other code, and other last digits, for each
+# kind of processor; one digit is enough for a pixel of another value, and another JPEG.
+
+
+def _sqrt(x: torch.Tensor) -> torch.Tensor:
+    root = torch.empty_like(x)
+    with np.errstate(invalid="ignore"):  # callers mask what has no root
+        np.sqrt(x.numpy(), out=root.numpy())
+    return root
+
+
+def _exp(x: torch.Tensor) -> torch.Tensor:
+    return torch.exp(x.double()).float()
+
+
+def _acos(x: torch.Tensor) -> torch.Tensor:
+    return torch.acos(x.double()).float()
+
+
 # ------------------------------------------------------------- the head's grid
 
 
@@ -260,9 +282,9 @@ def _grid_directions() -> torch.Tensor:
     v, u = torch.meshgrid(at, at, indexing="ij")
     squared = u * u + v * v
     # Corners lie outside the projection's disc; they repeat its rim (behind the head).
-    shrink = torch.sqrt(0.985 / squared.clamp(min=0.985))
+    shrink = _sqrt(0.985 / squared.clamp(min=0.985))
     u, v, squared = u * shrink, v * shrink, squared * shrink * shrink
-    forward = 2 * torch.sqrt(1 - squared)
+    forward = 2 * _sqrt(1 - squared)
     return torch.stack([u * forward, v * forward, 1 - 2 * squared])
 
 
@@ -295,7 +317,7 @@ def _ellipsoid_radius(direction: torch.Tensor, centre: tuple, radii: tuple) -> t
         a = a + (d / r) ** 2
         b = b + d * (m / r**2)
         c += (m / r) ** 2
-    return (b + torch.sqrt(b * b - a * c)) / a
+    return (b + _sqrt(b * b - a * c)) / a
 
 
 def _skull(direction: torch.Tensor, p: Parameters) -> torch.Tensor:
@@ -307,7 +329,7 @@ def _skull(direction: torch.Tensor, p: Parameters) -> torch.Tensor:
     jaw = _ellipsoid_radius(direction, (0, -0.23, 0.15), (p["jaw_width"], height, 0.60))
     # Smooth maximum: the 16th-power mean has no crease where the two meet.
     cranium, jaw = cranium**2, jaw**2
-    return torch.sqrt(torch.sqrt(torch.sqrt(torch.sqrt(cranium**8 + jaw**8))))
+    return _sqrt(_sqrt(_sqrt(_sqrt(cranium**8 + jaw**8))))
 
 
 class _Layout:
@@ -352,13 +374,13 @@ class _Layout:
             + p["mouth_tilt"] * x
             + 0.055 * self.smile * ((mx * mx).clamp(max=1.3) - 0.35)
         )
-        gap = 0.10 * self.open * torch.sqrt(within)
+        gap = 0.10 * self.open * _sqrt(within)
         above = y - line
         self.mouth_above = above
         self.upper_from, self.lower_from = 0.3 * gap, -0.7 * gap
         bow = 1 - 0.22 * _bell((mx / 0.16) ** 2)
-        self.upper_lip = p["lip_upper"] * within.sqrt() * bow
-        self.lower_lip = p["lip_lower"] * within.sqrt()
+        self.upper_lip = p["lip_upper"] * _sqrt(within) * bow
+        self.lower_lip = p["lip_lower"] * _sqrt(within)
         self.in_mouth = torch.minimum(self.upper_from - above, above - self.lower_from)
         self.mouth_within = within
 
@@ -415,9 +437,7 @@ def _skin_radius(f: _Layout) -> torch.Tensor:
     radius = f.skull + f.front * add
     # Ears, on the sides: a flap with a hollow.
     size = p["ear_size"]
-    flap = torch.exp(
-        -((((f.z + 0.10) / (0.085 * size)) ** 2 + ((y + 0.03) / (0.20 * size)) ** 2) ** 2)
-    )
+    flap = _exp(-((((f.z + 0.10) / (0.085 * size)) ** 2 + ((y + 0.03) / (0.20 * size)) ** 2) ** 2))
     hollow = _bump(f.z, y, -0.075, -0.03, 0.030 * size, 0.08 * size)
     out = (p["ear_out"] * flap - 0.045 * hollow) * _step(ax, 0.3, 0.5)
     return radius + out
@@ -548,7 +568,7 @@ def _paint(
     shade = _step(f.upper_lid, 0.045, 0.0)
     iris_x = (ax - p["eye_spacing"]) - f.side * f.gaze[0]
     iris_y = f.ey - f.gaze[1] - 0.010
-    reach = torch.sqrt(iris_x**2 + iris_y**2 + 1e-8)
+    reach = _sqrt(iris_x**2 + iris_y**2 + 1e-8)
     brown, blue = _linear((84, 52, 30)), _linear((112, 136, 152))
     light = blue + p["eye_green"] * (_linear((118, 124, 86)) - blue)
     colour = brown * (0.5 + 0.8 * p["eye_green"])
@@ -560,7 +580,7 @@ def _paint(
     rgb = rgb * (1 - 0.55 * white * shade)
     # The lamp's image in the cornea, painted, as the eyeball's normals are too flat for it.
     lamp_x = iris_x - 0.030 * float(light[0]) * f.side
-    lamp = torch.sqrt(lamp_x**2 + (iris_y - 0.010 - 0.026 * float(light[1])) ** 2 + 1e-8)
+    lamp = _sqrt(lamp_x**2 + (iris_y - 0.010 - 0.026 * float(light[1])) ** 2 + 1e-8)
     rgb = _over(rgb, (1.1, 1.1, 1.1), 0.8 * white * _step(lamp, 0.018, 0.010))
     along = _bell((f.ex / 1.02) ** 8)
     lash = _bell(((f.upper_lid + 0.004) / 0.011) ** 2) * along
@@ -604,7 +624,7 @@ def _hair(
     second = np.cross(axis, first)
     a, b, c = (sum(float(e[i]) * direction[i] for i in range(3)) for e in (first, second, axis))
     angle = torch.atan2(a, b)
-    away = torch.acos(c.clamp(-0.999, 0.999))
+    away = _acos(c.clamp(-0.999, 0.999))
     drift = torch.from_numpy(_smooth_noise(rng, 22))
     wave = 0.10 * p["hair_curl"] * torch.sin(16 * away + 1.5 * drift)
     bent = angle + 0.10 * drift + wave
@@ -747,7 +767,7 @@ def _probe_directions() -> torch.Tensor:
     at = torch.linspace(-0.74, 0.74, 75)
     v, u = torch.meshgrid(at, at, indexing="ij")
     squared = u * u + v * v
-    forward = 2 * torch.sqrt((1 - squared).clamp(min=0))
+    forward = 2 * _sqrt((1 - squared).clamp(min=0))
     direction = torch.stack([u * forward, v * forward, 1 - 2 * squared])
     return direction[:, squared < 0.9]
 
@@ -984,7 +1004,7 @@ def _march(radius, origin, direction, t, steps: int, least: float = 0.0):
     outside, inside = t - 0.1, torch.full_like(t, 1e3)
     for step in range(steps + 1):
         x, y, z = origin[0] + t * dx, origin[1] + t * dy, origin[2] + t * dz
-        length = torch.sqrt(x * x + y * y + z * z)
+        length = _sqrt(x * x + y * y + z * z)
         height = length - _sample(radius, x, y, z, length)[0]
         below = height < 0
         inside = torch.where(below, t, inside)
@@ -1059,7 +1079,7 @@ def _trace_fine(view: dict, radius, row, column, t) -> dict:
     hit = (above < 0.006).nonzero()[:, 0]
     t, row, column = t[hit], row[hit], column[hit]
     x, y, z = (o + t * d[hit] for o, d in zip(origin, direction, strict=True))
-    length = torch.sqrt(x * x + y * y + z * z)
+    length = _sqrt(x * x + y * y + z * z)
     index = row * (view["width"] * scale) + column
     return {"index": index, "t": t, "x": x, "y": y, "z": z, "length": length}
 
@@ -1072,7 +1092,7 @@ def _shadow(radius: torch.Tensor, light: np.ndarray) -> torch.Tensor:
     dark = torch.zeros_like(own)
     for step in (0.07, 0.12, 0.19, 0.28, 0.40, 0.55, 0.75):
         x, y, z = (own * 1.012 * direction[i] + step * float(light[i]) for i in range(3))
-        length = torch.sqrt(x * x + y * y + z * z)
+        length = _sqrt(x * x + y * y + z * z)
         inside = _sample(radius, x, y, z, length)[0] - length
         dark = torch.maximum(dark, inside / (0.03 + 0.06 * step))
     return 1 - F.avg_pool2d(dark.clamp(0, 1).reshape(1, 1, n, n), 3, 1, 1)
@@ -1144,7 +1164,7 @@ def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_colu
 
     def meet(a, b, c):
         root = b * b - a * c
-        return torch.where(root > 0, (-b - torch.sqrt(root.clamp(min=0))) / a, far)
+        return torch.where(root > 0, (-b - _sqrt(root.clamp(min=0))) / a, far)
 
     # Shoulders: an ellipsoid.
     centre = (0.0, -2.34, -0.42)
@@ -1229,9 +1249,9 @@ def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_colu
     norm = math.sqrt(lx * lx + ly * ly + lz * lz)
     lx, ly, lz = lx / norm, ly / norm, lz / norm
     ahead = -(qx * lx + qy * ly + qz * lz)
-    miss = torch.sqrt((qx * qx + qy * qy + qz * qz - ahead * ahead).clamp(min=1e-6))
+    miss = _sqrt((qx * qx + qy * qy + qz * qz - ahead * ahead).clamp(min=1e-6))
     shadow = 1 - 0.9 * _step(miss, 1.18, 0.85) * _step(ahead, 0.0, 0.3)
-    gap = torch.sqrt(qx * qx + qy * qy + qz * qz)
+    gap = _sqrt(qx * qx + qy * qy + qz * qz)
     openness = 0.38 + 0.62 * _step(gap, 0.95, 1.75)
     openness = openness * (1 - 0.25 * _step(outside, 0.3, 0.0) * (~is_neck))
     up = to_body @ np.array([0.0, 1.0, 0.0])
@@ -1292,7 +1312,7 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
     corner = s["glasses_round"] * half_h
     qx = (x.abs() - lens_x).abs() - half_w + corner
     qy = (y - lens_y).abs() - half_h + corner
-    shape = torch.sqrt(qx.clamp(min=0) ** 2 + qy.clamp(min=0) ** 2)
+    shape = _sqrt(qx.clamp(min=0) ** 2 + qy.clamp(min=0) ** 2)
     shape = shape + torch.maximum(qx, qy).clamp(max=0) - corner
     bridge = torch.maximum((y - lens_y - 0.035).abs(), (x.abs() - (lens_x - half_w)))
     line = torch.minimum(shape.abs(), bridge.clamp(min=0)) - rim
@@ -1576,7 +1596,7 @@ def _draw_person(view: dict, canvas: torch.Tensor, seed: int) -> None:
 def _developed(canvas: torch.Tensor, e: Parameters, size: int, rng) -> np.ndarray:
     """The camera's part: exposure, tone curve, blur and noise; uint8 sRGB [H, W, 3]."""
     # Tone curve before averaging, so that bright edges do not stay jagged.
-    picture = 1 - torch.exp(-1.35 * e["exposure"] * canvas)
+    picture = 1 - _exp(-1.35 * e["exposure"] * canvas)
     picture = F.avg_pool2d(picture[None], _SUPERSAMPLE)[0].clamp(min=1e-5) ** (1 / 2.2)
     picture = picture.numpy()
     sigma = e["blur"] * size / 320
