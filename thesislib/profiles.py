@@ -36,6 +36,7 @@ class Profile:
     lambda_identity: float = 1.0
     label_smoothing: float = 0.0
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
+    transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
     # baseline
     upsampling: int = 1  # of dlib's detector
     # set of synthetic people, used when no dataset is given; a name in synthetic_sets.SETS
@@ -59,6 +60,7 @@ PROFILES = {
         learning_rate=2e-3,
         crop_scale=(0.9, 1.1),
         label_smoothing=0.1,
+        transfer_steps=60,
         people="quick",
         many_people="many",
     ),
@@ -77,6 +79,7 @@ PROFILES = {
         learning_rate=1e-3,
         crop_scale=(0.9, 1.1),
         label_smoothing=0.1,
+        transfer_steps=150,
     ),
     # Seconds, to see that everything runs; its numbers mean nothing.
     "smoke": Profile(
@@ -88,6 +91,7 @@ PROFILES = {
         embedding_dim=64,
         epochs=2,
         batch=16,
+        transfer_steps=2,
         people="smoke",
         many_people="smoke_many",
     ),

@@ -865,17 +865,48 @@ def _check_size(size: int) -> None:
         raise ValueError(f"size is {size}, the shorter side of a photo needs at least 32 pixels")
 
 
+CAMERAS = ("camera", "phone")
+
+
+def _by_phone(s: Parameters, e: Parameters) -> tuple[Parameters, Parameters]:
+    """The same sitting and shot at arm's length by lamplight: near, warm, hard, noisy, soft."""
+    s = s | {
+        "outdoors": 0.0,
+        "light_elevation": 30 + 0.6 * s["light_elevation"],
+        "light_ambient": 0.55 * s["light_ambient"],
+        "light_warmth": 0.18 + s["light_warmth"],
+    }
+    e = e | {
+        "distance": 0.45 * e["distance"],
+        "exposure": 0.8 * e["exposure"],
+        "noise": 2.5 * e["noise"] + 2,
+        "blur": e["blur"] + 0.6,
+        "jpeg_quality": e["jpeg_quality"] - 30,
+    }
+    return s, e
+
+
 def _portrait(
-    identity: int, session: int, shot: int, seed: int, size: int, changes: Parameters | None = None
+    identity: int,
+    session: int,
+    shot: int,
+    seed: int,
+    size: int,
+    changes: Parameters | None = None,
+    camera: str = "camera",
 ) -> dict:
     """Camera, pose, box and factors of a photo of one person, without drawing it."""
     _check_size(size)
+    if camera not in CAMERAS:
+        raise ValueError(f"camera {camera!r} is unknown; choose one of {', '.join(CAMERAS)}")
     p = _person(identity, seed)
     s = _session_parameters(identity, session, seed)
     e = _shot_parameters(identity, session, shot, seed)
     unknown = sorted(set(changes or {}) - set(e))
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no parameter of a shot: {', '.join(e)}")
+    if camera == "phone":
+        s, e = _by_phone(s, e)
     e = {**e, **(changes or {})}
     height, width = size, round(size * 4 / 3)
     pose = _pose(p, e, e["face_scale"] * size)
@@ -1494,6 +1525,7 @@ def render_photo(
     seed: int = 0,
     size: int = 320,
     changes: Parameters | None = None,
+    camera: str = "camera",
 ) -> tuple[np.ndarray, list[dict]]:
     """Draw one photo of one person.
 
@@ -1505,6 +1537,8 @@ def render_photo(
         size: shorter side of the photo in pixels, at least 32; photos are landscape, 4:3.
         changes: shot parameters to replace, by name, such as ``{"yaw": 40.0}``: the same photo
             but for that.
+        camera: ``"camera"``, or ``"phone"``: held near, in warm and hard lamplight, with more
+            noise and blur.
 
     Returns:
         The photo, uint8 sRGB [H, W, 3], before any JPEG compression, and its faces, here one: a
@@ -1519,10 +1553,11 @@ def render_photo(
         behind nearer people).
 
     Raises:
-        ValueError: ``size`` is below 32, or ``changes`` names what a shot does not have.
+        ValueError: ``size`` is below 32, ``changes`` names what a shot does not have, or the
+            camera is unknown.
     """
     with _one_thread():
-        view = _portrait(identity, session, shot, seed, size, changes)
+        view = _portrait(identity, session, shot, seed, size, changes, camera)
         canvas = _canvas(view, identity, session, seed)
         _draw_person(view, canvas, seed)
         rng = seeds.generator(seed, "synthetic noise", identity, session, shot)
@@ -1609,11 +1644,16 @@ def _developed(canvas: torch.Tensor, e: Parameters, size: int, rng) -> np.ndarra
 
 
 def lay_out_photo(
-    identity: int, session: int, shot: int, seed: int = 0, size: int = 320
+    identity: int,
+    session: int,
+    shot: int,
+    seed: int = 0,
+    size: int = 320,
+    camera: str = "camera",
 ) -> tuple[np.ndarray, list[dict]]:
     """What :func:`render_photo` returns, quickly and with a black photo."""
     with _one_thread():
-        view = _portrait(identity, session, shot, seed, size)
+        view = _portrait(identity, session, shot, seed, size, camera=camera)
     return np.zeros((view["height"], view["width"], 3), np.uint8), [_face(view)]
 
 

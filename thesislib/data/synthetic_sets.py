@@ -32,6 +32,7 @@ class SyntheticSet:
         seed: seed of everything drawn.
         first_identity: number of the first person; sets of one seed with disjoint ranges of
             numbers share nobody.
+        camera: of :func:`synthetic.render_photo`; of portraits, not of scenes.
     """
 
     people: int
@@ -40,6 +41,7 @@ class SyntheticSet:
     size: int = 320
     seed: int = 0
     first_identity: int = 0
+    camera: str = "camera"
 
     def __post_init__(self) -> None:
         least = {"people": 1, "photos": 1, "sessions": 0, "size": 32, "seed": 0}
@@ -51,6 +53,12 @@ class SyntheticSet:
                 f"{self.photos} photos are too few for {self.people} people with "
                 f"{self.sessions} sessions each"
             )
+        if self.camera not in synthetic.CAMERAS:
+            raise ValueError(
+                f"camera {self.camera!r} is unknown; choose one of {', '.join(synthetic.CAMERAS)}"
+            )
+        if self.camera != "camera" and not self.sessions:
+            raise ValueError(f"scenes are taken by camera, not by {self.camera}")
         if self.first_identity + self.people > synthetic.SCENE_PLACES:
             raise ValueError(f"identities end before {synthetic.SCENE_PLACES}")
 
@@ -69,6 +77,10 @@ SETS = {
     "many": SyntheticSet(people=60, photos=600, sessions=2, size=128, first_identity=3_000_000),
     "smoke_many": SyntheticSet(
         people=24, photos=96, sessions=2, size=128, first_identity=4_000_000
+    ),
+    # New people before another camera, for Experiment 2.
+    "newcomers": SyntheticSet(
+        people=20, photos=280, sessions=2, size=128, first_identity=5_000_000, camera="phone"
     ),
     "crowd": SyntheticSet(people=40, photos=600, sessions=0),
     # Disjoint from all others, for embeddings of people never seen.
@@ -163,7 +175,7 @@ def _make_photos(folder: Path, spec: SyntheticSet, keys: list[tuple]) -> list[di
         drawn = _is_whole_jpeg(path)
         if spec.sessions:
             draw = synthetic.lay_out_photo if drawn else synthetic.render_photo
-            photo, faces = draw(*key, seed=spec.seed, size=spec.size)
+            photo, faces = draw(*key, seed=spec.seed, size=spec.size, camera=spec.camera)
             session = f"s{key[1] + 1}"
         else:
             draw = synthetic.lay_out_scene if drawn else synthetic.render_scene
