@@ -75,6 +75,30 @@ METRICS = {
     "continuity_umap": Metric("continuity,\nUMAP", 1, True, 0.5),
     "continuity_tsne": Metric("continuity,\nt-SNE", 1, True, 0.5),
 }
+# title, x, y
+_CURVES = {
+    "roc": (
+        "verification: ROC",
+        "false accept rate (FAR), %",
+        "true accept rate (TAR), %",
+    ),
+    "open_set": (
+        "open-set identification",
+        "unknown people named (FPIR), %",
+        "enrolled people missed (FNIR), %",
+    ),
+    "cmc": ("closed-set identification: CMC", "rank", "found within the rank, %"),
+    "joint_open_set": (
+        "detection and open-set identification",
+        "false names in 100 photos (FPIPI)",
+        "known faces found and named (TPIR), %",
+    ),
+}
+_FACTORS = {
+    "yaw": "difference in yaw, degrees",
+    "light": "difference in light, degrees",
+    "session": "session",
+}
 METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 
 _COLOURS = {
@@ -105,11 +129,15 @@ def _of_arm(table: pd.DataFrame, arm: str, what: str) -> pd.DataFrame:
     rows = table[table["arm"] == arm]
     if not len(rows):
         raise ValueError(f"{what}: no rows of arm {arm}; there are {', '.join(set_of(table.arm))}")
+    _one_dataset(rows, what)
+    return rows
+
+
+def _one_dataset(rows: pd.DataFrame, what: str) -> None:
     for column in ("dataset", "profile"):
         found = set_of(rows[column])
         if len(found) > 1:
             raise ValueError(f"{what}: several in column {column} ({', '.join(found)}); choose one")
-    return rows
 
 
 def set_of(values: Iterable) -> list[str]:
@@ -166,7 +194,7 @@ def _dots(
     )
     axes = axes[0]
     for axis, name in zip(axes, metrics, strict=True):
-        metric = METRICS.get(name, Metric(name.replace("_", " "), 1, True))
+        metric = _metric(name)
         shown = []
         for lane, rows, style in lanes:
             for row in rows[rows["metric"] == name].itertuples():
@@ -197,6 +225,26 @@ def _dots(
     axes[0].set_yticks(*zip(*ticks, strict=True), fontsize=7.5)
     axes[0].set_ylim(y - 0.2, -0.8)
     return figure, axes
+
+
+def _metric(name: str) -> Metric:
+    return METRICS.get(name, Metric(name.replace("_", " "), 1, True))
+
+
+def _printed_dprime(results: pd.DataFrame, arm: str, people: str) -> str:
+    """d' with its interval, or with its range over seeds; empty where the table has none."""
+    if not len(results):
+        return ""
+    rows = results[
+        (results["arm"] == arm) & (results["people"] == people) & (results["metric"] == "dprime")
+    ]
+    if not len(rows):
+        return ""
+    low, high = rows["value"].min(), rows["value"].max()
+    if len(rows) == 1:
+        low, high = rows["low"].iloc[0], rows["high"].iloc[0]
+    printed = f"d′ = {rows['value'].mean():.2f}"
+    return printed + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low + high) else "")
 
 
 def _present(table: pd.DataFrame, metrics: Sequence[str], what: str) -> list[str]:
@@ -249,8 +297,8 @@ def compactness(
         blocks.append((f"{dataset}, {profile}:", lines))
     figure, axes = _dots(blocks, metrics, headings=len(blocks) > 1)
     for axis, name in zip(axes, metrics, strict=True):
-        metric = METRICS.get(name)
-        if metric and metric.chance is not None:
+        metric = _metric(name)
+        if metric.chance is not None:
             axis.axvline(metric.scale * metric.chance, color=GREY, linewidth=0.9, linestyle=":")
     handles = [
         Line2D([], [], color=GREY, linewidth=0.9, linestyle=":", label="chance"),
@@ -283,7 +331,32 @@ def ablation(
     Raises:
         ValueError: no rows of these people, or of any of the metrics; several datasets.
     """
-    raise NotImplementedError
+    rows = _need(table, "experiment3")
+    rows = rows[rows["people"] == people]
+    if not len(rows):
+        found = ", ".join(set_of(table["people"]))
+        raise ValueError(f"experiment3: no rows of people {people}; there are {found}")
+    _one_dataset(rows, f"experiment3, people {people}")
+    metrics = _present(rows, metrics, f"experiment3, people {people}")
+    rows = rows[rows["metric"].isin(metrics)]
+    others = {arm: arm for arm in in_order(rows["arm"], list(ARMS)) if arm not in ARMS}
+    blocks = []
+    for group in (*ARM_GROUPS, others):
+        lines = [
+            _Line(label, rows[rows["arm"] == arm], _people_style(people))
+            for arm, label in group.items()
+            if (rows["arm"] == arm).any()
+        ]
+        if lines:
+            blocks.append(("", lines))
+    figure, axes = _dots(blocks, metrics, headings=False)
+    thesis = rows[rows["arm"] == "linear"]
+    for axis, name in zip(axes, metrics, strict=True):
+        values = thesis.loc[thesis["metric"] == name, "value"]
+        if len(values):
+            scale = _metric(name).scale
+            axis.axvline(scale * values.mean(), color=GREY, linewidth=0.9, alpha=0.5, zorder=0)
+    return figure
 
 
 @styled
@@ -301,7 +374,56 @@ def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
     Raises:
         ValueError: no rows of the arm; several datasets or profiles.
     """
-    raise NotImplementedError
+    rows = _of_arm(table, arm, "experiment3_curves")
+    groups = in_order(rows["people"], list(PEOPLE))
+    figure, axes = plt.subplots(2, 2, figsize=(TEXT, 5.0))
+    for axis, (curve, (title, x_label, y_label)) in zip(axes.flat, _CURVES.items(), strict=True):
+        drawn = rows[rows["curve"] == curve]
+        axis.set_title(title)
+        if not len(drawn):
+            axis.text(0.5, 0.5, transform=axis.transAxes, **_NOT_MEASURED)
+            axis.axis("off")
+            continue
+        scale = 1 if curve == "cmc" else 100
+        if curve != "cmc":
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            positive = drawn.loc[drawn["x"] > 0, "x"]
+            supported = drawn["supported"].dropna()
+            left = supported.min() / 4 if len(supported) else positive.min()
+            axis.set_xlim(100 * left, 100 * max(1.0, drawn["x"].max()))
+        for people in groups:
+            style = _people_style(people)
+            for _, line in drawn[drawn["people"] == people].groupby("seed"):
+                line = line.sort_values("x", kind="stable")
+                x, y = scale * line["x"].to_numpy(), 100 * line["y"].to_numpy()
+                if curve == "cmc":
+                    axis.plot(x, y, color=style["color"], linestyle=style["linestyle"])
+                    continue
+                axis.plot(x, y, color=style["color"], linestyle=":", linewidth=0.8)
+                well = x >= scale * line["supported"].to_numpy()
+                axis.plot(x[well], y[well], color=style["color"], linestyle=style["linestyle"])
+        if curve == "roc":
+            x = np.geomspace(*axis.get_xlim(), 100)
+            axis.plot(x, x, color=GREY, linewidth=0.7)
+        if curve == "cmc":
+            axis.set_xlim(1, max(2, min(20, drawn["x"].max())))
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(ylim=(0, 102), xlabel=x_label, ylabel=y_label)
+        axis.grid()
+    handles = [
+        Line2D(
+            [], [], color=_people_style(people)["color"], label=_people_label(people),
+            linestyle=_people_style(people)["linestyle"],
+        )
+        for people in groups
+    ]  # fmt: skip
+    handles.append(
+        Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="too few impostors to tell")
+    )
+    handles.append(Line2D([], [], color=GREY, linewidth=0.7, label="chance (ROC)"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
 
 
 @styled
@@ -320,7 +442,49 @@ def similarity_histograms(
     Raises:
         ValueError: no rows of the arm; several datasets or profiles.
     """
-    raise NotImplementedError
+    rows = _of_arm(similarities, arm, "experiment3_similarities")
+    rows = rows.groupby(["people", "pairs", "low", "high"], as_index=False)["share"].mean()
+    groups = in_order(rows["people"], list(PEOPLE))
+    columns = min(3, len(groups))
+    lines = -(-len(groups) // columns)
+    figure, axes = plt.subplots(
+        lines,
+        columns,
+        figsize=(max(3.3, TEXT * columns / 3), 1.6 * lines + 0.6),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    filled = rows[rows["share"] > 0.0005]
+    for at, axis in enumerate(axes.flat):
+        if at >= len(groups):
+            axis.axis("off")
+            continue
+        for pairs, colour in (("inter", _INTER), ("intra", _INTRA)):
+            bins = rows[(rows["people"] == groups[at]) & (rows["pairs"] == pairs)]
+            if len(bins):
+                edges = [*bins["low"], bins["high"].iloc[-1]]
+                style = {"edges": edges, "color": colour}
+                axis.stairs(100 * bins["share"], **style, fill=True, alpha=0.3, linewidth=0)
+                axis.stairs(100 * bins["share"], **style, linewidth=1.1)
+        title = _people_label(groups[at])
+        printed = _printed_dprime(results, arm, groups[at])
+        axis.set_title(f"{title}\n{printed}" if printed else title, linespacing=1.05)
+        axis.set(xlim=(filled["low"].min(), filled["high"].max()))
+        axis.set_ylim(bottom=0)
+        axis.grid(axis="y")
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+        if at + columns >= len(groups):
+            axis.set_xlabel("cosine similarity")
+            axis.tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("% of pairs")
+    handles = [
+        Patch(facecolor=(colour, 0.3), edgecolor=colour, label=label)
+        for colour, label in ((_INTRA, "two photos of one person"), (_INTER, "of two people"))
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
 
 
 @styled
@@ -337,7 +501,59 @@ def factor_curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
     Raises:
         ValueError: no rows of the arm; several datasets or profiles.
     """
-    raise NotImplementedError
+    rows = _of_arm(table, arm, "experiment3_factors")
+    factors = [name for name in _FACTORS if (rows["factor"] == name).any()]
+    if not factors:
+        raise ValueError(f"experiment3_factors: no rows of {', '.join(_FACTORS)}")
+    groups = in_order(rows["people"], list(PEOPLE))
+    figure, axes = plt.subplots(
+        1,
+        len(factors),
+        figsize=(TEXT, 2.6),
+        sharey=True,
+        squeeze=False,
+        gridspec_kw={"width_ratios": [0.6 if name == "session" else 1 for name in factors]},
+    )
+    for axis, factor in zip(axes[0], factors, strict=True):
+        own = rows[rows["factor"] == factor]
+        for at, people in enumerate(groups):
+            style = _people_style(people)
+            for (_, pairs), line in own[own["people"] == people].groupby(["seed", "pairs"]):
+                line = line.sort_values("low", kind="stable")
+                x = ((line["low"] + line["high"]) / 2).to_numpy()
+                if factor == "session":
+                    x = line["low"].to_numpy() + 0.08 * (at - (len(groups) - 1) / 2)
+                mean, low, high = (
+                    line[name].to_numpy() for name in ("mean", "interval_low", "interval_high")
+                )
+                if pairs == "inter":
+                    dashed = {"color": style["color"], "linewidth": 0.9, "linestyle": (0, (3, 2))}
+                    axis.plot(x, mean, **dashed)
+                    axis.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
+                elif factor == "session":
+                    axis.plot([x, x], [low, high], color=style["color"], linewidth=1.5)
+                    axis.plot(x, mean, **style | {"linestyle": ""}, markersize=4.5)
+                else:
+                    axis.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+                    axis.plot(x, mean, **style | {"linestyle": "-"}, markersize=3)
+        axis.set_xlabel(_FACTORS[factor])
+        axis.grid(axis="y")
+        if factor == "session":
+            axis.set(xlim=(-0.5, 1.5))
+            axis.set_xticks([0, 1], ["the same", "another"])
+        else:
+            axis.set_xlim(0, own["high"].max())
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 1.5, 2, 3, 5, 10]))
+    axes[0, 0].set_ylabel("cosine similarity, mean")
+    handles = [
+        Line2D([], [], **_people_style(people) | {"linestyle": "-"}, label=_people_label(people))
+        for people in groups
+    ]
+    handles.append(
+        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label="of two people")
+    )
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
 
 
 @styled
@@ -361,4 +577,116 @@ def embedding_map(
     Raises:
         ValueError: no rows of the arm; several datasets or profiles.
     """
-    raise NotImplementedError
+    rows = _of_arm(map_table, arm, "experiment3_map")
+    methods = in_order(rows["method"], list(METHODS))
+    map_seeds = sorted(set(rows["map_seed"]))
+    # The first seed's maps are large; the others only have to show that they are like it.
+    heights = [3.1, *[1.9] * (len(map_seeds) - 1)]
+    figure, axes = plt.subplots(
+        len(map_seeds),
+        len(methods),
+        figsize=(TEXT if len(methods) > 1 else 4.2, sum(heights) + 0.3 * len(heights) + 0.5),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    persons = _highlighted(rows)
+    places = []
+    for line, map_seed in enumerate(map_seeds):
+        for axis, method in zip(axes[line], methods, strict=True):
+            one = rows[(rows["method"] == method) & (rows["map_seed"] == map_seed)]
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if not len(one):
+                axis.text(0.5, 0.5, transform=axis.transAxes, **_NOT_MEASURED)
+                continue
+            size = 13 if line == 0 else 6
+            _scatter(axis, one, persons, size)
+            axis.set_title(f"{METHODS.get(method, method)}, map seed {map_seed}")
+            axis.set_xlabel(
+                f"trustworthiness {one['trustworthiness'].iloc[0]:.3f}, "
+                f"continuity {one['continuity'].iloc[0]:.3f}"
+            )
+            axis.set_aspect("equal", adjustable="datalim")
+            if line == 0 and thumbnails:
+                places.append((axis, one))
+    figure.legend(handles=_map_legend(rows, persons), loc="outside lower center", ncols=7,
+                  fontsize=7, handletextpad=0.1, columnspacing=0.9)  # fmt: skip
+    if places:
+        figure.draw_without_rendering()  # where things lie on the page is known only now
+        for axis, one in places:
+            _draw_thumbnails(axis, one, thumbnails, persons)
+    return figure
+
+
+def _highlighted(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Group and identity of those in colour, and their colours: of most photos, then by name."""
+    colours = {}
+    for people, own in rows.groupby("people"):
+        photos = own.groupby("identity")["photo"].nunique()
+        first = sorted(photos.index, key=lambda name: (-photos[name], name))[: len(_PERSONS)]
+        colours |= {(people, name): c for name, c in zip(sorted(first), _PERSONS, strict=False)}
+    return colours
+
+
+def _scatter(axis: Axes, one: pd.DataFrame, persons: Mapping, size: float) -> None:
+    # The grey ones first, so that they hide nobody.
+    keys = list(zip(one["people"], one["identity"], strict=True))
+    coloured = np.array([key in persons for key in keys])
+    for people in in_order(one["people"], list(PEOPLE)):
+        marker = _MARKERS.get(people, "D")
+        own = (one["people"] == people).to_numpy()
+        rest = one[own & ~coloured]
+        axis.scatter(rest["x"], rest["y"], size * 0.5, "#BBBBBB", marker, linewidth=0, zorder=1)
+        chosen = one[own & coloured]
+        colours = [persons[(people, name)] for name in chosen["identity"]]
+        axis.scatter(
+            chosen["x"], chosen["y"], size, colours, marker, linewidth=0.3, edgecolor="white",
+            zorder=2,
+        )  # fmt: skip
+
+
+def _map_legend(rows: pd.DataFrame, persons: Mapping) -> list[Line2D]:
+    """Row by row as it is read: a group, its persons, its others."""
+    lines = []
+    for people in in_order(rows["people"], list(PEOPLE)):
+        marker = {"marker": _MARKERS.get(people, "D"), "linewidth": 0, "markersize": 4}
+        own = [(name, colour) for (group, name), colour in persons.items() if group == people]
+        line = [Line2D([], [], color=c, label=short(name, 12), **marker) for name, c in own]
+        line += [Line2D([], [], alpha=0, label=" ")] * (len(_PERSONS) - len(own))
+        label = f"others {_people_label(people)}"
+        lines.append([*line, Line2D([], [], color="#BBBBBB", label=label, **marker)])
+    # matplotlib fills a legend column by column
+    return [handle for column in zip(*lines, strict=True) for handle in column]
+
+
+def _draw_thumbnails(axis: Axes, one: pd.DataFrame, thumbnails: Mapping, persons: Mapping) -> None:
+    """Faces of the persons in colour, in turn, wherever no other face is."""
+    inches, most = 0.26, 24
+    figure = axis.figure
+    frame = axis.get_window_extent()
+    pad = inches * figure.dpi / 2 * 1.2
+    taken = np.empty((0, 2))
+    own = one.assign(turn=one.groupby(["people", "identity"]).cumcount())
+    key = pd.Series(list(zip(own["people"], own["identity"], strict=True)), index=own.index)
+    own = own[key.isin(list(persons)) & own["photo"].isin(list(thumbnails))]
+    for row in own.sort_values(["turn", "people", "identity"], kind="stable").itertuples():
+        at = axis.transData.transform((row.x, row.y))
+        inside = frame.x0 + pad < at[0] < frame.x1 - pad and frame.y0 + pad < at[1] < frame.y1 - pad
+        if len(taken) == most:
+            break
+        if not inside or (np.abs(taken - at).max(axis=1) < 2 * pad).any():
+            continue
+        taken = np.vstack([taken, at])
+        face = thumbnails[row.photo]
+        zoom = inches * 72 / max(face.shape[:2])
+        axis.add_artist(
+            AnnotationBbox(
+                OffsetImage(face, zoom=zoom),
+                (row.x, row.y),
+                pad=0.1,
+                bboxprops={
+                    "edgecolor": persons[(row.people, row.identity)],
+                    "linewidth": 1.0,
+                },
+            )
+        )
