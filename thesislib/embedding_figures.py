@@ -80,18 +80,18 @@ _CURVES = {
     "roc": (
         "verification: ROC",
         "false accept rate (FAR), %",
-        "true accept rate (TAR), %",
+        "true accept rate\n(TAR), %",
     ),
     "open_set": (
         "open-set identification",
         "unknown people named (FPIR), %",
-        "enrolled people missed (FNIR), %",
+        "enrolled people missed\n(FNIR), %",
     ),
-    "cmc": ("closed-set identification: CMC", "rank", "found within the rank, %"),
+    "cmc": ("closed-set identification: CMC", "rank", "found within\nthe rank, %"),
     "joint_open_set": (
         "detection and open-set identification",
-        "false names in 100 photos (FPIPI)",
-        "known faces found and named (TPIR), %",
+        "false names a photo (FPIPI)",
+        "known faces found and named\n(TPIR), %",
     ),
 }
 _FACTORS = {
@@ -114,6 +114,7 @@ _DASHES = {"two_stage": (0, (5, 1.5)), "untrained": (0, (3, 1.5)), "shuffled": (
 _INTRA, _INTER = "#0072B2", "#E69F00"
 # With two shapes they tell twelve people apart.
 _PERSONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
+_THESIS = {"color": "#AAAAAA", "linewidth": 0.9}
 _NOT_MEASURED = {"s": "not measured", "ha": "center", "va": "center", "color": GREY}
 
 
@@ -128,27 +129,27 @@ def _of_arm(table: pd.DataFrame, arm: str, what: str) -> pd.DataFrame:
     _need(table, what)
     rows = table[table["arm"] == arm]
     if not len(rows):
-        raise ValueError(f"{what}: no rows of arm {arm}; there are {', '.join(set_of(table.arm))}")
+        raise ValueError(f"{what}: no rows of arm {arm}; there are {', '.join(_names(table.arm))}")
     _one_dataset(rows, what)
     return rows
 
 
 def _one_dataset(rows: pd.DataFrame, what: str) -> None:
     for column in ("dataset", "profile"):
-        found = set_of(rows[column])
+        found = _names(rows[column])
         if len(found) > 1:
             raise ValueError(f"{what}: several in column {column} ({', '.join(found)}); choose one")
 
 
-def set_of(values: Iterable) -> list[str]:
+def _names(values: Iterable) -> list[str]:
     return sorted({str(value) for value in values})
 
 
-def _people_label(people: str) -> str:
+def people_label(people: str) -> str:
     return PEOPLE.get(people, people)
 
 
-def _people_style(people: str) -> dict:
+def people_style(people: str) -> dict:
     """Colour, marker and line of a group; groups that are not known look alike, and grey."""
     colour = _COLOURS.get(people, GREY)
     return {
@@ -177,8 +178,8 @@ def _dots(
     lanes, ticks, rules, titles, y = [], [], [], [], 0.0
     for at, (heading, lines) in enumerate(blocks):
         if at:
-            rules.append(y)
-            y += 1
+            rules.append(y - 0.2)
+            y += 0.7
         if headings:
             titles.append((y, heading))
             y += 1
@@ -284,14 +285,14 @@ def compactness(
     rows = rows[rows["arm"] == arm]
     if not len(rows):
         raise ValueError(
-            f"experiment3: no rows of arm {arm}; there are {', '.join(set_of(table['arm']))}"
+            f"experiment3: no rows of arm {arm}; there are {', '.join(_names(table['arm']))}"
         )
     metrics = _present(rows, metrics, f"experiment3, arm {arm}")
     rows = rows[rows["metric"].isin(metrics)]
     blocks = []
     for (dataset, profile), block in rows.groupby(["dataset", "profile"]):
         lines = [
-            _Line(_people_label(name), block[block["people"] == name], _people_style(name))
+            _Line(people_label(name), block[block["people"] == name], people_style(name))
             for name in in_order(block["people"], list(PEOPLE))
         ]
         blocks.append((f"{dataset}, {profile}:", lines))
@@ -334,7 +335,7 @@ def ablation(
     rows = _need(table, "experiment3")
     rows = rows[rows["people"] == people]
     if not len(rows):
-        found = ", ".join(set_of(table["people"]))
+        found = ", ".join(_names(table["people"]))
         raise ValueError(f"experiment3: no rows of people {people}; there are {found}")
     _one_dataset(rows, f"experiment3, people {people}")
     metrics = _present(rows, metrics, f"experiment3, people {people}")
@@ -343,7 +344,7 @@ def ablation(
     blocks = []
     for group in (*ARM_GROUPS, others):
         lines = [
-            _Line(label, rows[rows["arm"] == arm], _people_style(people))
+            _Line(label, rows[rows["arm"] == arm], people_style(people))
             for arm, label in group.items()
             if (rows["arm"] == arm).any()
         ]
@@ -355,7 +356,9 @@ def ablation(
         values = thesis.loc[thesis["metric"] == name, "value"]
         if len(values):
             scale = _metric(name).scale
-            axis.axvline(scale * values.mean(), color=GREY, linewidth=0.9, alpha=0.5, zorder=0)
+            axis.axvline(scale * values.mean(), **_THESIS, zorder=0)
+    handles = [Line2D([], [], **_THESIS, label="the thesis's loss, mean over seeds")]
+    figure.legend(handles=handles, loc="outside upper right", fontsize=7.5)
     return figure
 
 
@@ -384,16 +387,16 @@ def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
             axis.text(0.5, 0.5, transform=axis.transAxes, **_NOT_MEASURED)
             axis.axis("off")
             continue
-        scale = 1 if curve == "cmc" else 100
+        scale = 1 if curve in ("cmc", "joint_open_set") else 100
         if curve != "cmc":
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             positive = drawn.loc[drawn["x"] > 0, "x"]
             supported = drawn["supported"].dropna()
             left = supported.min() / 4 if len(supported) else positive.min()
-            axis.set_xlim(100 * left, 100 * max(1.0, drawn["x"].max()))
+            axis.set_xlim(scale * left, scale * max(1.0, drawn["x"].max()))
         for people in groups:
-            style = _people_style(people)
+            style = people_style(people)
             for _, line in drawn[drawn["people"] == people].groupby("seed"):
                 line = line.sort_values("x", kind="stable")
                 x, y = scale * line["x"].to_numpy(), 100 * line["y"].to_numpy()
@@ -409,12 +412,13 @@ def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
         if curve == "cmc":
             axis.set_xlim(1, max(2, min(20, drawn["x"].max())))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(ylim=(0, 102), xlabel=x_label, ylabel=y_label)
+        axis.set(ylim=(0, 102), xlabel=x_label)
+        axis.set_ylabel(y_label, linespacing=0.9)
         axis.grid()
     handles = [
         Line2D(
-            [], [], color=_people_style(people)["color"], label=_people_label(people),
-            linestyle=_people_style(people)["linestyle"],
+            [], [], color=people_style(people)["color"], label=people_label(people),
+            linestyle=people_style(people)["linestyle"],
         )
         for people in groups
     ]  # fmt: skip
@@ -445,7 +449,7 @@ def similarity_histograms(
     rows = _of_arm(similarities, arm, "experiment3_similarities")
     rows = rows.groupby(["people", "pairs", "low", "high"], as_index=False)["share"].mean()
     groups = in_order(rows["people"], list(PEOPLE))
-    columns = min(3, len(groups))
+    columns = 2 if len(groups) == 4 else min(3, len(groups))
     lines = -(-len(groups) // columns)
     figure, axes = plt.subplots(
         lines,
@@ -467,16 +471,16 @@ def similarity_histograms(
                 style = {"edges": edges, "color": colour}
                 axis.stairs(100 * bins["share"], **style, fill=True, alpha=0.3, linewidth=0)
                 axis.stairs(100 * bins["share"], **style, linewidth=1.1)
-        title = _people_label(groups[at])
+        title = people_label(groups[at])
         printed = _printed_dprime(results, arm, groups[at])
         axis.set_title(f"{title}\n{printed}" if printed else title, linespacing=1.05)
         axis.set(xlim=(filled["low"].min(), filled["high"].max()))
-        axis.set_ylim(bottom=0)
         axis.grid(axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         if at + columns >= len(groups):
             axis.set_xlabel("cosine similarity")
             axis.tick_params(labelbottom=True)
+    axes[0, 0].set_ylim(bottom=0)
     for axis in axes[:, 0]:
         axis.set_ylabel("% of pairs")
     handles = [
@@ -517,7 +521,7 @@ def factor_curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
     for axis, factor in zip(axes[0], factors, strict=True):
         own = rows[rows["factor"] == factor]
         for at, people in enumerate(groups):
-            style = _people_style(people)
+            style = people_style(people)
             for (_, pairs), line in own[own["people"] == people].groupby(["seed", "pairs"]):
                 line = line.sort_values("low", kind="stable")
                 x = ((line["low"] + line["high"]) / 2).to_numpy()
@@ -546,11 +550,13 @@ def factor_curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 1.5, 2, 3, 5, 10]))
     axes[0, 0].set_ylabel("cosine similarity, mean")
     handles = [
-        Line2D([], [], **_people_style(people) | {"linestyle": "-"}, label=_people_label(people))
+        Line2D([], [], **people_style(people) | {"linestyle": "-"}, label=people_label(people))
         for people in groups
     ]
     handles.append(
-        Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label="of two people")
+        Line2D(
+            [], [], color=GREY, linewidth=0.9, linestyle=(0, (3, 2)), label="photos of two people"
+        )
     )
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
@@ -607,9 +613,10 @@ def embedding_map(
                 f"continuity {one['continuity'].iloc[0]:.3f}"
             )
             axis.set_aspect("equal", adjustable="datalim")
+            axis.margins(0.08)
             if line == 0 and thumbnails:
                 places.append((axis, one))
-    figure.legend(handles=_map_legend(rows, persons), loc="outside lower center", ncols=7,
+    figure.legend(handles=_map_legend(rows, persons), loc="outside upper center", ncols=7,
                   fontsize=7, handletextpad=0.1, columnspacing=0.9)  # fmt: skip
     if places:
         figure.draw_without_rendering()  # where things lie on the page is known only now
@@ -653,40 +660,54 @@ def _map_legend(rows: pd.DataFrame, persons: Mapping) -> list[Line2D]:
         own = [(name, colour) for (group, name), colour in persons.items() if group == people]
         line = [Line2D([], [], color=c, label=short(name, 12), **marker) for name, c in own]
         line += [Line2D([], [], alpha=0, label=" ")] * (len(_PERSONS) - len(own))
-        label = f"others {_people_label(people)}"
+        label = f"others {people_label(people)}"
         lines.append([*line, Line2D([], [], color="#BBBBBB", label=label, **marker)])
     # matplotlib fills a legend column by column
     return [handle for column in zip(*lines, strict=True) for handle in column]
 
 
 def _draw_thumbnails(axis: Axes, one: pd.DataFrame, thumbnails: Mapping, persons: Mapping) -> None:
-    """Faces of the persons in colour, in turn, wherever no other face is."""
-    inches, most = 0.26, 24
-    figure = axis.figure
+    """A face of each person in colour, beside the photo amid that person's, where least is hidden.
+
+    A person is left out where there is no room.
+    """
+    inches = 0.25
+    side = inches * axis.figure.dpi * 1.25  # with its frame
     frame = axis.get_window_extent()
-    pad = inches * figure.dpi / 2 * 1.2
+    points = axis.transData.transform(one[["x", "y"]].to_numpy())
+    keys = list(zip(one["people"], one["identity"], strict=True))
+    weights = np.array([4.0 if key in persons else 1.0 for key in keys])
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    compass = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     taken = np.empty((0, 2))
-    own = one.assign(turn=one.groupby(["people", "identity"]).cumcount())
-    key = pd.Series(list(zip(own["people"], own["identity"], strict=True)), index=own.index)
-    own = own[key.isin(list(persons)) & own["photo"].isin(list(thumbnails))]
-    for row in own.sort_values(["turn", "people", "identity"], kind="stable").itertuples():
-        at = axis.transData.transform((row.x, row.y))
-        inside = frame.x0 + pad < at[0] < frame.x1 - pad and frame.y0 + pad < at[1] < frame.y1 - pad
-        if len(taken) == most:
-            break
-        if not inside or (np.abs(taken - at).max(axis=1) < 2 * pad).any():
+    for person, colour in persons.items():
+        own = np.array([key == person for key in keys])
+        own &= one["photo"].isin(list(thumbnails)).to_numpy()
+        if not own.any():
             continue
-        taken = np.vstack([taken, at])
-        face = thumbnails[row.photo]
-        zoom = inches * 72 / max(face.shape[:2])
+        places = points[own]
+        nearest = np.abs(places - np.median(places, axis=0)).sum(axis=1).argmin()
+        best, least = None, np.inf
+        for distance in (1.0, 1.5, 2.0, 2.7, 3.5):
+            for at in places[nearest] + distance * side * compass:
+                inside = np.all(at - side / 2 > frame.p0) and np.all(at + side / 2 < frame.p1)
+                if not inside or (np.abs(taken - at).max(axis=1, initial=0) < side).any():
+                    continue
+                hidden = weights[np.abs(points - at).max(axis=1) < side / 2].sum()
+                if hidden + distance < least:
+                    best, least = at, hidden + distance
+        if best is None:
+            continue
+        taken = np.vstack([taken, best])
+        row = one[own].iloc[nearest]
+        face = thumbnails[row["photo"]]
         axis.add_artist(
             AnnotationBbox(
-                OffsetImage(face, zoom=zoom),
-                (row.x, row.y),
-                pad=0.1,
-                bboxprops={
-                    "edgecolor": persons[(row.people, row.identity)],
-                    "linewidth": 1.0,
-                },
+                OffsetImage(face, zoom=inches * 72 / max(face.shape[:2])),
+                (row["x"], row["y"]),
+                axis.transData.inverted().transform(best),
+                pad=0.08,
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7},
+                bboxprops={"edgecolor": colour, "linewidth": 1.0},
             )
         )

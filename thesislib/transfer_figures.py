@@ -1,6 +1,6 @@
 """Figures of Experiment 2: what must be retrained for new people, and what it costs.
 
-Drawn from ``experiment2.csv``. A variant has the same colour and marker in every figure.
+Drawn from ``experiment2.csv``. A variant has the same colour in every figure.
 """
 
 import matplotlib.pyplot as plt
@@ -55,10 +55,8 @@ def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]
     pairs = list(rows.groupby(["source", "target"], sort=False))
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
-    width = {1: 4.2}.get(columns, TEXT)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(width, 2.2 * lines + 0.6), sharey=True, squeeze=False
-    )
+    height = 2.2 * lines + (0.6 if columns > 1 else 0.3)
+    figure, axes = plt.subplots(lines, columns, figsize=(TEXT, height), sharey=True, squeeze=False)
     for axis in axes.flat[len(pairs) :]:
         axis.axis("off")
     panels = []
@@ -85,12 +83,23 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["photos_per_person", "value", "low", "high", "seconds"])
 
 
-def _legend(variants: list[str], rows: pd.DataFrame) -> list[Line2D]:
-    handles = [Line2D([], [], **_style(v), label=VARIANTS.get(v, v)) for v in variants]
+def _bars(rows: pd.DataFrame) -> str:
+    """What the bars are."""
     seeds = rows["seed"].nunique()
-    label = f"range of {seeds} seeds" if seeds > 1 else "95 % interval"
-    handles.append(Line2D([], [], color=GREY, marker="|", markersize=8, lw=0, label=label))
-    return handles
+    return f"range of {seeds} seeds" if seeds > 1 else "95 % interval"
+
+
+def _finish(figure: Figure, panels: list, metric: str, handles: list[Line2D]) -> None:
+    """Label the shares' axis, and put the legend above the panels, or beside a single one."""
+    axis = panels[0][0]
+    bottom, top = axis.get_ylim()
+    axis.set(ylim=(max(bottom, -5), min(top, 105)))
+    for at in range(0, len(panels), 3):
+        panels[at][0].set_ylabel(f"{METRICS.get(metric, metric)}, %")
+    if len(panels) > 1:
+        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    else:
+        figure.legend(handles=handles, loc="outside right upper")
 
 
 @styled
@@ -126,8 +135,10 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         axis.set_xlim(photos[0] / 1.25, photos[-1] * 1.25)
         axis.set_xlabel("photos a person")
         axis.grid(axis="y")
-    panels[0][0].set_ylabel(f"{METRICS.get(metric, metric)}, %")
-    figure.legend(handles=_legend(variants, rows), loc="outside upper center", ncols=3)
+    handles = [Line2D([], [], **_style(v), label=VARIANTS.get(v, v)) for v in variants]
+    bar = {"color": GREY, "marker": "|", "markersize": 8, "linewidth": 0}
+    handles.append(Line2D([], [], **bar, label=_bars(rows)))
+    _finish(figure, panels, metric, handles)
     return figure
 
 
@@ -151,25 +162,24 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     for axis, own in panels:
         for variant in variants:
             line = _over_seeds(own[own["variant"] == variant])
-            style = _style(variant)
-            axis.plot(line["seconds"], 100 * line["value"], color=style["color"])
+            colour = _style(variant)["color"]
+            axis.plot(line["seconds"], 100 * line["value"], color=colour)
             for row in line.itertuples():
-                axis.plot(
-                    row.seconds, 100 * row.value, **style | {"ms": 8.5, "markerfacecolor": "white"}
-                )
-                axis.annotate(
-                    f"{row.photos_per_person:g}", (row.seconds, 100 * row.value),
-                    ha="center", va="center_baseline", fontsize=6.5,
-                )  # fmt: skip
+                at = (row.seconds, 100 * row.value)
+                axis.plot(*at, "o", color=colour, markerfacecolor="white", markersize=8.5)
+                number = f"{row.photos_per_person:g}"
+                axis.annotate(number, at, ha="center", va="center_baseline", fontsize=6.5)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.margins(x=0.1, y=0.1)
         axis.set_xlabel("seconds to add the new people")
         axis.grid()
-    panels[0][0].set_ylabel(f"{METRICS.get(metric, metric)}, %")
-    handles = [Line2D([], [], **_style(v), label=VARIANTS.get(v, v)) for v in variants]
-    handles.append(Line2D([], [], color=GREY, marker="$k$", lw=0, label="k photos a person"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    ring = {"marker": "o", "markerfacecolor": "white", "markersize": 7}
+    handles = [
+        Line2D([], [], color=_style(v)["color"], **ring, label=VARIANTS.get(v, v)) for v in variants
+    ]
+    handles.append(Line2D([], [], color=GREY, **ring, lw=0, label="number: photos a person"))
+    _finish(figure, panels, metric, handles)
     return figure
 
 
@@ -195,7 +205,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(pairs),
         len(metrics),
-        figsize=(TEXT, len(pairs) * (0.1 * lanes * len(variants) + 0.75) + 0.4),
+        figsize=(TEXT, len(pairs) * (0.09 * lanes * len(variants) + 0.6) + 0.6),
         sharey=True,
         sharex="col",
         squeeze=False,
@@ -217,7 +227,8 @@ def forgetting(table: pd.DataFrame) -> Figure:
                     axis.plot(100 * row.value, y, "o", color=colour, markersize=4)
                 if at:
                     axis.axhline(at * lanes - 1, color=PALE, linewidth=0.6)
-            axis.set_title(f"{METRICS[metric]}, %" if line is axes[0] else "", fontsize=8)
+            if axis in axes[0]:
+                axis.set_title(f"{METRICS[metric]}, %")
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
             axis.tick_params(axis="y", length=0)
             axis.tick_params(labelbottom=True)
@@ -230,9 +241,10 @@ def forgetting(table: pd.DataFrame) -> Figure:
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
         line[len(line) // 2].set_xlabel(f"on {source}, after learning {target}")
-    handles = [
-        Line2D([], [], color=shades[k], marker="o", label=f"{k:g} photos a person") for k in photos
-    ]
-    handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="before"))
+    handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
+    handles.insert(0, Line2D([], [], linewidth=0, label="photos a person:"))
+    handles.append(Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)))
+    upright = {"marker": "|", "markersize": 9, "linewidth": 0}
+    handles.append(Line2D([], [], color=GREY, **upright, label="before"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
     return figure
