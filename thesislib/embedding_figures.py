@@ -150,8 +150,8 @@ def people_label(people: str) -> str:
 
 
 def people_style(people: str) -> dict:
-    """Colour, marker and line of a group; groups that are not known look alike, and grey."""
-    colour = _COLOURS.get(people, GREY)
+    """Colour, marker and line of a group; groups that are not known look alike."""
+    colour = _COLOURS.get(people, "#CC79A7")
     return {
         "color": colour,
         "marker": _MARKERS.get(people, "D"),

@@ -44,7 +44,7 @@ def _style(variant: str) -> dict:
 
 
 def _rows(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    rows = table[table["metric"].isin(metrics)]
+    rows = table[table["metric"].isin(metrics)] if len(table) else table
     if not len(rows):
         raise ValueError(f"experiment2: no rows of {', '.join(metrics)}")
     return rows
