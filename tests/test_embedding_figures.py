@@ -16,18 +16,19 @@ RUN = {
     "input_px": 96,
     "command": "make figures",
     "dataset": "synthetic",
-    "arm": "linear",
+    "arm": "normalised",
 }
 # d' of each group; all else follows from it.
 GROUPS = {
     "seen": 3.1,
     "unseen": 1.9,
+    "unseen_apart": 1.7,
     "lfw": 1.2,
     "two_stage": 1.6,
     "untrained": 0.5,
     "shuffled": 0.0,
 }
-ARMS = ("linear", "normalised", "cosface", "arcface", "dim64", "dim128", "dim256", "dim512", "box")
+ARMS = tuple(embedding_figures.ARMS)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def measures(dprime):
     }
 
 
-def results(groups=tuple(GROUPS), arms=("linear",), seeds=(0,), datasets=("synthetic",)):
+def results(groups=tuple(GROUPS), arms=("normalised",), seeds=(0,), datasets=("synthetic",)):
     random = np.random.default_rng(1)
     rows = []
     for dataset in datasets:
@@ -173,14 +174,18 @@ def factor_bins(groups=("seen", "unseen"), seeds=(0,), factors=("yaw", "light", 
     for people in groups:
         for seed in seeds:
             for factor in factors:
-                edges = np.array([0, 1, 2]) if factor == "session" else np.arange(0, 105, 15)
+                edges = np.array(
+                    {"session": [0, 1, 2], "light": [0, 10, 20, 30, 45, 60, 90, 180]}.get(
+                        factor, [0, 5, 10, 15, 20, 30, 40, 60, 120]
+                    )
+                )
                 fall = {"yaw": 0.006, "light": 0.0018, "session": 0.14}[factor]
                 for low, high in itertools.pairwise(edges):
                     for pairs, top in (("intra", 0.2 + 0.17 * GROUPS[people]), ("inter", 0.07)):
                         difference = low if factor == "session" else (low + high) / 2
                         mean = top - fall * difference * (1 if pairs == "intra" else 0.1)
                         mean += 0.008 * random.normal()
-                        half = 0.03 if pairs == "intra" else 0.01
+                        half = 0.03 if pairs == "intra" else np.nan
                         rows.append(
                             RUN
                             | {
@@ -189,7 +194,7 @@ def factor_bins(groups=("seen", "unseen"), seeds=(0,), factors=("yaw", "light", 
                                 "factor": factor,
                                 "pairs": pairs,
                                 "low": low,
-                                "high": min(high, 1) if factor == "session" else high,
+                                "high": high,
                                 "mean": mean,
                                 "interval_low": mean - half,
                                 "interval_high": mean + half,
@@ -223,7 +228,7 @@ def test_compactness_shows_each_value_and_interval():
     assert [axis.get_title() for axis in figure.axes] == [
         "verification\naccuracy",
         "MAP@R",
-        "precision\nat 1",
+        "precision@1",
         "d′",
         "silhouette",
         "intra / nearest\ninter distance",
@@ -244,15 +249,15 @@ def test_compactness_marks_chance_and_the_better_side():
     assert not [line for line in retrieval.lines if line.get_linestyle() == ":"]
     assert (accuracy.get_xlabel(), ratio.get_xlabel()) == ("%, better →", "← better")
     labels = [label.get_text() for label in accuracy.get_yticklabels()]
-    assert labels == list(embedding_figures.PEOPLE.values())
+    assert labels == [embedding_figures.PEOPLE[name] for name in GROUPS]
 
 
 def test_compactness_of_little():
-    rows = results(("unseen", "caltech_faces")).assign(low=np.nan, high=np.nan)
+    rows = results(("unseen", "my_photos")).assign(low=np.nan, high=np.nan)
     figure = embedding_figures.compactness(rows[rows["metric"] == "dprime"])
     assert len(figure.axes) == 1
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["never seen", "caltech_faces"]
+    assert labels == ["never seen", "my_photos"]
     two = pd.concat([rows, rows.assign(dataset="ytf")])
     labels = embedding_figures.compactness(two).axes[0].get_yticklabels()
     assert {"synthetic, quick:", "ytf, quick:"} <= {label.get_text() for label in labels}
@@ -264,21 +269,23 @@ def test_compactness_of_a_measure_it_does_not_know():
     assert figure.axes[0].get_title() == "odd measure"
 
 
-def test_ablation_has_a_line_an_arm_and_the_thesis_as_reference():
+def test_ablation_has_a_line_an_arm_and_two_references():
     rows = results(("unseen", "seen"), arms=(*ARMS, "another"), seeds=(0, 1, 2))
     figure = embedding_figures.ablation(rows)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [*embedding_figures.ARMS.values(), "another"]
     own = rows[(rows["people"] == "unseen") & (rows["metric"] == "map_at_r")]
     drawn = [line for line in figure.axes[1].lines if line.get_marker() == "^"]
-    assert len(drawn) == 30
+    assert len(drawn) == 3 * len(labels)
     reference = [line for line in figure.axes[1].lines if line.get_color() == "#AAAAAA"]
-    wanted = 100 * own.loc[own["arm"] == "linear", "value"].mean()
-    assert reference[0].get_xdata()[0] == pytest.approx(wanted)
+    for line, arm in zip(reference, ("linear", "normalised"), strict=True):
+        wanted = 100 * own.loc[own["arm"] == arm, "value"].mean()
+        assert line.get_xdata()[0] == pytest.approx(wanted)
+    assert texts(figure) == ["cross-entropy (thesis)", "normalised softmax"]
 
 
-def test_ablation_without_the_thesis_and_with_one_measure():
-    rows = results(("unseen",), arms=("arcface",))
+def test_ablation_without_references_and_with_one_measure():
+    rows = results(("unseen",), arms=("dim64",))
     embedding_figures.ablation(rows[rows["metric"] == "dprime"])
 
 
@@ -287,9 +294,9 @@ def test_compactness_and_ablation_say_what_is_missing():
     for draw in (embedding_figures.compactness, embedding_figures.ablation):
         with pytest.raises(ValueError, match="experiment3: no rows"):
             draw(pd.DataFrame())
-    with pytest.raises(ValueError, match="no rows of arm box; there are linear"):
+    with pytest.raises(ValueError, match="no rows of arm box; there are normalised"):
         embedding_figures.compactness(rows, arm="box")
-    with pytest.raises(ValueError, match="arm linear: no rows of fps"):
+    with pytest.raises(ValueError, match="arm normalised: no rows of fps"):
         embedding_figures.compactness(rows, metrics=("fps",))
     with pytest.raises(ValueError, match="no rows of people unseen; there are seen"):
         embedding_figures.ablation(rows)
@@ -422,14 +429,14 @@ def test_map_of_one_method_and_group_with_a_thumbnail_that_is_missing():
 DRAW = {
     "experiment3_curves": (embedding_figures.curves, curve_points),
     "experiment3_similarities": (
-        lambda table, arm="linear": embedding_figures.similarity_histograms(
+        lambda table, arm="normalised": embedding_figures.similarity_histograms(
             table, pd.DataFrame(), arm
         ),
         similarity_bins,
     ),
     "experiment3_factors": (embedding_figures.factor_curves, factor_bins),
     "experiment3_map": (
-        lambda table, arm="linear": embedding_figures.embedding_map(table, arm=arm),
+        lambda table, arm="normalised": embedding_figures.embedding_map(table, arm=arm),
         lambda: map_points((0,), (2, 2), 3),
     ),
 }
@@ -441,8 +448,8 @@ def test_rows_that_are_missing_or_of_two_datasets_are_an_error(name):
     rows = make()
     with pytest.raises(ValueError, match=f"{name}: no rows$"):
         draw(pd.DataFrame())
-    with pytest.raises(ValueError, match=f"{name}: no rows of arm arcface; there are linear"):
-        draw(rows, arm="arcface")
+    with pytest.raises(ValueError, match=f"{name}: no rows of arm box; there are normalised"):
+        draw(rows, arm="box")
     with pytest.raises(ValueError, match=r"column dataset \(synthetic, ytf\); choose one"):
         draw(pd.concat([rows, rows.assign(dataset="ytf")]))
     with pytest.raises(ValueError, match=r"column profile \(laptop, quick\); choose one"):

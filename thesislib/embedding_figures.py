@@ -23,7 +23,10 @@ from thesislib.figures import GREY, PALE, TEXT, in_order, short, styled
 PEOPLE = {
     "seen": "seen in training",
     "unseen": "never seen",
+    "unseen_apart": "never seen, other sittings",
     "lfw": "LFW, another collection",
+    "caltech_faces": "Caltech, another collection",
+    "ytf": "YTF, another collection",
     "two_stage": "two-stage classifier",
     "untrained": "untrained net",
     "shuffled": "shuffled labels",
@@ -31,12 +34,9 @@ PEOPLE = {
 CONTROLS = ("two_stage", "untrained", "shuffled")
 # What is compared in an ablation: losses, dimensions, where the embedding is read.
 ARM_GROUPS = (
-    {
-        "linear": "cross-entropy (thesis)",
-        "normalised": "normalised softmax",
-        "cosface": "CosFace",
-        "arcface": "ArcFace",
-    },
+    {"linear": "cross-entropy (thesis)", "normalised": "normalised softmax"}
+    | {f"cosface_{scale}": f"CosFace, scale {scale}" for scale in (8, 16, 32)}
+    | {f"arcface_{scale}": f"ArcFace, scale {scale}" for scale in (8, 16, 32)},
     {f"dim{dim}": f"dimension {dim}" for dim in (64, 128, 256, 512)},
     {"box": "pooled under the box"},
 )
@@ -57,7 +57,7 @@ METRICS = {
     "tar_at_far_1e2": Metric("TAR at\nFAR 1 %", 100, True, 0.01),
     "tar_at_far_1e3": Metric("TAR at\nFAR 0.1 %", 100, True, 0.001),
     "equal_error_rate": Metric("equal\nerror rate", 100, False, 0.5),
-    "precision_at_1": Metric("precision\nat 1", 100, True),
+    "precision_at_1": Metric("precision@1", 100, True),
     "r_precision": Metric("R-precision", 100, True),
     "map_at_r": Metric("MAP@R", 100, True),
     "rank_one": Metric("rank-one\nidentification", 100, True),
@@ -80,18 +80,18 @@ _CURVES = {
     "roc": (
         "verification: ROC",
         "false accept rate (FAR), %",
-        "true accept rate\n(TAR), %",
+        "true accept rate (TAR), %",
     ),
     "open_set": (
         "open-set identification",
         "unknown people named (FPIR), %",
-        "enrolled people missed\n(FNIR), %",
+        "enrolled missed (FNIR), %",
     ),
-    "cmc": ("closed-set identification: CMC", "rank", "found within\nthe rank, %"),
+    "cmc": ("closed-set identification: CMC", "rank", "found within the rank, %"),
     "joint_open_set": (
         "detection and open-set identification",
         "false names a photo (FPIPI)",
-        "known faces found and named\n(TPIR), %",
+        "found and named (TPIR), %",
     ),
 }
 _FACTORS = {
@@ -104,17 +104,22 @@ METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 _COLOURS = {
     "seen": "#0072B2",
     "unseen": "#D55E00",
+    "unseen_apart": "#CC79A7",
     "lfw": "#009E73",
     "two_stage": "#E69F00",
     "untrained": "#56B4E9",
     "shuffled": "#000000",
 }
-_MARKERS = {"seen": "o", "unseen": "^", "lfw": "s"}
+_MARKERS = {"seen": "o", "unseen": "^", "unseen_apart": "v", "lfw": "s", "ytf": "P"}
 _DASHES = {"two_stage": (0, (5, 1.5)), "untrained": (0, (3, 1.5)), "shuffled": (0, (1.2, 1.2))}
 _INTRA, _INTER = "#0072B2", "#E69F00"
 # With two shapes they tell twelve people apart.
 _PERSONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
-_THESIS = {"color": "#AAAAAA", "linewidth": 0.9}
+# Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
+_REFERENCES = {
+    "linear": {"color": "#AAAAAA", "linewidth": 0.9},
+    "normalised": {"color": "#AAAAAA", "linewidth": 0.9, "linestyle": (0, (4, 2))},
+}
 _NOT_MEASURED = {"s": "not measured", "ha": "center", "va": "center", "color": GREY}
 
 
@@ -151,7 +156,7 @@ def people_label(people: str) -> str:
 
 def people_style(people: str) -> dict:
     """Colour, marker and line of a group; groups that are not known look alike."""
-    colour = _COLOURS.get(people, "#CC79A7")
+    colour = _COLOURS.get(people, GREY)
     return {
         "color": colour,
         "marker": _MARKERS.get(people, "D"),
@@ -245,7 +250,8 @@ def _printed_dprime(results: pd.DataFrame, arm: str, people: str) -> str:
     if len(rows) == 1:
         low, high = rows["low"].iloc[0], rows["high"].iloc[0]
     printed = f"d′ = {rows['value'].mean():.2f}"
-    return printed + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low + high) else "")
+    printed += f" ({low:.2f} to {high:.2f})" if np.isfinite(low + high) else ""
+    return printed.replace("-", "−")
 
 
 def _present(table: pd.DataFrame, metrics: Sequence[str], what: str) -> list[str]:
@@ -258,7 +264,7 @@ def _present(table: pd.DataFrame, metrics: Sequence[str], what: str) -> list[str
 @styled
 def compactness(
     table: pd.DataFrame,
-    arm: str = "linear",
+    arm: str = "normalised",
     metrics: Sequence[str] = (
         "verification_accuracy",
         "map_at_r",
@@ -322,7 +328,8 @@ def ablation(
 ) -> Figure:
     """What training makes embeddings compact: losses, dimensions, where the embedding is read.
 
-    Dots with 95 % intervals; each seed has a dot. The pale line is the thesis's own loss.
+    Dots with 95 % intervals; each seed has a dot. Pale lines are the arms that others are
+    compared with: means over seeds.
 
     Args:
         table: ``experiment3.csv``: as in :func:`compactness`.
@@ -351,19 +358,25 @@ def ablation(
         if lines:
             blocks.append(("", lines))
     figure, axes = _dots(blocks, metrics, headings=False)
-    thesis = rows[rows["arm"] == "linear"]
+    references = {arm: rows[rows["arm"] == arm] for arm in _REFERENCES}
     for axis, name in zip(axes, metrics, strict=True):
-        values = thesis.loc[thesis["metric"] == name, "value"]
-        if len(values):
-            scale = _metric(name).scale
-            axis.axvline(scale * values.mean(), **_THESIS, zorder=0)
-    handles = [Line2D([], [], **_THESIS, label="the thesis's loss, mean over seeds")]
-    figure.legend(handles=handles, loc="outside upper right", fontsize=7.5)
+        for arm, reference in references.items():
+            values = reference.loc[reference["metric"] == name, "value"]
+            if len(values):
+                mean = _metric(name).scale * values.mean()
+                axis.axvline(mean, **_REFERENCES[arm], zorder=0)
+    handles = [
+        Line2D([], [], **_REFERENCES[arm], label=ARMS[arm])
+        for arm, reference in references.items()
+        if len(reference)
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=7.5)
     return figure
 
 
 @styled
-def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
+def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
     """ROC, FNIR against FPIR, CMC and TPIR against FPIPI, a line a group of people and seed.
 
     Dotted where the data hold too few impostors to support the rate.
@@ -412,8 +425,7 @@ def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
         if curve == "cmc":
             axis.set_xlim(1, max(2, min(20, drawn["x"].max())))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(ylim=(0, 102), xlabel=x_label)
-        axis.set_ylabel(y_label, linespacing=0.9)
+        axis.set(ylim=(0, 102), xlabel=x_label, ylabel=y_label)
         axis.grid()
     handles = [
         Line2D(
@@ -432,7 +444,7 @@ def curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
 
 @styled
 def similarity_histograms(
-    similarities: pd.DataFrame, results: pd.DataFrame, arm: str = "linear"
+    similarities: pd.DataFrame, results: pd.DataFrame, arm: str = "normalised"
 ) -> Figure:
     """How similar two photos of one person are, and of two, a panel a group of people.
 
@@ -492,7 +504,7 @@ def similarity_histograms(
 
 
 @styled
-def factor_curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
+def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
     """Similarity of two photos of one person against what differs between them.
 
     Args:
@@ -566,7 +578,7 @@ def factor_curves(table: pd.DataFrame, arm: str = "linear") -> Figure:
 def embedding_map(
     map_table: pd.DataFrame,
     thumbnails: Mapping[str, np.ndarray] | None = None,
-    arm: str = "linear",
+    arm: str = "normalised",
 ) -> Figure:
     """Maps of the embeddings: a column a method, a row a seed of the map.
 
