@@ -68,21 +68,21 @@ _MIDDLE = {"ha": "center", "va": "center"}
 _OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="#222222")]
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the house style, whatever style the notebook has."""
 
     @functools.wraps(draw)
-    def styled(*args, **kwargs) -> Figure:
+    def drawn(*args, **kwargs) -> Figure:
         with plt.style.context(STYLE):
             figure = draw(*args, **kwargs)
             # Ticks are made at the first drawing, in the style of that moment.
             figure.draw_without_rendering()
         return figure
 
-    return styled
+    return drawn
 
 
-def _in_order(values: Sequence, order: Sequence) -> list:
+def in_order(values: Sequence, order: Sequence) -> list:
     """The distinct values: those known to ``order`` first, in that order, then the others."""
     present = list(dict.fromkeys(values))
     return [v for v in order if v in present] + [v for v in present if v not in order]
@@ -100,7 +100,7 @@ def _colour(system: str) -> str:
     return COLOURS.get(system, GREY)
 
 
-def _short(name: str, length: int = 18) -> str:
+def short(name: str, length: int = 18) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
@@ -260,7 +260,7 @@ def _draw_box(axis: Axes, box: np.ndarray, colour: str, dashed: bool = False) ->
     )
 
 
-@_styled
+@styled
 def contact_sheet(
     photos: list[np.ndarray], boxes: list[np.ndarray], titles: list[str], columns: int = 6
 ) -> Figure:
@@ -277,13 +277,13 @@ def contact_sheet(
     """
     figure, axes = _photo_grid(photos, columns, title_inches=0.17)
     for axis, one, title in zip(axes, boxes, titles, strict=True):
-        axis.set_title(_short(title, 132 // columns), fontsize=7, pad=2)
+        axis.set_title(short(title, 132 // columns), fontsize=7, pad=2)
         for box in one:
             _draw_box(axis, box, TRUTH)
     return figure
 
 
-@_styled
+@styled
 def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
     """Photos with what a system found: green where the person is right, vermilion where wrong.
 
@@ -307,13 +307,13 @@ def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) 
             right = face["found"] and face["predicted_identity"] == face["identity"]
             colour = RIGHT if right else WRONG
             box = truth
-            text = f"not found: {_short(face['identity'])}"
+            text = f"not found: {short(face['identity'])}"
             if face["found"]:
                 box = face[corners].to_numpy(float)
                 _draw_box(axis, box, colour)
-                text = _short(face["predicted_identity"], 22)
+                text = short(face["predicted_identity"], 22)
                 if not right:
-                    text += f"\nis {_short(face['identity'] or 'unknown', 19)}"
+                    text += f"\nis {short(face['identity'] or 'unknown', 19)}"
             _draw_box(axis, truth, TRUTH, dashed=True)
             _name_box(axis, box, text, colour)
     handles = [
@@ -360,7 +360,7 @@ def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
 # --- data and network -----------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def box_statistics(boxes: pd.DataFrame, anchors: np.ndarray, input_px: int) -> Figure:
     """How large the faces are and where they lie: what anchors and grid have to serve.
 
@@ -426,7 +426,7 @@ def box_statistics(boxes: pd.DataFrame, anchors: np.ndarray, input_px: int) -> F
     return figure
 
 
-@_styled
+@styled
 def dataset_overview(people: pd.DataFrame, looks: pd.DataFrame) -> Figure:
     """People, sittings, shapes of boxes and brightness: what one asks of a dataset first.
 
@@ -468,7 +468,7 @@ _PROBES = {
 }
 
 
-@_styled
+@styled
 def stand_in(table: pd.DataFrame, yaw: pd.DataFrame, real: pd.DataFrame) -> Figure:
     """Whether synthetic people are a fair stand-in for real ones.
 
@@ -642,7 +642,7 @@ class _Drawing:
         )
 
 
-@_styled
+@styled
 def network_scheme(
     input_px: int,
     backbone: str,
@@ -725,7 +725,7 @@ def network_scheme(
 # --- training -------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def training_curves(training: pd.DataFrame) -> Figure:
     """Losses of the joint net, and how well each system learns its people.
 
@@ -736,7 +736,7 @@ def training_curves(training: pd.DataFrame) -> Figure:
         training: one experiment's rows of ``training.csv``: ``system, epoch, metric, value``.
     """
     training = training.dropna(subset="value")
-    systems = _in_order(training["system"], SYSTEMS)
+    systems = in_order(training["system"], SYSTEMS)
     figure, (left, right) = plt.subplots(1, 2, figsize=(TEXT, 2.4))
     joint = training[training["system"] == "joint"]
     for metric, colour in _LOSSES.items():
@@ -773,7 +773,7 @@ def training_curves(training: pd.DataFrame) -> Figure:
 # --- results --------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def experiment1_intervals(results: pd.DataFrame) -> Figure:
     """Shares of Experiment 1 with their 95 % intervals, beside the thesis's own numbers.
 
@@ -802,7 +802,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         y += 2
         lanes = sorted(
             {(system, seed) for system, seed in zip(group["system"], group["seed"], strict=True)},
-            key=lambda lane: (_in_order(group["system"], SYSTEMS).index(lane[0]), lane[1]),
+            key=lambda lane: (in_order(group["system"], SYSTEMS).index(lane[0]), lane[1]),
         )
         ticks.append((y + (len(lanes) - 1) / 2, f"{dataset}\n{split} split, {profile}"))
         for system, seed in lanes:
@@ -848,7 +848,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         axis.spines["left"].set_visible(False)
     axes[0].set_yticks(*zip(*ticks, strict=True), fontsize=7.5, linespacing=1.0)
     axes[0].set_ylim(y + 0.8, -0.9)
-    systems = _in_order(table["system"], SYSTEMS)  # the thesis's too
+    systems = in_order(table["system"], SYSTEMS)  # the thesis's too
     handles = [
         Line2D([], [], color=_colour(system), marker="o", label=_label(system))
         for system in systems
@@ -860,7 +860,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def iou_distribution(faces: pd.DataFrame) -> Figure:
     """Share of faces whose box reaches an IoU, against that IoU.
 
@@ -869,7 +869,7 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
             iou_calibrated``, 0 for a face not found.
     """
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
-    for system in _in_order(faces["system"], SYSTEMS):
+    for system in in_order(faces["system"], SYSTEMS):
         rows = faces[faces["system"] == system]
         raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
         _reached(axis, calibrated, **_line(system), linewidth=1.8, label=_label(system))
@@ -928,14 +928,14 @@ def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
     )
     counts = pd.crosstab(known["system"], verdict)
     names = [name for name, _, _ in _VERDICTS]
-    counts = counts.reindex(_in_order(known["system"], SYSTEMS)).reindex(columns=names).fillna(0)
+    counts = counts.reindex(in_order(known["system"], SYSTEMS)).reindex(columns=names).fillna(0)
     totals = counts.sum(axis=1)
     shares = counts.div(totals, axis=0)
     shares.insert(0, "faces", totals.astype(int))
     return shares.rename_axis(index="system", columns=None)
 
 
-@_styled
+@styled
 def error_split(faces: pd.DataFrame) -> Figure:
     """What became of the faces, system by system: right, or wrong in which of four ways.
 
@@ -975,7 +975,7 @@ def error_split(faces: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion(
     faces: pd.DataFrame, identities_order: Sequence[str] | None = None, pairs: int = 12
 ) -> Figure:
@@ -1022,10 +1022,10 @@ def confusion(
     axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), box_aspect=1)
     axis.spines[["top", "right"]].set_visible(True)
     if n <= 30:  # more names than that cannot be read, and one looks at the list
-        short = [_short(name, 14) for name in order]
+        shortened = [short(name, 14) for name in order]
         size = 7 if n <= 24 else 6
-        axis.set_xticks(range(len(order)), short, rotation=90, fontsize=size)
-        axis.set_yticks(range(len(order)), short, fontsize=size)
+        axis.set_xticks(range(len(order)), shortened, rotation=90, fontsize=size)
+        axis.set_yticks(range(len(order)), shortened, fontsize=size)
         axis.grid(color="#EEEEEE", linewidth=0.4)
     axis.set(xlabel=f"taken for ({len(order)} people)", ylabel="person")
     names.axis("off")
@@ -1036,7 +1036,7 @@ def confusion(
         fontsize=8, va="center",
     )  # fmt: skip
     for row, pair in enumerate(counts.head(pairs).itertuples(), start=1):
-        text = f"{_short(pair.identity, 17)} → {_short(pair.predicted_identity, 17)}"
+        text = f"{short(pair.identity, 17)} → {short(pair.predicted_identity, 17)}"
         names.text(0.07, row, str(pair.faces), ha="right", va="center", fontsize=7.5)
         names.text(0.11, row, text, va="center", fontsize=7.5)
     if len(counts) > pairs:
@@ -1061,7 +1061,7 @@ def confusion(
     return figure
 
 
-@_styled
+@styled
 def stage_times(stages: pd.DataFrame) -> Figure:
     """Where the time goes from photo to answer.
 
@@ -1071,10 +1071,10 @@ def stage_times(stages: pd.DataFrame) -> Figure:
     Args:
         stages: one experiment's rows of ``stages.csv``: ``system, stage, turn, ms``.
     """
-    systems = _in_order(stages["system"], SYSTEMS)
+    systems = in_order(stages["system"], SYSTEMS)
     medians = stages.groupby(["system", "stage"])["ms"].median()
     totals = stages.groupby(["system", "turn"])["ms"].sum().groupby("system").median()
-    names = _in_order(stages["stage"], list(_STAGES))
+    names = in_order(stages["stage"], list(_STAGES))
     figure, axis = plt.subplots(figsize=(TEXT, 0.8 + 0.3 * len(systems)))
     longest = 0.0
     for row, system in enumerate(systems):

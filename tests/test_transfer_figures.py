@@ -1,0 +1,156 @@
+"""Figures of Experiment 2, drawn from tables that look like its own."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from thesislib import transfer_figures
+
+RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
+# Where a variant ends up with one photo a person and with eight, its seconds, and what it forgets.
+SHAPES = {
+    "class_mean": (0.55, 0.84, 0.8, 0.0),
+    "classifier": (0.42, 0.86, 6.0, 0.0),
+    "classifier_embedding": (0.4, 0.9, 9.0, 0.22),
+    "all": (0.36, 0.94, 95.0, 0.55),
+    "scratch": (0.08, 0.62, 100.0, 0.9),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def table(pairs=(("synthetic", "synthetic-disjoint"),), seeds=(0, 1, 2)):
+    random = np.random.default_rng(0)
+    rows = []
+    for pair, (source, target) in enumerate(pairs):
+        for variant, (one, eight, seconds, forgotten) in SHAPES.items():
+            for photos in (1, 2, 4, 8):
+                for seed in seeds:
+                    value = one + (eight - one) * np.log2(photos) / 3 - 0.1 * pair
+                    kept = 1 - forgotten * (0.8 + 0.2 * np.log2(photos) / 3)
+                    values = {
+                        "accuracy": value + 0.04,
+                        "joint_accuracy_50": value,
+                        "mean_iou": 0.7,
+                        "old_joint_accuracy_50": 0.95 * kept,
+                        "old_mean_iou": 0.81 * (0.5 + 0.5 * kept),
+                        "old_ap50": 0.97 * (0.4 + 0.6 * kept),
+                    }
+                    for metric, exact in values.items():
+                        noise = 0 if variant == "class_mean" and "old" in metric else 0.02
+                        drawn = np.clip(exact + noise * random.normal(), 0, 1)
+                        rows.append(
+                            RUN
+                            | {
+                                "source": source,
+                                "target": target,
+                                "variant": variant,
+                                "photos_per_person": photos,
+                                "metric": metric,
+                                "value": drawn,
+                                "low": max(0, drawn - 0.06),
+                                "high": min(1, drawn + 0.06),
+                                "n": 80,
+                                "seconds": seconds * photos**0.3 * (1 + 0.05 * random.random()),
+                                "steps": 0 if variant == "class_mean" else 200,
+                                "seed": seed,
+                            }
+                        )
+    return pd.DataFrame(rows)
+
+
+def drawn_lines(axis, colour):
+    return [line for line in axis.lines if line.get_color() == colour and len(line.get_xdata())]
+
+
+def legend_texts(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+DRAW = [
+    transfer_figures.transfer_accuracy,
+    transfer_figures.transfer_time,
+    transfer_figures.forgetting,
+]
+
+
+def test_accuracy_is_the_mean_over_seeds_and_bars_are_their_range():
+    rows = table()
+    axis = transfer_figures.transfer_accuracy(rows).axes[0]
+    own = rows[(rows["variant"] == "all") & (rows["metric"] == "joint_accuracy_50")]
+    seeds = {k: [] for k in (1, 2, 4, 8)}
+    for row in own.itertuples():
+        seeds[row.photos_per_person].append(100 * row.value)
+    (line,) = drawn_lines(axis, "#D55E00")
+    assert line.get_ydata() == pytest.approx([sum(v) / 3 for v in seeds.values()])
+    bars = [c for c in axis.collections if matplotlib.colors.to_hex(c.get_color()[0]) == "#d55e00"]
+    ends = [tuple(segment[:, 1]) for segment in bars[0].get_segments()]
+    for (low, high), values in zip(ends, seeds.values(), strict=True):
+        assert (low, high) == pytest.approx((min(values), max(values)))
+
+
+def test_bars_of_one_seed_are_its_interval():
+    figure = transfer_figures.transfer_accuracy(table(seeds=(0,)))
+    assert legend_texts(figure)[-1] == "95 % interval"
+    assert legend_texts(transfer_figures.transfer_accuracy(table()))[-1] == "range of 3 seeds"
+    rows = table(seeds=(0,)).assign(low=np.nan, high=np.nan)
+    transfer_figures.transfer_accuracy(rows)
+    transfer_figures.transfer_accuracy(rows.drop(columns=["low", "high"]))
+
+
+def test_panels_name_source_and_target_and_ticks_are_the_photos():
+    pairs = [("ytf", "lfw"), ("lfw", "ytf"), ("a", "b"), ("b", "a")]
+    figure = transfer_figures.transfer_accuracy(table(pairs, seeds=(0,)), metric="accuracy")
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in shown] == ["ytf → lfw", "lfw → ytf", "a → b", "b → a"]
+    assert [text.get_text() for text in shown[0].get_xticklabels()] == ["1", "2", "4", "8"]
+    assert [axis.get_ylabel() for axis in shown] == ["accuracy, %", "", "", "accuracy, %"]
+
+
+def test_points_in_time_bear_their_number_of_photos():
+    rows = table(seeds=(0,))
+    axis = transfer_figures.transfer_time(rows).axes[0]
+    own = rows[(rows["variant"] == "class_mean") & (rows["metric"] == "joint_accuracy_50")]
+    assert [text.get_text() for text in axis.texts[:4]] == ["1", "2", "4", "8"]
+    for text, row in zip(axis.texts[:4], own.itertuples(), strict=True):
+        assert text.xy == pytest.approx((row.seconds, 100 * row.value))
+
+
+def test_forgetting_is_measured_from_the_net_before():
+    figure = transfer_figures.forgetting(table([("ytf", "lfw")]))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["joint accuracy, IoU ≥ 0.5, %", "mean IoU, %", "AP50, %"]
+    before = [line for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
+    assert before[0].get_xdata()[0] == pytest.approx(95)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == list(transfer_figures.VARIANTS.values())[1:]
+    assert figure.axes[1].get_xlabel() == "on ytf, after learning lfw"
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_variants_photos_and_measures_may_be_missing(draw):
+    rows = table([("ytf", "lfw"), ("lfw", "ytf")], seeds=(0,))
+    draw(rows[rows["variant"] == "all"])
+    draw(rows[rows["photos_per_person"] == 8])
+    draw(rows[~((rows["source"] == "ytf") & (rows["variant"] == "scratch"))])
+    kept = rows["metric"].isin(["joint_accuracy_50", "old_ap50"])
+    draw(rows[kept].replace({"variant": {"all": "another"}}))
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_no_rows_is_an_error_that_names_the_measure(draw):
+    for empty in (pd.DataFrame(), table(seeds=(0,)).assign(metric="fps")):
+        with pytest.raises(ValueError, match=r"experiment2: no rows of .*joint_accuracy_50"):
+            draw(empty)
+
+
+def test_same_table_gives_the_same_picture(tmp_path):
+    for name in ("a.png", "b.png"):
+        transfer_figures.forgetting(table(seeds=(0, 1))).savefig(tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
