@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib import embedding_metrics as em
-from thesislib import inference, metrics, paths, results, seeds, storage
+from thesislib import experiment1, inference, metrics, paths, results, seeds, storage
 from thesislib.data import synthetic_sets
 from thesislib.data.dataset import FACTOR, Dataset, make_split, read_dataset, subset
 from thesislib.data.loader import Photo, list_photos
@@ -35,6 +35,7 @@ SIMILARITIES_TABLE = "experiment3_similarities.csv"
 FACTORS_TABLE = "experiment3_factors.csv"
 MAP_TABLE = "experiment3_map.csv"
 KEYS = ("dataset", "arm", "profile", "seed")
+LEAST_PEOPLE = 24  # in a dataset some of whose people are kept unseen
 UNSEEN = 0.25  # share of the people who are never trained on
 
 # What is changed in the profile; nothing else is. Smoothed targets would be a second change.
@@ -776,16 +777,25 @@ def arms_of(profile: Profile) -> list[str]:
     )
 
 
-def default_data(profile: Profile) -> Path:
-    """Folder of the synthetic people that Experiment 3 learns, made if need be."""
-    return paths.synthetic(profile.many_people)
-
-
 def prepare(profile: Profile, progress: bool = True) -> Path:
-    """Make the default dataset unless it is there; returns its folder."""
-    folder = default_data(profile)
+    """Make the synthetic people of Experiment 3 unless they are there; returns their folder."""
+    folder = paths.synthetic(profile.many_people)
     synthetic_sets.make(folder, SETS[profile.many_people], progress=progress)
     return folder
+
+
+def from_environment(arm: str = MAIN_ARM) -> EmbeddingExperiment:
+    """The arm that ``make figures`` asks for, see :func:`thesislib.experiment1.from_environment`.
+
+    Learned from DATA if it has ``LEAST_PEOPLE``, so that some can be kept unseen; else from
+    synthetic people, which are made if need be.
+    """
+    asked = experiment1.from_environment()
+    enough = not asked.is_default and len(asked.dataset.identities) >= LEAST_PEOPLE
+    data = asked.data if enough else prepare(asked.profile, asked.progress)
+    return EmbeddingExperiment(
+        data, profile=asked.profile, seed=asked.seed, progress=asked.progress, arm=arm
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

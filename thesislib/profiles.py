@@ -42,6 +42,7 @@ class Profile:
     # set of synthetic people, used when no dataset is given; a name in synthetic_sets.SETS
     people: str = "thesis"
     many_people: str = "thesis"  # likewise for Experiment 3, which keeps some people unseen
+    new_people: str = "newcomers"  # and the new people of Experiment 2
     # bookkeeping
     workers: int = 0  # processes that make crops beside the training process
 
@@ -94,6 +95,7 @@ PROFILES = {
         transfer_steps=2,
         people="smoke",
         many_people="smoke_many",
+        new_people="smoke_newcomers",
     ),
 }
 

@@ -281,6 +281,6 @@ def settings(profile: Profile) -> dict:
     values = dataclasses.asdict(profile) | {"precision": precision()}
     values["crop_scale"] = list(values["crop_scale"])
     # The dataset is known by its content, whoever made it.
-    for name in ("workers", "people", "many_people", "transfer_steps"):
+    for name in ("workers", "people", "many_people", "new_people", "transfer_steps"):
         del values[name]
     return values

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
-from thesislib import inference, metrics, paths, results, seeds, storage
+from thesislib import experiment1, inference, metrics, paths, results, seeds, storage
 from thesislib.anchors import assign, fit_anchors
 from thesislib.data import synthetic_sets
 from thesislib.data.dataset import DatasetError
@@ -489,11 +489,24 @@ class Transfer:
         return table
 
 
-def prepare(profile: Profile, progress: bool = True) -> Path:
-    """Make the default target, synthetic people before another camera; returns its folder."""
-    folder = paths.synthetic("newcomers")
-    synthetic_sets.make(folder, synthetic_sets.SETS["newcomers"], progress=progress)
-    return folder
+def from_environment() -> Transfer:
+    """The transfer that ``make figures`` asks for: from its net to the people of TARGET.
+
+    Without TARGET they are synthetic people before another camera, made if need be; see
+    :func:`thesislib.experiment1.from_environment` for the rest.
+    """
+    source = experiment1.from_environment()
+    source.prepare()
+    profile = source.profile
+    target = os.environ.get("TARGET")
+    if target:
+        folder = (paths.ROOT / target).resolve()
+    else:
+        folder = paths.synthetic(profile.new_people)
+        synthetic_sets.make(
+            folder, synthetic_sets.SETS[profile.new_people], progress=source.progress
+        )
+    return Transfer(source, folder, profile.transfer_steps)
 
 
 def main(argv: list[str] | None = None) -> None:

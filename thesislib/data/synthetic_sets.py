@@ -82,6 +82,9 @@ SETS = {
     "newcomers": SyntheticSet(
         people=20, photos=280, sessions=2, size=128, first_identity=5_000_000, camera="phone"
     ),
+    "smoke_newcomers": SyntheticSet(
+        people=3, photos=36, sessions=2, size=128, first_identity=6_000_000, camera="phone"
+    ),
     "crowd": SyntheticSet(people=40, photos=600, sessions=0),
     # Disjoint from all others, for embeddings of people never seen.
     "strangers": SyntheticSet(people=100, photos=1200, sessions=3, first_identity=1_000_000),
