@@ -301,3 +301,25 @@ def test_stage_times_prints_the_median_of_the_whole():
     rows += [("joint", "odd stage", turn, 5.0) for turn in range(3)]
     figure = figures.stage_times(pd.DataFrame(rows, columns=["system", "stage", "turn", "ms"]))
     assert [text.get_text() for text in figure.axes[0].texts] == ["25 ms, 40 FPS"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "labels"),
+    [
+        ((0.2, 2000), ["1", "10", "100", "1000"]),
+        ((0.9, 30), ["1", "2", "5", "10", "20"]),
+        ((90, 400), ["100", "150", "200", "300"]),
+    ],
+)
+def test_logarithmic_axis_has_plain_numbers(limits, labels):
+    figure, axis = plt.subplots()
+    axis.set_xlim(*limits)
+    figures.log_ticks(axis)
+    figure.draw_without_rendering()
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        if limits[0] <= place <= limits[1]
+    ]
+    assert shown == labels
+    assert not any(label.get_text() for label in axis.get_xticklabels(minor=True))

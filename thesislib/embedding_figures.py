@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from thesislib.figures import GREY, PALE, TEXT, in_order, short, styled
+from thesislib.figures import GREY, PALE, TEXT, in_order, log_ticks, short, styled
 
 PEOPLE = {
     "seen": "seen in training",
@@ -402,12 +402,11 @@ def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
             continue
         scale = 1 if curve in ("cmc", "joint_open_set") else 100
         if curve != "cmc":
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             positive = drawn.loc[drawn["x"] > 0, "x"]
             supported = drawn["supported"].dropna()
             left = supported.min() / 4 if len(supported) else positive.min()
             axis.set_xlim(scale * left, scale * max(1.0, drawn["x"].max()))
+            log_ticks(axis)
         for people in groups:
             style = people_style(people)
             for _, line in drawn[drawn["people"] == people].groupby("seed"):
@@ -461,12 +460,12 @@ def similarity_histograms(
     rows = _of_arm(similarities, arm, "experiment3_similarities")
     rows = rows.groupby(["people", "pairs", "low", "high"], as_index=False)["share"].mean()
     groups = in_order(rows["people"], list(PEOPLE))
-    columns = 2 if len(groups) == 4 else min(3, len(groups))
+    columns = {4: 2, 7: 4, 8: 4}.get(len(groups), min(3, len(groups)))
     lines = -(-len(groups) // columns)
     figure, axes = plt.subplots(
         lines,
         columns,
-        figsize=(max(3.3, TEXT * columns / 3), 1.6 * lines + 0.6),
+        figsize=(min(TEXT, max(3.3, TEXT * columns / 3)), 1.6 * lines + 0.6),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -489,9 +488,10 @@ def similarity_histograms(
         axis.set(xlim=(filled["low"].min(), filled["high"].max()))
         axis.grid(axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
-        if at + columns >= len(groups):
-            axis.set_xlabel("cosine similarity")
+        if at + columns >= len(groups):  # also above an empty place
             axis.tick_params(labelbottom=True)
+        if at >= columns * (lines - 1):
+            axis.set_xlabel("cosine similarity")
     axes[0, 0].set_ylim(bottom=0)
     for axis in axes[:, 0]:
         axis.set_ylabel("% of pairs")

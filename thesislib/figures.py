@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyBboxPatch, Polygon, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from thesislib import paths, storage
@@ -98,6 +98,23 @@ def _line(system: str) -> dict:
 
 def _colour(system: str) -> str:
     return COLOURS.get(system, GREY)
+
+
+def log_ticks(axis: Axes) -> None:
+    """Make the x axis logarithmic, with plain numbers: decades, and steps between where few.
+
+    Args:
+        axis: with its limits set.
+    """
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    span = high / low
+    steps = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 5, 7)
+    if span > 300:
+        steps = (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=steps))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def short(name: str, length: int = 18) -> str:

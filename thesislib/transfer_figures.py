@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from thesislib.figures import GREY, PALE, TEXT, in_order, styled
+from thesislib.figures import GREY, PALE, TEXT, in_order, log_ticks, styled
 
 VARIANTS = {
     "class_mean": "class mean, no training",
@@ -170,8 +170,8 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
                 number = f"{row.photos_per_person:g}"
                 axis.annotate(number, at, ha="center", va="center_baseline", fontsize=6.5)
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.margins(x=0.1, y=0.1)
+        log_ticks(axis)
         axis.set_xlabel("seconds to add the new people")
         axis.grid()
     ring = {"marker": "o", "markerfacecolor": "white", "markersize": 7}
