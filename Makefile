@@ -1,6 +1,7 @@
 # make figures   environment, default dataset, training, figures     make test   the whole suite
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
+# TARGET=<dataset folder>: new people for notebook 04, in place of synthetic ones
 # PHOTOS=<folder with a folder of photos per person>: made into the dataset data/<its name> first
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
@@ -9,7 +10,7 @@ SEED ?= 0
 ifdef PHOTOS
 DATA := data/$(shell basename '$(PHOTOS)')
 endif
-export PROFILE DATA SPLIT SEED EPOCHS BATCH
+export PROFILE DATA SPLIT SEED EPOCHS BATCH TARGET
 
 BIN := .venv/bin
 # The environment is known by the content of what it is made from.
@@ -23,7 +24,7 @@ figures: $(READY)
 test: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@env -u DATA -u EPOCHS -u BATCH PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
+	@env -u DATA -u EPOCHS -u BATCH -u TARGET PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
 	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
 	  $(BIN)/python -m pytest --nbval --nbval-current-env notebooks tests thesislib
 

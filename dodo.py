@@ -28,10 +28,24 @@ DEFAULT = paths.synthetic(get_profile(PROFILE).people)
 DATA = Path(os.environ.get("DATA") or DEFAULT)
 # What else is asked for in place of the profile's.
 CHANGED = {name: os.environ[name] for name in ("EPOCHS", "BATCH") if os.environ.get(name)}
+TARGET = Path(os.environ["TARGET"]) if os.environ.get("TARGET") else None
 RUN = "-".join(
-    [DATA.name, SPLIT, PROFILE, f"seed{SEED}", *(f"{k.lower()}{v}" for k, v in CHANGED.items())]
+    [
+        DATA.name,
+        SPLIT,
+        PROFILE,
+        f"seed{SEED}",
+        *(f"{k.lower()}{v}" for k, v in CHANGED.items()),
+        *([f"to-{TARGET.name}"] if TARGET else []),
+    ]
 )
-NOTEBOOKS = ("01_data_preparation", "02_joint_training", "03_baseline_comparison")
+NOTEBOOKS = (
+    "01_data_preparation",
+    "02_joint_training",
+    "03_baseline_comparison",
+    "04_transfer_learning",
+    "05_embeddings",
+)
 RESULTS = FIGURES / "tables" / "experiment1.csv"
 
 
@@ -73,14 +87,14 @@ def modules(source: str, found: set[Path] | None = None) -> set[Path]:
 
 
 def data_state() -> str:
-    """Hash of the dataset's content."""
-    if not (DATA / "annotations.csv").is_file():
-        return "none yet"
+    """Hash of the datasets' content."""
     digest = hashlib.sha256()
-    files = [DATA / "annotations.csv", *sorted((DATA / "photos").rglob("*"))]
-    for file in files:
-        if file.is_file():
-            digest.update(str(file.relative_to(DATA)).encode() + file.read_bytes())
+    for folder in filter(None, (DATA, TARGET)):
+        if not (folder / "annotations.csv").is_file():
+            return "none yet"
+        for file in [folder / "annotations.csv", *sorted((folder / "photos").rglob("*"))]:
+            if file.is_file():
+                digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -97,6 +111,8 @@ def task_experiment():
     """Train, test and time all systems; write figures/tables."""
     if not DATA.is_dir() and DATA != DEFAULT:
         sys.exit(f"DATA={DATA}: no such folder; DATA must name a dataset folder")
+    if TARGET and not TARGET.is_dir():
+        sys.exit(f"TARGET={TARGET}: no such folder; TARGET must name a dataset folder")
     words = [sys.executable, "-m", "thesislib.experiment1", "--profile", PROFILE]
     words += ["--split", SPLIT, "--seed", SEED, "--data", str(DATA)]
     for name, value in CHANGED.items():
@@ -135,14 +151,16 @@ def task_notebook():
 
 
 def figure_files(notebook: str) -> list[Path]:
-    """Figures that the manifest says this notebook draws of this dataset."""
+    """Figures that the manifest says this notebook draws of this dataset and of Experiment 3's."""
     manifest = FIGURES / "manifest.json"
     if not manifest.is_file():
         return []
+    many = paths.synthetic(get_profile(PROFILE).many_people).name
+    drawn = (f"{DATA.name}-{SPLIT}/", f"{DATA.name}-identity/", f"{many}-identity/")
     return [
         FIGURES / f"{key}.{kind}"
         for key, record in json.loads(manifest.read_text()).items()
-        if record["notebook"] == notebook and key.startswith(f"{DATA.name}-{SPLIT}/")
+        if record["notebook"] == notebook and key.startswith(drawn)
         for kind in ("pdf", "png")
     ]
 
