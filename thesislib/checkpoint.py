@@ -34,8 +34,14 @@ def save_checkpoint(
         save_file(tensors, aside, metadata={"about": json.dumps(about)})
 
 
-def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
+def load_checkpoint(
+    path: Path | str, kind: str = "checkpoint"
+) -> tuple[dict[str, torch.Tensor], dict]:
     """Read a checkpoint's tensors and its ``about``.
+
+    Args:
+        path: the file.
+        kind: what the errors call it.
 
     Raises:
         CheckpointError: missing, truncated, altered in its header, or another kind of file, a
@@ -43,7 +49,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(f"{path}: no such {kind}")
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
@@ -57,7 +63,7 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, torch.Tensor], dict]:
                 f"{path}: this is a pickle, which can carry code; it was not opened. "
                 "Checkpoints here are safetensors files"
             ) from None
-        raise CheckpointError(f"{path}: truncated or not a checkpoint ({error})") from None
+        raise CheckpointError(f"{path}: truncated or not a {kind} ({error})") from None
     return tensors, about
 
 

@@ -37,7 +37,7 @@ def _scaled(photo: np.ndarray, short_side: int, device) -> torch.Tensor:
 
 
 class Joint(System):
-    """The joint net: one pass.
+    """The joint net: one pass. Its answer has ``embeddings`` float32 [D, E], L2-normalised, too.
 
     Args:
         net: trained; put into evaluation mode.
@@ -74,6 +74,7 @@ class Joint(System):
             "boxes": found["boxes"].cpu().numpy() * factors,
             "scores": found["scores"].cpu().numpy(),
             "identities": [self.net.identities[at] for at in found["identities"].tolist()],
+            "embeddings": found["embeddings"].cpu().numpy(),
         }
 
     @torch.inference_mode()
