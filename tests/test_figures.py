@@ -224,6 +224,54 @@ def test_box_statistics_of_one_face():
     figures.box_statistics(boxes, np.array([[30.0, 40.0]]), 96)
 
 
+def test_dataset_overview_counts_people_and_shares_of_each_part():
+    people = pd.DataFrame({"photos": [3, 3, 12], "sessions": [1, 2, 1]})
+    looks = pd.DataFrame(
+        {
+            "part": ["train", "train", "test"],
+            "brightness": [0.31, 0.61, 0.31],
+            "box_shape": [0.9, 1.1, np.nan],
+        }
+    )
+    axes = figures.dataset_overview(people, looks).axes
+    for axis, counts in ((axes[0], {3: 2, 12: 1}), (axes[1], {1: 2, 2: 1})):
+        bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axis.patches}
+        assert {at: count for at, count in bars.items() if count} == counts
+    assert sum(bar.get_height() for bar in axes[2].patches) == 2
+    train, test = (stairs.get_data().values for stairs in axes[3].patches)
+    assert sorted(share for share in train if share) == [50, 50]
+    assert [share for share in test if share] == [100]
+
+
+def test_stand_in_hides_no_dot_behind_its_legend():
+    rows = [
+        (measure, split, value, value - 0.05, value + 0.05, 0.05)
+        for measure, at in (
+            ("linear_classifier_on_background", 0.2),
+            ("linear_classifier_on_photo", 0.6),
+            ("joint_accuracy_50", 0.95),
+        )
+        for split, value in (("photo", at), ("session", at / 2))
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "split", "value", "low", "high", "chance"])
+    yaw = pd.DataFrame({"yaw": [-60, 0, 60], "found": [0.1, 0.9, 0.0], "low": 0.0, "high": 1.0})
+    real = pd.DataFrame(
+        [("ytf", "photo", 0.97, 0.96, 0.98), ("ytf", "session", 0.13, 0.1, 0.15)],
+        columns=["dataset", "split", "value", "low", "high"],
+    )
+    for beside, lines in ((real, 4), (real[:0], 3)):
+        figure = figures.stand_in(table, yaw, beside)
+        figure.canvas.draw()
+        named = figure.axes[1]
+        assert len(named.get_yticks()) == lines
+        dots = [line for line in named.lines if line.get_marker() == "o"]
+        drawn = [float(np.ravel(dot.get_xdata())[0]) for dot in dots]
+        assert drawn == pytest.approx([20, 10, 60, 30, 95, 47.5, 97, 13][: 2 * lines])
+        legend = named.get_legend().get_window_extent()
+        for dot in dots:
+            assert not legend.contains(*dot.get_window_extent().get_points().mean(axis=0))
+
+
 @pytest.mark.parametrize("cell", [32, 64])
 def test_network_scheme_names_every_shape(cell):
     figure = figures.network_scheme(320, "resnet50", 5, cell, 3, 512, 285)
