@@ -291,6 +291,8 @@ class _Measures:
 
 
 MEASURES = tuple(name for name in vars(_Measures) if not name.startswith("_"))
+# Shares, whose bootstrap's ends may be moved beyond 0 or 1.
+_SHARES = MEASURES[: MEASURES.index("dprime")]
 # With few people a draw may hold too few of them to enrol; the other measures keep their intervals.
 _OF_A_GALLERY = ("rank_one", "fnir_at_fpir_1e2", "fnir_at_fpir_1e1")
 
@@ -339,6 +341,8 @@ def measure(
         except em.NotSupportedError:
             continue
         table.loc[table["metric"].isin(names), ["low", "high"]] = np.stack(ends, axis=1)
+    shares = table["metric"].isin(_SHARES)
+    table.loc[shares, ["low", "high"]] = table.loc[shares, ["low", "high"]].clip(0, 1)
     return table
 
 

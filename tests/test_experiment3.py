@@ -1,0 +1,379 @@
+"""Experiment 3: who is kept unseen, measures against loops, and what is written."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import face
+
+from thesislib import embedding_metrics as em
+from thesislib import experiment3, inference, metrics, paths, results
+from thesislib.data.dataset import read_dataset
+from thesislib.profiles import get_profile
+
+
+def clusters(people=12, photos=6, spread=0.6, seed=0):
+    """Embeddings [n, 8] in clusters, and names."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(people, 8)).repeat(photos, axis=0)
+    names = np.array([f"p{at // photos:02}" for at in range(people * photos)], object)
+    return centres + spread * rng.normal(size=centres.shape), names
+
+
+# Parts
+
+
+@pytest.fixture
+def experiment(write_dataset, tmp_path, monkeypatch):
+    """Sixteen people of six photos in two sittings, nothing trained."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    rows = [
+        face(f"p{who:02}_{at}.png", f"p{who:02}", session=str(at // 3))
+        for who in range(16)
+        for at in range(6)
+    ]
+    folder = write_dataset(rows)
+    return experiment3.EmbeddingExperiment(folder, profile=get_profile("smoke"), progress=False)
+
+
+def people_of(experiment, part):
+    return set(experiment.part(part).identities)
+
+
+def test_unseen_people_are_in_no_other_part_and_seen_photos_were_kept(experiment):
+    unseen, seen, train = (people_of(experiment, part) for part in ("unseen", "seen", "train"))
+    assert len(unseen) == 4
+    assert not unseen & (seen | train)
+    assert seen == train and len(train) == 12
+    photos = [set(experiment.part(part).photos) for part in ("unseen", "seen", "train")]
+    assert sum(map(len, photos)) == len(set().union(*photos)) == 96
+    assert experiment.identities == sorted(train)
+
+
+def test_a_holdout_reads_nobody_who_is_kept_for_the_test(experiment):
+    tuning = dataclasses.replace(experiment, holdout=True)
+    allowed = set(experiment.part("train").photos)
+    for part in ("train", "seen", "unseen"):
+        assert set(tuning.part(part).photos) <= allowed
+    assert people_of(tuning, "unseen") <= people_of(experiment, "train")
+    assert tuning.run_folder("joint") != experiment.run_folder("joint")
+
+
+def test_arms_change_what_they_say_and_have_runs_of_their_own(experiment):
+    folders = set()
+    for arm, changes in experiment3.ARMS.items():
+        one = experiment3.EmbeddingExperiment(
+            experiment.data, profile=get_profile("smoke"), progress=False, arm=arm
+        )
+        assert dataclasses.replace(get_profile("smoke"), **changes) == one.profile
+        folders.add(one.run_folder("joint"))
+    assert len(folders) == len(experiment3.ARMS)
+    with pytest.raises(ValueError, match="sphere"):
+        dataclasses.replace(experiment, arm="sphere")
+
+
+def test_a_group_has_the_photos_of_one_known_face(write_dataset):
+    rows = [
+        face("a.png", "anna"),
+        face("b.png", "anna"),
+        face("b.png", "boris", (25, 4, 45, 24)),
+        face("c.png", ""),
+        face("d.png", "", (None,) * 4),
+        face("e.png", "boris", session="2"),
+    ]
+    group = experiment3.Group.of(read_dataset(write_dataset(rows)))
+    assert [photo.name for photo in group.photos] == list(group.rows["photo"]) == ["a.png", "e.png"]
+    assert group.identities.tolist() == ["anna", "boris"]
+    assert group.sessions.tolist() == ["", "2"]
+
+
+def test_one_photo_a_sitting(experiment):
+    apart = experiment3._one_a_session(experiment.group("unseen"))
+    assert len(apart.rows) == 4 * 2
+    assert not apart.rows.duplicated(["identity", "session"]).any()
+    assert [photo.name for photo in apart.photos] == list(apart.rows["photo"])
+
+
+# Measures
+
+
+def test_measures_are_those_of_embedding_metrics():
+    vectors, names = clusters(people=30, photos=5)
+    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
+    table = experiment3.measure(vectors, names, gallery, seed=0, draws=0)
+    value = table.set_index("metric")["value"]
+    curve = em.roc(vectors, names)
+    assert value["equal_error_rate"] == em.equal_error_rate(curve)
+    assert value["tar_at_far_1e2"] == em.tar_at_far(curve, 0.01).tar
+    assert value["map_at_r"] == em.retrieval(vectors, names).map_at_r
+    assert value["dprime"] == em.dprime(vectors, names)
+    assert value["rank_one"] == em.open_set(vectors, names, gallery).rank_one
+    assert value["verification_accuracy"] == em.verification_accuracy(vectors, names, seed=0).mean
+    assert (table["n"] == 150).all() and table["low"].isna().all()
+
+
+def test_what_data_cannot_support_has_no_row():
+    vectors, names = clusters(people=4, photos=3)
+    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
+    found = set(experiment3.measure(vectors, names, gallery, seed=0, draws=0)["metric"])
+    # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR.
+    absent = {"verification_accuracy", "tar_at_far_1e2", "tar_at_far_1e3", "fnir_at_fpir_1e1"}
+    assert not found & absent
+    assert {"map_at_r", "dprime", "silhouette", "rank_one"} <= found
+
+
+def test_intervals_hold_the_value_and_lost_faces_are_left_out():
+    vectors, names = clusters(people=24, photos=4, spread=1.5)
+    vectors[5] = np.nan
+    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
+    table = experiment3.measure(vectors, names, gallery, seed=0, draws=60)
+    assert (table["n"] == 95).all()
+    there = table.dropna()
+    assert len(there) > 10
+    assert (there["low"] <= there["value"] + 1e-9).all()
+    assert (there["value"] <= there["high"] + 1e-9).all()
+    shares = there[there["metric"].isin(["map_at_r", "precision_at_1", "verification_accuracy"])]
+    assert shares[["low", "high"]].stack().between(0, 1).all()
+
+
+def test_enrolled_people_are_half_and_their_probes_are_of_later_sittings():
+    names = np.repeat(np.array([f"p{at}" for at in range(10)], object), 6)
+    sessions = np.tile(np.array(["2", "1", "1", "2", "1", "2"], object), 10)
+    gallery = experiment3.enrolled(names, sessions, seed=3)
+    people = set(names[gallery])
+    assert len(people) == 5
+    for person in people:
+        mine = names == person
+        assert set(sessions[mine & gallery]) == {"1"} and set(sessions[mine & ~gallery]) == {"2"}
+    assert (gallery == experiment3.enrolled(names, sessions, seed=3)).all()
+    assert (gallery != experiment3.enrolled(names, sessions, seed=4)).any()
+
+
+def test_similarities_against_loops():
+    vectors, names = clusters(people=4, photos=3)
+    table = experiment3.similarities(vectors, names)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    counts = {"intra": {}, "inter": {}}
+    for i in range(12):
+        for j in range(i):
+            kind = "intra" if names[i] == names[j] else "inter"
+            cosine = float(unit[i] @ unit[j])
+            low = np.floor((cosine + 1) / 0.05) * 0.05 - 1
+            counts[kind][round(low, 2)] = counts[kind].get(round(low, 2), 0) + 1
+    for kind, total in (("intra", 12), ("inter", 54)):
+        rows = table[table["pairs"] == kind]
+        assert rows["share"].sum() == pytest.approx(1)
+        found = {
+            low: round(share * total) for low, share in zip(rows["low"], rows["share"]) if share
+        }
+        assert found == counts[kind]
+
+
+def test_curves_run_from_end_to_end_and_say_what_is_supported():
+    vectors, names = clusters(people=40, photos=6, spread=1.2)
+    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
+    table = experiment3.curves(vectors, names, gallery)
+    assert set(table["curve"]) == {"roc", "open_set", "cmc"}
+    whole = em.roc(vectors, names)
+    drawn = table[table["curve"] == "roc"]
+    assert len(drawn) <= experiment3._CURVE_POINTS
+    points = set(zip(whole.far, whole.tar, strict=True))
+    assert set(zip(drawn["x"], drawn["y"], strict=True)) <= points
+    assert (drawn["x"].iloc[0], drawn["x"].iloc[-1], drawn["y"].iloc[-1]) == (0, 1, 1)
+    assert drawn["supported"].iloc[0] == 10 / whole.impostor_pairs
+    cmc = table[table["curve"] == "cmc"]
+    assert (cmc["x"].iloc[0], cmc["x"].iloc[-1]) == (1, 20)
+    assert cmc["supported"].isna().all()
+
+
+def test_factors_against_loops():
+    vectors, names = clusters(people=6, photos=4, spread=0.9)
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(
+        {
+            "identity": names,
+            "session": np.tile(["1", "1", "2", "2"], 6),
+            "factor_yaw": rng.uniform(-40, 40, 24),
+            "factor_light_azimuth": rng.uniform(-60, 60, 24),
+            "factor_light_elevation": rng.uniform(10, 60, 24),
+        }
+    )
+    table = experiment3.factors(vectors, rows, seed=0, draws=50)
+    assert set(table["factor"]) == {"yaw", "light", "session"}
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def light(at):
+        azimuth, elevation = np.radians(
+            rows.loc[at, ["factor_light_azimuth", "factor_light_elevation"]].to_numpy(float)
+        )
+        across = np.cos(elevation)
+        return [across * np.sin(azimuth), np.sin(elevation), across * np.cos(azimuth)]
+
+    def difference(factor, i, j):
+        if factor == "yaw":
+            return abs(rows["factor_yaw"][i] - rows["factor_yaw"][j])
+        if factor == "light":
+            return np.degrees(np.arccos(np.dot(light(i), light(j))))
+        return float(rows["session"][i] != rows["session"][j])
+
+    for row in table.itertuples():
+        values = [
+            float(unit[i] @ unit[j])
+            for i in range(24)
+            for j in range(i)
+            if (names[i] == names[j]) == (row.pairs == "intra")
+            and row.low <= difference(row.factor, i, j) < row.high
+        ]
+        assert row.n == len(values)
+        assert row.mean == pytest.approx(np.mean(values))
+        if row.pairs == "intra" and row.n > 3:
+            assert row.interval_low <= row.mean <= row.interval_high
+
+
+def test_factors_that_are_not_known_are_not_drawn():
+    rows = pd.DataFrame({"identity": ["a", "a"], "session": ["", "1"]})
+    assert experiment3.factor_differences(rows) == {}
+
+
+# Whole photos
+
+
+@pytest.fixture
+def looked_at(write_dataset):
+    """Six people of four photos, what a net would find in them, and who is enrolled."""
+    rows = [face(f"p{who}_{at}.png", f"p{who}") for who in range(6) for at in range(4)]
+    group = experiment3.Group.of(read_dataset(write_dataset(rows)))
+    vectors, _ = clusters(people=6, photos=4, spread=0.5)
+    rng = np.random.default_rng(2)
+    found = []
+    for at, vector in enumerate(vectors):
+        boxes = [[5, 4, 25, 24], [28, 6, 44, 22]] if at % 3 == 0 else [[6, 5, 26, 24]]
+        boxes = [] if at in (7, 14) else boxes  # missed
+        faces = np.stack([vector, rng.normal(size=8)])[: len(boxes)]
+        found.append(
+            {
+                "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+                "scores": np.array([0.9, 0.4], np.float32)[: len(boxes)],
+                "embeddings": faces / np.linalg.norm(faces, axis=-1, keepdims=True),
+            }
+        )
+    return group, found, experiment3.enrolled(group.identities, group.sessions, seed=0)
+
+
+def test_detections_in_whole_photos_against_loops(looked_at):
+    group, found, gallery = looked_at
+    table = experiment3.open_set_detections(group, found, gallery)
+    truth = np.array([5.0, 4, 25, 24])
+    wanted = []
+    for at in range(24):
+        if gallery[at]:
+            continue
+        for box, vector in zip(found[at]["boxes"], found[at]["embeddings"], strict=True):
+            best, who = -2.0, ""
+            for other in range(24):
+                if gallery[other] and len(found[other]["boxes"]):
+                    cosine = float(found[other]["embeddings"][0] @ vector)
+                    if cosine > best:
+                        best, who = cosine, group.identities[other]
+            iou = metrics.box_iou(box[None], truth[None])[0, 0]
+            known = group.identities[at] in set(group.identities[gallery]) and iou >= 0.5
+            wanted.append((best, who, iou, group.identities[at] if known else ""))
+    assert len(table) == len(wanted) > 12
+    for row, (score, who, iou, identity) in zip(table.itertuples(), wanted, strict=True):
+        assert row.score == pytest.approx(score, abs=1e-6)
+        assert (row.predicted_identity, row.identity) == (who, identity)
+        assert row.iou == pytest.approx(iou, abs=1e-6)
+
+
+def test_a_missed_face_counts_against_the_rate(looked_at):
+    group, found, gallery = looked_at
+    numbers, curve = experiment3.joint_open_set(group, found, gallery, seed=0, draws=10)
+    assert numbers.empty  # 18 probes cannot tell 0.1 false positives a photo
+    probes = ~gallery
+    known = np.isin(group.identities, group.identities[gallery]) & probes
+    detections = experiment3.open_set_detections(group, found, gallery)
+    right = (detections["identity"] != "") & (
+        detections["identity"] == detections["predicted_identity"]
+    )
+    assert curve["y"].max() == pytest.approx(right.sum() / known.sum())
+    assert curve["supported"].iloc[0] == 10 / probes.sum()
+
+
+def test_a_gallery_without_a_found_face_says_so(looked_at):
+    group, found, gallery = looked_at
+    blind = [{**one, "boxes": one["boxes"][:0]} for one in found]
+    with pytest.raises(em.NotSupportedError, match="finds no face to enrol"):
+        experiment3.open_set_detections(group, blind, gallery)
+
+
+# Maps
+
+
+def test_maps_are_the_same_again_and_say_how_far_to_trust_them():
+    vectors, names = clusters(people=8, photos=8, spread=0.3)
+    rows = pd.DataFrame({"photo": [f"{at}.png" for at in range(64)], "identity": names})
+    rows = rows.assign(session="", people="seen", factor_yaw=0.0)
+    table = experiment3.maps(vectors, rows, map_seeds=(0,))
+    assert set(table["method"]) == {"umap", "tsne"} and len(table) == 128
+    assert table[["trustworthiness", "continuity"]].stack().between(0.7, 1).all()
+    pd.testing.assert_frame_equal(table, experiment3.maps(vectors, rows, map_seeds=(0,)))
+    other = experiment3.maps(vectors, rows, map_seeds=(1,))
+    assert not np.allclose(table["x"], other["x"])
+
+
+# Everything
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    root = tmp_path_factory.mktemp("experiment3")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(paths, "RUNS", root / "runs")
+    patch.setattr(paths, "TABLES", root / "tables")
+    patch.setattr(paths, "DATA", root / "data")
+    patch.setattr(experiment3, "_MAP_SEEDS", (0,))
+    patch.setenv("PROFILE", "smoke")
+    patch.setenv("TQDM_DISABLE", "1")
+    for name in ("DATA", "EPOCHS", "BATCH", "SEED", "SPLIT"):
+        patch.delenv(name, raising=False)
+    experiment = experiment3.from_environment()
+    yield experiment, experiment3.run_arm(experiment, draws=5), root
+    patch.undo()
+
+
+def test_the_main_arm_has_groups_controls_and_a_map(smoke):
+    experiment, tables, root = smoke
+    numbers = tables[experiment3.RESULTS_TABLE]
+    groups = {"seen", "unseen", "unseen_apart", "untrained", "two_stage", "shuffled"}
+    assert groups <= set(numbers["people"])
+    assert set(tables[experiment3.MAP_TABLE]["people"]) == {"seen", "unseen"}
+    for name, table in tables.items():
+        stored = results.read_table(root / "tables" / name)
+        assert len(stored) == len(table)
+        for column in ("dataset", "arm", "profile", "seed", "backbone", "input_px", "command"):
+            assert stored[column].notna().all()
+    assert set(numbers["command"]) == {
+        "python -m thesislib.experiment3 --data synthetic-smoke_many --profile smoke --seed 0"
+    }
+    unseen = people_of(experiment, "unseen")
+    assert set(tables[experiment3.MAP_TABLE].query("people == 'unseen'")["identity"]) <= unseen
+
+
+def test_asked_again_nothing_is_measured(smoke, monkeypatch):
+    experiment, tables, _ = smoke
+
+    def never(*_, **__):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(experiment3, "measure", never)
+    monkeypatch.setattr(inference, "embed", never)
+    again = experiment3.run_arm(dataclasses.replace(experiment), draws=5)
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, again[name])
+
+
+def test_a_dataset_of_few_people_gives_way_to_synthetic_ones(smoke, write_dataset, monkeypatch):
+    rows = [face(f"{who}{at}.png", who) for who in ("anna", "boris") for at in range(3)]
+    monkeypatch.setenv("DATA", str(write_dataset(rows)))
+    assert experiment3.from_environment().data.name == "synthetic-smoke_many"
