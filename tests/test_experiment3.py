@@ -165,7 +165,7 @@ def test_similarities_against_loops():
         rows = table[table["pairs"] == kind]
         assert rows["share"].sum() == pytest.approx(1)
         found = {
-            low: round(share * total) for low, share in zip(rows["low"], rows["share"]) if share
+            low: round(share * total) for low, share in rows[["low", "share"]].to_numpy() if share
         }
         assert found == counts[kind]
 

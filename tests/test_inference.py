@@ -80,9 +80,11 @@ def test_the_two_stage_classifier_sees_the_face_cut_out(dataset):
 
 
 def test_a_face_without_a_place_is_nan(write_dataset, net):
-    box = (5, 5, 40, 45)
     names = ("anna", "boris", "clara")
-    rows = [face("a.png", name, box, width=90, height=60) for name in names]
+    rows = [
+        face("a.png", name, (5, 5, 40 + at, 45), width=90, height=60)
+        for at, name in enumerate(names)
+    ]
     dataset = read_dataset(write_dataset(rows))
     found = inference.embed(net, dataset, list_photos(dataset, names), INPUT, progress=False)
     assert np.isnan(found).all(axis=1).sum() == 1  # two anchors, three faces in one cell
