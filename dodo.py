@@ -167,8 +167,10 @@ def figure_files(notebook: str) -> list[Path]:
 
 def task_readme():
     """Write the results into the README and the thesis's LaTeX table."""
+    tables = [RESULTS.with_name(f"experiment{number}.csv") for number in (1, 2, 3)]
     return {
         "actions": [Interactive([sys.executable, "-m", "thesislib.results"], shell=False)],
-        "file_dep": [RESULTS, PACKAGE / "results.py"],
+        "file_dep": [*filter(Path.is_file, tables), PACKAGE / "results.py"],
+        "task_dep": ["notebook"],
         "targets": [FIGURES / "tables" / "experiment1.tex"],
     }

@@ -64,9 +64,9 @@ def test_arms_change_what_they_say_and_have_runs_of_their_own(experiment):
     folders = set()
     for arm, changes in experiment3.ARMS.items():
         one = experiment3.EmbeddingExperiment(
-            experiment.data, profile=get_profile("smoke"), progress=False, arm=arm
+            experiment.data, profile=get_profile("quick"), progress=False, arm=arm
         )
-        assert dataclasses.replace(get_profile("smoke"), **changes) == one.profile
+        assert dataclasses.replace(get_profile("quick"), **changes) == one.profile
         folders.add(one.run_folder("joint"))
     assert len(folders) == len(experiment3.ARMS)
     with pytest.raises(ValueError, match="sphere"):

@@ -381,3 +381,70 @@ def test_text_with_the_comment_in_it_and_a_full_disk_leave_the_page(tmp_path, mo
         results.write_into(path, "results", "new")
     assert path.read_text() == PAGE
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
+
+
+# Experiments 2 and 3 for a README
+
+
+def transfer_rows(rows):
+    row = {
+        "source": "a",
+        "target": "b",
+        "variant": "classifier",
+        "photos_per_person": 1,
+        "metric": "joint_accuracy_50",
+        "value": 0.5,
+        "seconds": 1.23,
+        "seed": 0,
+        "profile": "quick",
+    }
+    return pd.DataFrame([row | change for change in rows])
+
+
+def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
+    table = transfer_rows(
+        rows=[
+            {"value": 0.5},
+            {"value": 0.7, "seed": 1},
+            {"photos_per_person": 4, "value": 0.8},
+            {"photos_per_person": 4, "metric": "old_joint_accuracy_50", "value": 0.9},
+            {"variant": "scratch", "photos_per_person": 4, "value": 0.1},
+        ]
+    )
+    lines = results.experiment2_markdown(table).splitlines()
+    assert "2 seeds" in lines[0] and "learning 4 of each" in lines[0]
+    assert lines[2] == (
+        "| From → to | What is trained | 1 a person | 4 a person | Seconds (4) | Old people after |"
+    )
+    assert lines[4] == (
+        "| a → b, quick | classifier | 60.0 [50.0, 70.0] | 80.0 [80.0, 80.0] | 1.2 "
+        "| 90.0 [90.0, 90.0] |"
+    )
+    assert lines[5] == "| a → b, quick | from scratch | – | 10.0 [10.0, 10.0] | 1.2 | – |"
+    with pytest.raises(ValueError, match="experiment2: no rows"):
+        results.experiment2_markdown(table[:0])
+
+
+def test_experiment_3_is_printed_by_people_and_by_arm():
+    row = {"dataset": "ytf", "profile": "laptop", "seed": 0, "n": 40, "low": np.nan, "high": np.nan}
+    cells = [
+        ("unseen", "normalised", "map_at_r", 0.25, 0.2, 0.3),
+        ("unseen", "normalised", "dprime", 1.5, np.nan, np.nan),
+        ("unseen_apart", "normalised", "map_at_r", 0.125, np.nan, np.nan),
+        ("seen and unseen", "normalised", "trustworthiness_umap", 0.9, 0.9, 0.9),
+        ("lfw", "normalised", "map_at_r", 0.1, np.nan, np.nan),
+        ("unseen", "box", "map_at_r", 0.5, np.nan, np.nan),
+    ]
+    names = ("people", "arm", "metric", "value", "low", "high")
+    table = pd.DataFrame([row | dict(zip(names, cell, strict=True)) for cell in cells])
+    lines = results.experiment3_markdown(table, "normalised").splitlines()
+    rows = [line for line in lines if line.startswith("| ytf")]
+    assert rows == [
+        "| ytf, laptop | unseen | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
+        "| ytf, laptop | unseen, apart | 40 | – | 12.5 | – | – | – |",
+        "| ytf, laptop | lfw | 40 | – | 10.0 | – | – | – |",
+        "| ytf, laptop | normalised | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
+        "| ytf, laptop | box | 40 | – | 50.0 | – | – | – |",
+    ]
+    with pytest.raises(ValueError, match="no rows of arm linear"):
+        results.experiment3_markdown(table, "linear")

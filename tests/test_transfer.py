@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import face, thin_net
+from conftest import face, noise, thin_net
+from PIL import Image
 
 from thesislib import paths, results, transfer
 from thesislib.data.dataset import DatasetError, read_dataset
@@ -21,13 +22,18 @@ NEW = ["clara", "dora", "emil"]
 
 @pytest.fixture
 def crops(write_dataset):
-    """Four photos of each of three people, one face a photo."""
+    """Four photos of each of three people, each of a colour, one face a photo."""
     rows = [
         face(f"{who}{at}.png", who, (10, 10, 50, 55), width=90, height=70)
         for who in NEW
         for at in range(4)
     ]
-    dataset = read_dataset(write_dataset(rows))
+    folder = write_dataset(rows)
+    for at, row in enumerate(rows):
+        pixels = noise(70, 90, seed=at) // 3
+        pixels[:, :, at // 4] += 150
+        Image.fromarray(pixels).save(folder / row["photo"])
+    dataset = read_dataset(folder)
     photos = list_photos(dataset, NEW)
     store = PhotoStore(dataset, photos, 64, progress=False)
     return Crops(photos, store, 64, Augmentation((0.9, 1.1)), seed=0)
@@ -68,7 +74,7 @@ def test_what_is_trained_changes_and_nothing_else(net, crops, trainable, parts, 
 @pytest.mark.parametrize("trainable", ["classifier", "classifier_embedding"])
 def test_training_on_features_learns_and_repeats(net, crops, trainable, tmp_path):
     nets = [
-        transfer.transfer(net, crops, NEW, trainable, PROFILE, 80, 0, tmp_path) for _ in range(2)
+        transfer.transfer(net, crops, NEW, trainable, PROFILE, 600, 0, tmp_path) for _ in range(2)
     ]
     for one, other in zip(
         nets[0].state_dict().values(), nets[1].state_dict().values(), strict=True

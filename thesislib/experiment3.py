@@ -48,7 +48,7 @@ ARMS = {
     **{f"dim{d}": {**_BASE, "embedding_dim": d} for d in (64, 128, 256)},
     "box": {**_BASE, "reads": "box"},
 }
-MAIN_ARM = "normalised"  # of which the controls, curves and maps are shown
+MAIN_ARM = results.MAIN_ARM  # of which the controls, curves and maps are shown
 DRAWS = 200  # of the bootstrap over people
 _BINS = np.round(np.linspace(-1, 1, 41), 2)  # of similarities
 _CURVE_POINTS = 200
@@ -293,8 +293,12 @@ class _Measures:
 MEASURES = tuple(name for name in vars(_Measures) if not name.startswith("_"))
 # Shares, whose bootstrap's ends may be moved beyond 0 or 1.
 _SHARES = MEASURES[: MEASURES.index("dprime")]
-# With few people a draw may hold too few of them to enrol; the other measures keep their intervals.
-_OF_A_GALLERY = ("rank_one", "fnir_at_fpir_1e2", "fnir_at_fpir_1e1")
+# With few people a draw may hold too few of them to enrol, or to deal to folds; then only these
+# measures lose their interval.
+_FAMILIES = (
+    ("verification_accuracy",),
+    ("rank_one", "fnir_at_fpir_1e2", "fnir_at_fpir_1e1"),
+)
 
 
 def measure(
@@ -325,8 +329,9 @@ def measure(
         value[name] = found[0]
     table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
     table = table.assign(low=np.nan, high=np.nan, n=len(identities))
-    for of_a_gallery in (False, True):
-        names = [name for name in value if (name in _OF_A_GALLERY) == of_a_gallery]
+    apart = {name for family in _FAMILIES for name in family}
+    for family in (*_FAMILIES, [name for name in value if name not in apart]):
+        names = [name for name in family if name in value]
         if not draws or not names:
             continue
         try:

@@ -1,4 +1,4 @@
-"""Results of Experiment 1: a long-form CSV, one row a number, and the tables printed from it.
+"""Results: long-form CSV files, one row a number, and the tables printed from them.
 
 Shares, IoUs and average precisions are stored in 0–1 and printed in percent. ``mcnemar_p`` stands
 on the row of the two-stage system that the joint network was compared with.
@@ -231,11 +231,15 @@ def merge_table(
         storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
+_NAMES = {"photo", "identity", "predicted_identity", "bound_identity", "dataset", "session"}
+_NAMES |= {"source", "target"}
+
+
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read a table that :func:`merge_table` wrote; only numbers can be missing, names are text."""
     table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
     for name in table:
-        if name not in ("photo", "identity", "predicted_identity", "bound_identity", "dataset"):
+        if name not in _NAMES:
             numbers = pd.to_numeric(table[name].replace({"": "nan"}), errors="coerce")
             if not (numbers.isna() & ~table[name].isin(["", "nan"])).any():
                 table[name] = numbers
@@ -359,13 +363,142 @@ def experiment1_markdown(table: pd.DataFrame) -> str:
         "system's accuracy against the joint network's, same photos."
     ]
     for header, rows in _printed(table):
-        lines = [header, ["---"] * 3 + ["---:"] * (len(header) - 3), *rows]
-        # Names in the table are ours, yet one with "|" or "<" would break the page.
-        escaped = [
-            [html.escape(cell, quote=False).replace("|", "\\|") for cell in line] for line in lines
-        ]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in escaped))
+        parts.append(_markdown(header, rows, left=3))
     return "\n\n".join(parts)
+
+
+def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
+    """A table whose first ``left`` columns are text and whose others are numbers."""
+    lines = [header, ["---"] * left + ["---:"] * (len(header) - left), *rows]
+    # Names in the table are ours, yet one with "|" or "<" would break the page.
+    escaped = [
+        [html.escape(cell, quote=False).replace("|", "\\|") for cell in line] for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+TRANSFER_VARIANTS = {
+    "class_mean": "class means, no training",
+    "classifier": "classifier",
+    "classifier_embedding": "classifier, embedding head",
+    "all": "everything",
+    "scratch": "from scratch",
+}
+
+
+def experiment2_markdown(table: pd.DataFrame) -> str:
+    """Print Experiment 2 for a README.
+
+    Args:
+        table: ``experiment2.csv``: ``source, target, variant, photos_per_person, metric, value,
+            seconds, seed, profile``.
+
+    Returns:
+        Markdown: a row for each source, target and variant; shares in percent, means over seeds
+        with their range.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not len(table):
+        raise ValueError("experiment2: no rows")
+    counts = sorted(table["photos_per_person"].unique())
+    header = ["From → to", "What is trained", *(f"{count} a person" for count in counts)]
+    header += [f"Seconds ({counts[-1]})", "Old people after"]
+    rows = []
+    for (source, target, profile), runs in table.groupby(["source", "target", "profile"]):
+        for variant, label in TRANSFER_VARIANTS.items():
+            mine = runs[runs["variant"] == variant]
+            if not len(mine):
+                continue
+            most = mine[mine["photos_per_person"] == counts[-1]]
+            rows.append(
+                [
+                    f"{source} → {target}, {profile}",
+                    label,
+                    *(
+                        _over_seeds(mine[mine["photos_per_person"] == count], "joint_accuracy_50")
+                        for count in counts
+                    ),
+                    f"{most['seconds'].mean():.2g}" if len(most) else "–",
+                    _over_seeds(most, "old_joint_accuracy_50"),
+                ]
+            )
+    seeds = table["seed"].nunique()
+    about = (
+        "Joint accuracy @0.5 in percent of the new people's test faces, by photos a person, and of "
+        f"the old people's after learning {counts[-1]} of each new one; means over {seeds} seeds "
+        "[range]."
+    )
+    return f"{about}\n\n{_markdown(header, rows, left=2)}"
+
+
+def _over_seeds(rows: pd.DataFrame, metric: str) -> str:
+    values = 100 * rows["value"][rows["metric"] == metric]
+    if not len(values):
+        return "–"
+    return f"{values.mean():.1f} [{values.min():.1f}, {values.max():.1f}]"
+
+
+_EMBEDDING_COLUMNS = {
+    "verification_accuracy": ("Verification", 100),
+    "map_at_r": ("MAP@R", 100),
+    "precision_at_1": ("Precision@1", 100),
+    "fnir_at_fpir_1e1": ("FNIR at FPIR 10 %", 100),
+    "dprime": ("d′", 1),
+}
+
+
+def experiment3_markdown(table: pd.DataFrame, main_arm: str) -> str:
+    """Print Experiment 3 for a README: groups of people of the main arm, then the arms.
+
+    Args:
+        table: ``experiment3.csv``: ``dataset, profile, seed, people, arm, metric, value, low,
+            high, n``.
+        main_arm: the arm whose groups are printed.
+
+    Returns:
+        Markdown; shares in percent, 95 % intervals; "–" where the data cannot support a number.
+
+    Raises:
+        ValueError: no rows of the main arm.
+    """
+    if not (table["arm"] == main_arm).any():
+        raise ValueError(f"experiment3: no rows of arm {main_arm}")
+    groups = ["seen", "unseen", "unseen_apart", "two_stage", "untrained", "shuffled"]
+    groups += sorted(set(table["people"]) - {*groups, "seen and unseen"})
+    arms = list(dict.fromkeys(table["arm"]))
+    unseen = table[table["people"] == "unseen"]
+    about = (
+        "95 % bootstrap intervals over people. Verification: 50 % is chance. Unseen, apart: one "
+        "photo a sitting."
+    )
+    return "\n\n".join(
+        [
+            about,
+            _embedding_table(table[table["arm"] == main_arm], "people", groups, "People"),
+            "People never seen, by what was changed in training:",
+            _embedding_table(unseen, "arm", arms, "Arm"),
+        ]
+    )
+
+
+def _embedding_table(table: pd.DataFrame, by: str, values: list[str], title: str) -> str:
+    header = ["Data", title, "Photos", *(name for name, _ in _EMBEDDING_COLUMNS.values())]
+    rows = []
+    for (dataset, profile), runs in table.groupby(["dataset", "profile"]):
+        for value in values:
+            mine = runs[runs[by] == value]
+            numbers = {row["metric"]: row for _, row in mine.iterrows()}
+            if not numbers.keys() & _EMBEDDING_COLUMNS.keys():
+                continue
+            cells = [
+                _cell(numbers.get(metric), scale, 1 if scale == 100 else 2)
+                for metric, (_, scale) in _EMBEDDING_COLUMNS.items()
+            ]
+            name = value.replace("unseen_apart", "unseen, apart").replace("_", " ")
+            rows.append([f"{dataset}, {profile}", name, str(int(mine["n"].max())), *cells])
+    return _markdown(header, rows, left=2)
 
 
 def experiment1_latex(table: pd.DataFrame) -> str:
@@ -467,11 +600,20 @@ def read_from(readme_path: Path | str, marker: str) -> str:
     return page[start:stop].strip("\n")
 
 
+MAIN_ARM = "normalised"
+
+
 def main() -> None:
-    """Write the README's table and the thesis's LaTeX table from the results."""
+    """Write the README's tables and the thesis's LaTeX table from the results."""
     table = read_results(paths.TABLES / "experiment1.csv")
     storage.write_text(paths.TABLES / "experiment1.tex", experiment1_latex(table) + "\n")
-    write_into(paths.ROOT / "README.md", "experiment1", experiment1_markdown(table))
+    readme = paths.ROOT / "README.md"
+    write_into(readme, "experiment1", experiment1_markdown(table))
+    write_into(
+        readme, "experiment2", experiment2_markdown(read_table(paths.TABLES / "experiment2.csv"))
+    )
+    table = read_table(paths.TABLES / "experiment3.csv")
+    write_into(readme, "experiment3", experiment3_markdown(table, MAIN_ARM))
 
 
 if __name__ == "__main__":
