@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import face
 
 from thesislib import embedding_metrics as em
@@ -93,6 +94,15 @@ def test_one_photo_a_sitting(experiment):
     assert len(apart.rows) == 4 * 2
     assert not apart.rows.duplicated(["identity", "session"]).any()
     assert [photo.name for photo in apart.photos] == list(apart.rows["photo"])
+
+
+def test_people_unseen_are_also_shown_with_as_few_photos_as_those_seen(experiment):
+    unseen = experiment.group("unseen")
+    few = experiment3._as_few(experiment, unseen)
+    assert set(few.rows["photo"]) < set(unseen.rows["photo"])
+    assert set(few.identities) == set(unseen.identities)
+    seen = experiment.group("seen").rows.groupby("identity").size().mean()
+    assert abs(few.rows.groupby("identity").size().mean() - seen) < 0.5
 
 
 # Measures
@@ -314,7 +324,9 @@ def test_maps_are_the_same_again_and_say_how_far_to_trust_them():
     vectors, names = clusters(people=8, photos=8, spread=0.3)
     rows = pd.DataFrame({"photo": [f"{at}.png" for at in range(64)], "identity": names})
     rows = rows.assign(session="", people="seen", factor_yaw=0.0)
+    threads = torch.get_num_threads()
     table = experiment3.maps(vectors, rows, map_seeds=(0,))
+    assert torch.get_num_threads() == threads
     assert set(table["method"]) == {"umap", "tsne"} and len(table) == 128
     assert table[["trustworthiness", "continuity"]].stack().between(0.7, 1).all()
     pd.testing.assert_frame_equal(table, experiment3.maps(vectors, rows, map_seeds=(0,)))
@@ -345,7 +357,8 @@ def smoke(tmp_path_factory):
 def test_the_main_arm_has_groups_controls_and_a_map(smoke):
     experiment, tables, root = smoke
     numbers = tables[experiment3.RESULTS_TABLE]
-    groups = {"seen", "unseen", "unseen_apart", "untrained", "two_stage", "shuffled"}
+    groups = {"seen", "unseen", "unseen_matched", "unseen_apart"}
+    groups |= {"untrained", "two_stage", "shuffled"}
     assert groups <= set(numbers["people"])
     assert set(tables[experiment3.MAP_TABLE]["people"]) == {"seen", "unseen"}
     for name, table in tables.items():

@@ -22,6 +22,7 @@ from thesislib.figures import GREY, PALE, TEXT, in_order, log_ticks, short, styl
 
 PEOPLE = {
     "seen": "seen in training",
+    "unseen_matched": "never seen, as few photos",
     "unseen": "never seen",
     "unseen_apart": "never seen, other sittings",
     "lfw": "LFW, another collection",
@@ -111,6 +112,7 @@ _COLOURS = {
     "shuffled": "#000000",
 }
 _MARKERS = {"seen": "o", "unseen": "^", "unseen_apart": "v", "lfw": "s", "ytf": "P"}
+_MARKERS["unseen_matched"] = "<"
 _DASHES = {"two_stage": (0, (5, 1.5)), "untrained": (0, (3, 1.5)), "shuffled": (0, (1.2, 1.2))}
 _INTRA, _INTER = "#0072B2", "#E69F00"
 # With two shapes they tell twelve people apart.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from thesislib import embedding_metrics as em
 from thesislib import experiment1, inference, metrics, paths, results, seeds, storage
@@ -614,6 +615,7 @@ def maps(
     known = ["photo", "identity", "session", "people"]
     known += [name for name in rows.columns if name.startswith(FACTOR)]
     tables = []
+    threads = torch.get_num_threads()
     for seed in map_seeds:
         umap = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
         tsne = TSNE(perplexity=min(30, (n - 1) / 3), metric="cosine", random_state=seed, n_jobs=1)
@@ -630,6 +632,9 @@ def maps(
                     continuity=continuity,
                 )
             )
+    # UMAP's compiled code raises the threads of every library that shares its OpenMP, PyTorch's
+    # among them; a training after it would round otherwise, and on a busy machine crawl.
+    torch.set_num_threads(threads)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -652,6 +657,16 @@ def _one_a_session(group: Group) -> Group:
     return Group.of(subset(group.dataset, set(first["photo"])))
 
 
+def _as_few(experiment: EmbeddingExperiment, group: Group) -> Group:
+    """As many photos a person as were kept of the people seen, drawn alike.
+
+    Retrieval asks whether *the* other photo of a person is found, or one of eleven, most of them
+    of one clip: groups with more photos a person look better.
+    """
+    split = make_split(group.dataset, "photo", experiment.seed)
+    return Group.of(subset(group.dataset, set(split["photo"][split["part"] == "test"])))
+
+
 def _parts(experiment: EmbeddingExperiment, others: Sequence[Path]) -> list[_Part]:
     """Groups of the arm, and, for the main arm, its controls."""
     seen, unseen = experiment.group("seen"), experiment.group("unseen")
@@ -659,6 +674,8 @@ def _parts(experiment: EmbeddingExperiment, others: Sequence[Path]) -> list[_Par
         _Part("seen", seen, embeddings(experiment, seen), joint=True),
         _Part("unseen", unseen, embeddings(experiment, unseen), joint=True),
     ]
+    few = _as_few(experiment, unseen)
+    parts.append(_Part("unseen_matched", few, embeddings(experiment, few)))
     if (unseen.sessions != "").all():
         apart = _one_a_session(unseen)
         parts.append(_Part("unseen_apart", apart, embeddings(experiment, apart)))

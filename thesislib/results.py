@@ -465,13 +465,21 @@ def experiment3_markdown(table: pd.DataFrame, main_arm: str) -> str:
     """
     if not (table["arm"] == main_arm).any():
         raise ValueError(f"experiment3: no rows of arm {main_arm}")
-    groups = ["seen", "unseen", "unseen_apart", "two_stage", "untrained", "shuffled"]
+    groups = [
+        "seen",
+        "unseen_matched",
+        "unseen",
+        "unseen_apart",
+        "two_stage",
+        "untrained",
+        "shuffled",
+    ]
     groups += sorted(set(table["people"]) - {*groups, "seen and unseen"})
     arms = list(dict.fromkeys(table["arm"]))
     unseen = table[table["people"] == "unseen"]
     about = (
-        "95 % bootstrap intervals over people. Verification: 50 % is chance. Unseen, apart: one "
-        "photo a sitting."
+        "95 % bootstrap intervals over people. Verification: 50 % is chance. Unseen, as few: as "
+        "many photos a person as of those seen, drawn alike; unseen, apart: one photo a sitting."
     )
     return "\n\n".join(
         [
@@ -496,7 +504,9 @@ def _embedding_table(table: pd.DataFrame, by: str, values: list[str], title: str
                 _cell(numbers.get(metric), scale, 1 if scale == 100 else 2)
                 for metric, (_, scale) in _EMBEDDING_COLUMNS.items()
             ]
-            name = value.replace("unseen_apart", "unseen, apart").replace("_", " ")
+            name = {"unseen_apart": "unseen, apart", "unseen_matched": "unseen, as few"}.get(
+                value, value.replace("_", " ")
+            )
             rows.append([f"{dataset}, {profile}", name, str(int(mine["n"].max())), *cells])
     return _markdown(header, rows, left=2)
 
