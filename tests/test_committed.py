@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thesislib import figures, paths, results, stand_in
+from thesislib import figures, paths, pretraining, results, stand_in
 
 FIGURES = paths.ROOT / "figures"
 TABLE = FIGURES / "tables" / "experiment1.csv"
@@ -80,6 +80,41 @@ def test_synthetic_people_are_a_fair_stand_in():
     answers = stand_in.verdicts(table, yaw)
     assert len(answers) == 5
     assert answers.all(), answers
+
+
+def prose():
+    """The README's text, lines joined."""
+    return " ".join((paths.ROOT / "README.md").read_text().split())
+
+
+def test_readme_tells_what_the_stand_in_table_says():
+    table = results.read_table(FIGURES / "tables" / stand_in.TABLE)
+    share = (100 * table.set_index(["measure", "split"])["value"]).map("{:.0f}".format)
+    for told in (
+        f"finds {share['detected_within_30_degrees', '']} % of them within 30 degrees",
+        f"whole photo names {share['linear_classifier_on_photo', 'session']} % of them",
+        f"background alone {share['linear_classifier_on_background', 'session']} %",
+        f"from {share['joint_accuracy_50', 'photo']} % by photo "
+        f"to {share['joint_accuracy_50', 'session']} % by sitting",
+    ):
+        assert told in prose(), told
+
+
+def test_readme_tells_what_the_pretraining_table_says():
+    table = results.read_table(FIGURES / "tables" / pretraining.TABLE)
+    ytf = table[(table["dataset"] == "ytf") & (table["seed"] == 0)]
+    share = 100 * ytf.set_index(["split", "arm", "metric"])["value"]
+    scratch, taught = pretraining.ARMS
+    names, boxes = "joint_accuracy_50", "mean_iou"
+    for told in (
+        f"names {share['photo', taught, names]:.1f} instead of "
+        f"{share['photo', scratch, names]:.1f} % of the faces",
+        f"IoU {share['photo', taught, boxes]:.1f} instead of "
+        f"{share['photo', scratch, boxes]:.1f} %",
+        f"split by clip {share['session', taught, names]:.1f} instead of "
+        f"{share['session', scratch, names]:.1f} %",
+    ):
+        assert told in prose(), told
 
 
 def test_lock_has_exact_versions_and_no_addresses():
