@@ -29,7 +29,7 @@ test: $(READY)
 	  $(BIN)/python -m pytest --nbval --nbval-current-env notebooks tests thesislib
 
 lab: $(READY)
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks
 
 # Keeps the outputs of the default run in the committed notebooks.
 notebooks: figures
