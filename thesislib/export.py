@@ -29,6 +29,7 @@ from thesislib.anchors import cell_centres, decode
 from thesislib.checkpoint import save_checkpoint
 from thesislib.data.loader import PADDING
 from thesislib.model import FaceClassifier, JointNet
+from thesislib.systems import scaled_size
 
 VERSION = 1
 ABOUT = "about.json"
@@ -167,16 +168,6 @@ class PhotosToLogits(nn.Module):
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         return self.net(photos)
-
-
-def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
-    """Height and width of a photo scaled to ``input_px`` on the shorter side, halves rounded up.
-
-    >>> scaled_size(480, 641, 320)
-    (320, 427)
-    """
-    shorter = torch.sym_min(height, width)
-    return tuple((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -394,7 +385,6 @@ def within_limits(lowered: dict, full: dict) -> bool:
 
 def _quantise(model, calibration: Sequence[np.ndarray], check: Callable | None) -> tuple:
     """Post-training static quantisation; convolutions kept in fp32 until the check is passed."""
-    import openvino as ov
 
     # NNCF reports its use over the network unless it takes itself to be under test.
     os.environ.setdefault("NNCF_CI", "1")
