@@ -154,7 +154,7 @@ def test_scaled_size_is_that_of_the_system():
 
 
 def test_int8_is_close_and_its_heads_are_not_quantised(exported, engines):
-    net, folder = exported
+    _, folder = exported
     about = read_about(folder / "busy")
     assert INT8 in about["sha256"]
     _, run = open_engine(folder / "busy", about, "openvino_int8", 1)
@@ -227,7 +227,7 @@ def test_accuracy_against_a_loop():
 def test_nets_that_read_under_the_box_are_refused(tmp_path):
     net = thin_net()
     net.reads = "box"
-    with pytest.raises(ExportError, match="reads='box'.*cell"):
+    with pytest.raises(ExportError, match=r"reads='box'.*cell"):
         export.export(net, INPUT_PX, tmp_path)
 
 

@@ -1,7 +1,6 @@
 """One interface over the engines; any photo or a clear error; the fastest is remembered."""
 
 import importlib.util
-import warnings
 
 import numpy as np
 import pytest
@@ -139,18 +138,24 @@ def test_an_engine_that_is_not_installed_is_named_and_the_next_used(folder, monk
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "openvino" else there(name)
     )
-    with pytest.warns(UserWarning, match="openvino_int8: openvino is not installed .pip install"):
+    with pytest.warns(UserWarning, match="openvino is not installed .pip install") as caught:
         recognise = Recogniser(folder, "openvino_int8", threads=1)
+    assert str(caught[0].message).startswith("engine openvino_int8:")
     assert recognise.engine == "onnxruntime"
 
 
-def test_int8_that_was_not_exported_is_named(net, tmp_path):
-    export.export(net, INPUT_PX, tmp_path / "net")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        recognise = Recogniser(tmp_path / "net", "openvino_int8", threads=1)
-    assert "exported without int8" in str(caught[0].message)
-    assert recognise.engine != "openvino_int8"
+def test_engines_that_cannot_be_had_say_why(folder):
+    about = export.read_about(folder)
+    assert recogniser.missing(about, "openvino_int8") is None
+    files = {name: value for name, value in about["sha256"].items() if name != export.INT8}
+    without = {**about, "sha256": files, "int8": None}
+    assert "exported without int8" in recogniser.missing(without, "openvino_int8")
+    refused = {**without, "int8": {"offered": False}}
+    assert "too much accuracy" in recogniser.missing(refused, "openvino_int8")
+    assert "its own code" in recogniser.missing({**about, "net": None}, "torch")
+    with pytest.warns(UserWarning, match="openvino_int8: the net was exported without int8"):
+        engine, _ = recogniser.open_engine(folder, without, "openvino_int8", 1)
+    assert engine != "openvino_int8"
 
 
 def test_unknown_engines_and_wrong_folders_are_refused(folder, tmp_path):

@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,9 +41,12 @@ from thesislib.data.synthetic_sets import SyntheticSet
 from thesislib.experiment1 import MODEL, Experiment
 from thesislib.export import (
     ABOUT,
+    INT8,
     OPENVINO,
+    PhotosToFaces,
     accuracy,
     accuracy_check,
+    build,
     export,
     read_about,
     within_limits,
@@ -220,7 +224,7 @@ def take_turns(
     return {name: np.array(values[warm_ups:]) for name, values in times.items()}
 
 
-def stage_times(folder: Path, about: dict, engine: str, photo: np.ndarray, runs: int) -> dict:
+def stage_times(folder: Path, engine: str, photo: np.ndarray, runs: int) -> dict:
     """Milliseconds (median) of an engine's preprocess, network and postprocess stages.
 
     OpenVINO's own counters, node by node: before the first convolution, up to the last, and what
@@ -228,7 +232,7 @@ def stage_times(folder: Path, about: dict, engine: str, photo: np.ndarray, runs:
     """
     import openvino as ov
 
-    file = folder / (OPENVINO if engine != "openvino_int8" else "openvino_int8.xml")
+    file = folder / (INT8 if engine == "openvino_int8" else OPENVINO)
     settings = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
     settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
     if engine == "openvino":
@@ -251,8 +255,6 @@ def stage_times(folder: Path, about: dict, engine: str, photo: np.ndarray, runs:
 
 def torch_stage_times(net: JointNet, input_px: int, photo: np.ndarray, runs: int) -> dict:
     """As :func:`stage_times`, of plain PyTorch."""
-    from thesislib.export import PhotosToFaces
-
     graph, rows = PhotosToFaces(net, input_px), []
     with torch.inference_mode():
         for _ in range(WARM_UPS + runs):
@@ -623,10 +625,8 @@ class Benchmark:
     def _stages(self, folder: Path, engine: str, photo: np.ndarray) -> dict:
         about = read_about(folder)
         if engine.startswith("openvino"):
-            return stage_times(folder, about, engine, photo, self.size.runs)
+            return stage_times(folder, engine, photo, self.size.runs)
         if engine == "torch":
-            from thesislib.export import build
-
             net = build(about, folder)
             return torch_stage_times(net, about["input_px"], photo, self.size.runs)
         return {}
@@ -762,11 +762,8 @@ class Benchmark:
                 with torch.inference_mode():
                     # The product alone: normalised weights are made once, not for each photo.
                     weight = classifier._weight().flatten(1).contiguous()
-                    ms = take_turns(
-                        {"": lambda e, w=weight: (e @ w.T).softmax(dim=1).max(dim=1)},
-                        [embeddings],
-                        self.size.runs,
-                    )[""]
+                    name = {"": lambda e, w=weight: (e @ w.T).softmax(dim=1).max(dim=1)}
+                    ms = take_turns(name, [embeddings], self.size.runs)[""]
                 self.add(
                     "joint", "torch", ms, backbone, stage="classifier", people=people, faces=faces
                 )
@@ -868,8 +865,6 @@ def _truth(experiment: Experiment, photo) -> dict:
 
 
 def _enlarged(photo: np.ndarray, px: int) -> np.ndarray:
-    from PIL import Image
-
     height, width = photo.shape[:2]
     scale = px / min(height, width)
     return np.array(Image.fromarray(photo).resize((round(width * scale), round(height * scale))))
