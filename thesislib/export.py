@@ -10,6 +10,7 @@ Scaling follows Pillow's antialiased bilinear filter on uint8 in every engine, a
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -273,7 +274,7 @@ def _quietly() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
