@@ -1,5 +1,7 @@
 """A crop depends on seed, epoch and index alone; boxes go where the pixels go."""
 
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -315,3 +317,32 @@ def test_training_batches_come_in_the_samplers_order(folder, workers):
         assert [t["photo"] for t in targets] == [t["photo"] for t in wanted]
         for target, one in zip(targets, wanted, strict=True):
             assert torch.equal(target["boxes"], one["boxes"])
+
+
+def test_the_next_batch_is_made_while_the_one_before_is_in_use():
+    made = []
+
+    def batches():
+        for at in range(3):
+            made.append(threading.current_thread())
+            yield at
+
+    ahead = loader._one_ahead(batches())
+    assert next(ahead) == 0
+    end = time.monotonic() + 10
+    while len(made) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(made) == 2
+    assert threading.main_thread() not in made
+    assert list(ahead) == [1, 2]
+
+
+def test_an_error_in_making_a_batch_comes_out_where_it_is_taken():
+    def batches():
+        yield 0
+        raise PhotoError("a.png: photo is missing")
+
+    ahead = loader._one_ahead(batches())
+    assert next(ahead) == 0
+    with pytest.raises(PhotoError, match=r"a\.png"):
+        next(ahead)

@@ -16,7 +16,7 @@ from conftest import ANCHORS, NO_BOX, face, thin_net
 
 from thesislib import train
 from thesislib.checkpoint import CheckpointError, load_checkpoint
-from thesislib.model import JointNet
+from thesislib.model import FaceClassifier, JointNet
 from thesislib.profiles import Profile
 from thesislib.storage import FolderInUseError, folder_lock
 
@@ -114,6 +114,18 @@ def test_the_loss_goes_down_and_the_history_has_its_columns(dataset, tmp_path):
         assert row["total"] == pytest.approx(total, rel=1e-4)
     assert len(history) == 12
     assert history[-1]["total"] < 0.6 * history[0]["total"]
+
+
+def test_a_net_just_trained_answers_as_the_same_net_loaded(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "precision", lambda: "bf16")
+    net = FaceClassifier(["anna", "boris"], "resnet18", embedding_dim=8)
+    profile = Profile("tiny", epochs=1, batch=6)
+    train.train(net, worker.crops_of(dataset), profile, 0, tmp_path / "run", {}, progress=False)
+    loaded = FaceClassifier(["anna", "boris"], "resnet18", embedding_dim=8)
+    loaded.load_state_dict(net.state_dict())
+    photos = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(net.eval()(photos), loaded.eval()(photos), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("stops", [[2], [3], [1, 1, 3]])

@@ -202,6 +202,7 @@ class JointNet(nn.Module):
         self.embedding_dim = embedding_dim
         self.normalise = Normalise()
         channels = 2048 if backbone == "resnet50" else 512
+        self.backbone_name = backbone
         self.backbone = make_backbone(backbone, weights)
         self.pool = nn.AvgPool2d(pooling) if pooling > 1 else nn.Identity()
         count = len(self.anchors)
@@ -435,6 +436,7 @@ class FaceClassifier(nn.Module):
             raise ValueError("identities must be a non-empty list of different names")
         self.identities = list(identities)
         self.normalise = Normalise()
+        self.backbone_name = backbone
         self.backbone = make_backbone(backbone, weights)
         self.embedding_head = nn.Linear(2048 if backbone == "resnet50" else 512, embedding_dim)
         self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised)

@@ -28,12 +28,20 @@ class System:
         return value
 
 
+def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
+    """Height and width of a photo scaled to ``input_px`` on the shorter side, halves rounded up.
+
+    >>> scaled_size(480, 641, 320)
+    (320, 427)
+    """
+    shorter = torch.sym_min(height, width)
+    return tuple((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
+
+
 def _scaled(photo: np.ndarray, short_side: int, device) -> torch.Tensor:
     """uint8 [3, h, w] with ``short_side`` pixels on the shorter side."""
     tensor = torch.from_numpy(photo).permute(2, 0, 1).to(device)
-    scale = short_side / min(photo.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in photo.shape[:2])
-    return resize(tensor, size)
+    return resize(tensor, scaled_size(*photo.shape[:2], short_side))
 
 
 class Joint(System):
@@ -110,7 +118,8 @@ class TwoStage(System):
             raise ValueError(f"sees must be 'photo' or 'face', not {sees!r}")
         self.name = f"two_stage_{sees}"
         self.classifier = classifier.eval()
-        self.device = next(classifier.parameters()).device
+        weight = next(classifier.parameters(), None)  # one on an engine has none
+        self.device = torch.device("cpu") if weight is None else weight.device
         self.sees, self.input_px = sees, input_px
         self.upsampling, self.calibration = upsampling, calibration
         self.stages = [

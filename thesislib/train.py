@@ -230,6 +230,8 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
                 save()
                 last_saved = time.monotonic()
     accelerator.wait_for_everyone()
+    # Takes autocast out of ``forward`` again: a net just trained is tested as one that was loaded.
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     return history
 
 

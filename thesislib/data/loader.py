@@ -292,13 +292,34 @@ def collate(samples: list) -> tuple[torch.Tensor, list[dict]]:
 
 def training_batches(
     crops: Crops, sampler: EpochBatches, workers: int = 0, pin: bool = False
-) -> DataLoader:
-    """DataLoader over (photos uint8 [N, 3, S, S], targets) in the sampler's order."""
-    return DataLoader(
-        crops,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=pin,
-        persistent_workers=False,
+) -> Iterator[tuple[torch.Tensor, list[dict]]]:
+    """Batches of (photos uint8 [N, 3, S, S], targets) in the sampler's order.
+
+    Args:
+        crops: training crops.
+        sampler: which, in which order.
+        workers: processes that make them; with 0 a thread makes the next batch while the one
+            before is learned from. PyTorch's default generator is lent to the crops meanwhile:
+            who takes batches must not draw from it.
+        pin: in memory that a GPU reads fastest.
+    """
+    batches = iter(
+        DataLoader(
+            crops,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=False,
+        )
     )
+    return batches if workers else _one_ahead(batches)
+
+
+def _one_ahead(batches: Iterator) -> Iterator:
+    """The same batches, each made by a thread while its predecessor is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
