@@ -12,25 +12,16 @@ from thesislib.data.dataset import Dataset
 from thesislib.data.loader import Photo
 from thesislib.data.photos import read_photo
 from thesislib.model import FaceClassifier, JointNet
+from thesislib.systems import scaled_size
 
 BATCH = 64
-
-
-def scaled_size(size: tuple[int, int], input_px: int) -> tuple[int, int]:
-    """(height, width) of a photo of ``size`` (width, height) with ``input_px`` on the shorter side.
-
-    >>> scaled_size((320, 240), 96)
-    (96, 128)
-    """
-    scale = input_px / min(size)
-    return max(1, round(size[1] * scale)), max(1, round(size[0] * scale))
 
 
 def _batches(photos: Sequence[Photo], input_px: int) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Photos that have one size at the network's scale: at most ``BATCH`` of them, and the size."""
     same = defaultdict(list)
     for at, photo in enumerate(photos):
-        same[scaled_size(photo.size, input_px)].append(at)
+        same[scaled_size(*photo.size[::-1], input_px)].append(at)
     for size, places in same.items():
         for start in range(0, len(places), BATCH):
             yield places[start : start + BATCH], size
