@@ -226,6 +226,7 @@ def test_the_command_says_what_gives_the_row(moved):
         "python -m thesislib.transfer --source synthetic-smoke --target synthetic-smoke_newcomers "
         "--profile smoke --steps 2"
     )
+    assert moved.command((0,)).endswith("--steps 2 --seeds 0")
     profile = dataclasses.replace(moved.source.profile, epochs=7)
     source = dataclasses.replace(moved.source, profile=profile)
     assert isinstance(source, Experiment)

@@ -53,6 +53,7 @@ _TESTING_CODE = ("baseline.py", "experiment1.py", "metrics.py", "model.py", "sys
 _TRAINING_CODE = (
     "anchors.py",
     "loss.py",
+    "margin.py",
     "model.py",
     "seeds.py",
     "train.py",

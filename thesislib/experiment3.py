@@ -799,7 +799,9 @@ def run_arm(
 def arms_of(profile: Profile) -> list[str]:
     """Arms that a profile has time for."""
     return (
-        list(ARMS) if profile.name in ("laptop", "thesis") else ["linear", MAIN_ARM, "arcface_16", "box"]
+        list(ARMS)
+        if profile.name in ("laptop", "thesis")
+        else ["linear", MAIN_ARM, "arcface_16", "box"]
     )
 
 

@@ -430,7 +430,7 @@ class Transfer:
         shutil.rmtree(folder, ignore_errors=True)
         return table
 
-    def command(self) -> str:
+    def command(self, run_seeds: Sequence[int] = SEEDS) -> str:
         """The command that gives these results."""
         p, usual = self.source.profile, get_profile(self.source.profile.name)
         words = [f"python -m thesislib.transfer --source {self.source.data.name}"]
@@ -438,12 +438,14 @@ class Transfer:
         for name in ("epochs", "batch"):
             if getattr(p, name) != getattr(usual, name):
                 words.append(f"--{name} {getattr(p, name)}")
+        if tuple(run_seeds) != SEEDS:
+            words.append(f"--seeds {' '.join(map(str, run_seeds))}")
         return " ".join(words)
 
     def run(
         self,
         photos_per_person: Iterable[int] = PHOTOS_PER_PERSON,
-        run_seeds: Iterable[int] = SEEDS,
+        run_seeds: Sequence[int] = SEEDS,
         variants: Iterable[str] = VARIANTS,
     ) -> pd.DataFrame:
         """Every variant at every number of photos and seed, merged into ``experiment2.csv``.
@@ -483,7 +485,7 @@ class Transfer:
             profile=p.name,
             backbone=p.backbone,
             input_px=p.input_px,
-            command=self.command(),
+            command=self.command(run_seeds),
         )
         results.merge_table(paths.TABLES / TABLE, table, KEYS)
         return table
