@@ -26,7 +26,8 @@ test: $(READY)
 	@$(BIN)/ruff format --check .
 	@env -u DATA -u EPOCHS -u BATCH -u TARGET PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
 	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
-	  $(BIN)/python -m pytest --nbval --nbval-current-env notebooks tests thesislib
+	  $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \
+	    notebooks tests thesislib
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks

