@@ -23,6 +23,15 @@ def test_readme_and_table_agree():
     )
 
 
+def test_readme_and_tables_of_new_people_and_of_people_never_seen_agree():
+    readme = paths.ROOT / "README.md"
+    table = results.read_table(FIGURES / "tables" / "experiment2.csv")
+    assert results.read_from(readme, "experiment2") == results.experiment2_markdown(table)
+    table = results.read_table(FIGURES / "tables" / "experiment3.csv")
+    printed = results.experiment3_markdown(table, results.MAIN_ARM)
+    assert results.read_from(readme, "experiment3") == printed
+
+
 def test_latex_and_table_agree():
     latex = (FIGURES / "tables" / "experiment1.tex").read_text()
     assert latex.strip() == results.experiment1_latex(results.read_results(TABLE)).strip()
