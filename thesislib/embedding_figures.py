@@ -105,14 +105,15 @@ METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 _COLOURS = {
     "seen": "#0072B2",
     "unseen": "#D55E00",
+    "unseen_matched": "#8C510A",
     "unseen_apart": "#CC79A7",
     "lfw": "#009E73",
     "two_stage": "#E69F00",
     "untrained": "#56B4E9",
     "shuffled": "#000000",
 }
-_MARKERS = {"seen": "o", "unseen": "^", "unseen_apart": "v", "lfw": "s", "ytf": "P"}
-_MARKERS["unseen_matched"] = "<"
+_MARKERS = {"seen": "o", "unseen_matched": "<", "unseen": "^", "unseen_apart": "v"}
+_MARKERS |= {"lfw": "s", "ytf": "P"}
 _DASHES = {"two_stage": (0, (5, 1.5)), "untrained": (0, (3, 1.5)), "shuffled": (0, (1.2, 1.2))}
 _INTRA, _INTER = "#0072B2", "#E69F00"
 # With two shapes they tell twelve people apart.

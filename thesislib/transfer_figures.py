@@ -85,8 +85,12 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _bars(rows: pd.DataFrame) -> str:
     """What the bars are."""
-    seeds = rows["seed"].nunique()
-    return f"range of {seeds} seeds" if seeds > 1 else "95 % interval"
+    seeds = set(rows.groupby(["source", "target"])["seed"].nunique())
+    several = [f"{count} seeds" for count in sorted(seeds - {1})]
+    single = (
+        ["95 % interval of one"] if 1 in seeds and several else ["95 % interval"] * (1 in seeds)
+    )
+    return "; ".join(([f"range of {' or '.join(several)}"] if several else []) + single)
 
 
 def _finish(figure: Figure, panels: list, metric: str, handles: list[Line2D]) -> None:
