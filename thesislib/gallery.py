@@ -27,7 +27,7 @@ FACE_SCORE = 0.5  # at which a detection is as likely a face as not
 _CODE_BITS = 512
 _SHORTLIST = 1000  # templates that codes leave for exact comparison
 _SPARE = 8  # templates kept beyond those asked for: float32 may swap near neighbours
-_BLOCK = 2**22  # similarities at a time: 16 MB
+_BLOCK = 2**23  # similarities at a time: 32 MB
 _ROWS = 2**14  # templates coded at a time
 _PROBES = 32  # probes compared with the codes at a time
 
@@ -270,7 +270,8 @@ class Gallery:
 
         Args:
             embeddings: [n, d], of people none of whom is enrolled. FPIR grows with the gallery:
-                calibrate again when many people came.
+                calibrate again when many people came. The same search finds strangers here and
+                later, so what codes miss of them is allowed for.
             fpir: largest FPIR allowed, above 0 and at most 1.
 
         Returns:
