@@ -1,6 +1,7 @@
 """One interface over the engines; any photo or a clear error; the fastest is remembered."""
 
 import importlib.util
+import shutil
 
 import numpy as np
 import pytest
@@ -38,7 +39,20 @@ def own_runs(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("engine", [e for e in ENGINES if e not in ("openvino_bf16",)])
+NEEDS_A_COMPILER = pytest.mark.skipif(
+    not (shutil.which("c++") or shutil.which("g++")),
+    reason="torch.compile needs a C++ compiler on a CPU, and there is none",
+)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(e, marks=NEEDS_A_COMPILER) if e == "torch_compile" else e
+        for e in ENGINES
+        if e != "openvino_bf16"
+    ],
+)
 def test_every_engine_answers_in_the_same_form(net, folder, engine):
     recognise = Recogniser(folder, engine, threads=1)
     assert recognise.engine == engine
