@@ -420,15 +420,14 @@ def experiment2_markdown(table: pd.DataFrame) -> str:
                         _over_seeds(mine[mine["photos_per_person"] == count], "joint_accuracy_50")
                         for count in counts
                     ),
-                    f"{most['seconds'].mean():.2g}" if len(most) else "–",
+                    _seconds(most["seconds"].mean()) if len(most) else "–",
                     _over_seeds(most, "old_joint_accuracy_50"),
                 ]
             )
-    seeds = table["seed"].nunique()
     about = (
         "Joint accuracy @0.5 in percent of the new people's test faces, by photos a person, and of "
-        f"the old people's after learning {counts[-1]} of each new one; means over {seeds} seeds "
-        "[range]."
+        f"the old people's after learning {counts[-1]} of each new one; means over seeds [range], "
+        "where there is no range of one seed."
     )
     return f"{about}\n\n{_markdown(header, rows, left=2)}"
 
@@ -437,7 +436,13 @@ def _over_seeds(rows: pd.DataFrame, metric: str) -> str:
     values = 100 * rows["value"][rows["metric"] == metric]
     if not len(values):
         return "–"
+    if len(values) == 1:
+        return f"{values.item():.1f}"
     return f"{values.mean():.1f} [{values.min():.1f}, {values.max():.1f}]"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
 
 
 _EMBEDDING_COLUMNS = {
