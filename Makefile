@@ -1,4 +1,5 @@
 # make figures   environment, default dataset, training, figures     make test   the whole suite
+# make benchmark   speed of every engine, a quarter of an hour; PEERS=<folder with OpenCV's weights>
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
 # TARGET=<dataset folder>: new people for notebook 04, in place of synthetic ones
@@ -16,7 +17,7 @@ BIN := .venv/bin
 # The environment is known by the content of what it is made from.
 READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: figures test lab env notebooks lock clean
+.PHONY: figures test benchmark lab env notebooks lock clean
 figures: $(READY)
 	@$(if $(PHOTOS),$(BIN)/python -m thesislib.data folder '$(PHOTOS)' --to '$(DATA)')
 	@$(BIN)/doit
@@ -28,6 +29,9 @@ test: $(READY)
 	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
 	  $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \
 	    notebooks tests thesislib
+
+benchmark: $(READY)
+	@TQDM_DISABLE=1 $(BIN)/python -m thesislib.benchmark --seed $(SEED) $(if $(PEERS),--peers '$(PEERS)')
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks

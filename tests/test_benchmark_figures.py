@@ -1,0 +1,100 @@
+"""Figures of the benchmark are drawn from its tables, and show what is in them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from thesislib import benchmark_figures
+from thesislib.benchmark import COLUMNS
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table():
+    """Made-up rows in the form of ``benchmark.csv``."""
+    rows = []
+
+    def add(system, engine, ms, backbone="resnet34", **other):
+        row = {"system": system, "engine": engine, "ms_median": ms, "backbone": backbone}
+        row |= {"stage": "total", "faces": 1, "people": 20, "batch": 1, "input_px": 320}
+        rows.append(row | {"ratio_to_thesis_pipeline": 160 / ms} | other)
+
+    for backbone, ms in (("resnet34", 9.0), ("resnet18", 5.0)):
+        for engine, times in (("openvino_int8", 1), ("openvino", 8), ("torch", 14)):
+            add("joint", engine, ms * times, backbone, joint_accuracy_50=0.9, recall_50=1, grid=5)
+        for batch in (2, 4, 8):
+            add("joint", "openvino_int8", ms * (0.8 + 0.2 / batch), backbone, batch=batch)
+    for up in (0, 1):
+        for engine, ms in (("openvino_int8", 20), ("torch", 110)):
+            pipeline, total = f"two_stage_up{up}", ms + 45 * up
+            add(pipeline, engine, total, joint_accuracy_50=0.8, recall_50=0.9)
+    for faces in (1, 2, 4, 8, 16, 32):
+        for grid in (5, 10, 20):
+            recall = min(1, grid**2 / (20 * faces))
+            add("joint", "openvino_int8", 5, "resnet18", faces=faces, grid=grid, recall_50=recall)
+        for engine, each in (("torch", 70), ("openvino_int8", 6)):
+            ms = 50 + each * faces
+            add("two_stage_up1", engine, ms, faces=faces, recall_50=0.9)
+    for px in (160, 640):
+        add("joint", "openvino_int8", 5 * (px / 320) ** 2, "resnet18", input_px=px)
+        add("two_stage_up1", "torch", 160 * (px / 320) ** 2, input_px=px)
+    for people in (10, 1000, 100_000):
+        for system in ("joint", "gallery"):
+            for faces in (1, 32):
+                ms = 0.01 + faces * people / 2e6
+                add(system, "torch", ms, stage="classifier", people=people, faces=faces)
+    return pd.DataFrame(rows).assign(threads=2).reindex(columns=list(COLUMNS))
+
+
+@pytest.fixture
+def limits():
+    rows = []
+    for backbone, operations in (("resnet34", 2.1e10), ("resnet18", 1.04e10)):
+        for engine, precision, size, ms, peak in (
+            ("openvino_int8", "int8", 1, 8, 4.4e12),
+            ("openvino_bf16", "bf16", 2, 12, 2.8e12),
+            ("openvino", "fp32", 4, 63, 3.5e11),
+            ("torch", "fp32", 4, 110, 3.5e11),
+        ):
+            rate = operations / (ms * operations / 2.1e10 / 1000)
+            rows.append((backbone, engine, precision, operations, 8e7 * size, rate, peak))
+    names = ["backbone", "engine", "precision", "operations", "bytes", "operations_per_second"]
+    rows = pd.DataFrame(rows, columns=[*names, "peak"]).assign(memory=1.2e10)
+    return rows.assign(share_of_peak=rows["operations_per_second"] / rows["peak"])
+
+
+def test_cost_of_faces_shows_time_and_recall(table):
+    left, right = benchmark_figures.cost_of_faces(table).axes
+    assert len(left.lines) == len(right.lines) == 5
+    assert np.allclose(left.lines[0].get_ydata(), 5)
+    slow = next(line for line in left.lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(slow.get_ydata(), [120, 190, 330, 610, 1170, 2290])
+
+
+def test_ratios_are_drawn_as_they_stand(table):
+    (axis,) = benchmark_figures.engine_ratios(table).axes
+    shown = sorted(patch.get_width() for patch in axis.patches)
+    rows = table[table["joint_accuracy_50"].notna()]
+    np.testing.assert_allclose(shown, sorted(rows["ratio_to_thesis_pipeline"]))
+
+
+def test_the_roofline_has_a_point_an_engine(limits):
+    (axis,) = benchmark_figures.roofline(limits).axes
+    points = [line for line in axis.lines if len(line.get_xdata()) == 1]
+    assert len(points) == len(limits)
+    found = [float(line.get_ydata()[0]) for line in points]
+    np.testing.assert_allclose(found, limits["operations_per_second"] / 1e9)
+
+
+def test_cost_of_work_has_its_three_parts(table):
+    sizes, batches, people = benchmark_figures.cost_of_work(table).axes
+    assert len(sizes.lines) == 2
+    assert len(batches.lines) == 2
+    assert len(people.lines) == 4
+    assert batches.lines[0].get_xdata().tolist() == [1, 2, 4, 8]

@@ -1,0 +1,882 @@
+"""How fast, how accurate, and how close to the limit: every number of ``benchmark.csv`` in one run.
+
+Systems take turns photo by photo, so that what else the machine does hits all alike; what is
+quoted is a ratio, to the thesis's own pipeline (dlib with upsampling 1, then the classifier of the
+photo in plain PyTorch) on the same photos and threads. Command line::
+
+    python -m thesislib.benchmark [--profile benchmark|smoke] [--peers <folder of weights>]
+
+What is trained, once, and kept under ``runs/``: ResNet34 and ResNet18 joint nets and the ResNet34
+classifier, on portraits of synthetic people at 320 pixels, and a ResNet18 joint net for each grid
+on scenes of 0 to 32 of them. All are trained briefly: their accuracy shows what an engine costs,
+not what the method can do.
+"""
+
+import argparse
+import dataclasses
+import functools
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import nn
+
+from thesislib import limits, paths, results, seeds, storage
+from thesislib.baseline import detect_faces
+from thesislib.data import synthetic_sets
+from thesislib.data.photos import read_photo
+from thesislib.data.synthetic import VERSION, render_scene
+from thesislib.data.synthetic_sets import SyntheticSet
+from thesislib.experiment1 import MODEL, Experiment, module_hash
+from thesislib.export import (
+    ABOUT,
+    INT8,
+    OPENVINO,
+    PhotosToFaces,
+    accuracy,
+    accuracy_check,
+    build,
+    export,
+    read_about,
+    within_limits,
+)
+from thesislib.gallery import Gallery
+from thesislib.loss import JointLoss
+from thesislib.metrics import apply_box_calibration
+from thesislib.model import IdentityClassifier, JointNet
+from thesislib.peers import peers
+from thesislib.profiles import Profile
+from thesislib.recogniser import (
+    ENGINES,
+    EngineClassifier,
+    Recogniser,
+    machine,
+    missing,
+    open_engine,
+)
+from thesislib.systems import TwoStage
+from thesislib.train import precision, training_flops
+
+TABLE, LIMITS_TABLE = "benchmark.csv", "benchmark_limits.csv"
+COLUMNS = (
+    "system",
+    "engine",
+    "stage",
+    "faces",
+    "people",
+    "batch",
+    "threads",
+    "ms_median",
+    "ms_min",
+    "ratio_to_thesis_pipeline",
+    "peak_mb",
+    "joint_accuracy_50",
+    "mean_iou",
+    "recall_50",
+    "grid",
+    "profile",
+    "seed",
+    "backbone",
+    "input_px",
+    "command",
+)
+WARM_UPS, RUNS = 5, 30
+REFERENCE = ("two_stage_up1", "torch")
+# Precisions that must prove themselves against fp32 before they are offered.
+_LOWERED = ("openvino_int8", "openvino_bf16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much is done: the numbers that decide how long it takes."""
+
+    people: int = 20
+    portraits: int = 600
+    scenes: int = 160
+    scenes_a_count: int = 8  # photos for each number of faces
+    face_counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    small_epochs: int = 12  # at half the size, where a photo costs a quarter
+    epochs: int = 3  # at the full size, from there
+    scene_epochs: int = 8
+    input_px: int = 320
+    face_px: int = 160  # of a face cut out for the pipeline's classifier, where there are many
+    photo_px: tuple[int, ...] = (160, 640)
+    backbones: tuple[str, ...] = ("resnet34", "resnet18")
+    grids: tuple[int, ...] = (5, 10, 20)
+    batches: tuple[int, ...] = (2, 4, 8)
+    identities: tuple[int, ...] = (10, 100, 1000, 10_000, 100_000)
+    calibration: int = 200
+    runs: int = RUNS
+
+
+SIZES = {
+    "benchmark": Size(),
+    # Seconds, to see that everything runs; its numbers mean nothing.
+    "smoke": Size(
+        people=3,
+        portraits=24,
+        scenes=16,
+        scenes_a_count=1,
+        face_counts=(1, 4),
+        small_epochs=1,
+        epochs=1,
+        scene_epochs=1,
+        input_px=128,
+        face_px=64,
+        photo_px=(160,),
+        backbones=("resnet18",),
+        grids=(2, 8),
+        batches=(2,),
+        identities=(10, 1000),
+        calibration=8,
+        runs=2,
+    ),
+}
+
+
+# --- nets -----------------------------------------------------------------------------------------
+
+
+class EarlyStageNet(JointNet):
+    """A joint net on the ResNet's third stage: stride 16, so a 20 x 20 grid at 320 pixels.
+
+    Arguments as for :class:`thesislib.model.JointNet`.
+    """
+
+    def __init__(self, identities, anchors, backbone, embedding_dim, normalised, loss) -> None:
+        super().__init__(
+            identities,
+            anchors,
+            backbone,
+            pooling=1,
+            embedding_dim=embedding_dim,
+            normalised=normalised,
+            loss=loss,
+        )
+        self.cell = 16
+        self.backbone.layer4 = nn.Identity()
+        for name in ("regression_head", "embedding_head"):
+            head = getattr(self, name)
+            fine = nn.Conv2d(256, head.out_channels, kernel_size=1)
+            with torch.no_grad():
+                fine.bias.copy_(head.bias)
+                if name == "regression_head":
+                    fine.weight.normal_(std=0.01)
+            setattr(self, name, fine)
+
+
+@dataclasses.dataclass(frozen=True)
+class GridExperiment(Experiment):
+    """Training on scenes with a grid of ``grid`` x ``grid`` cells at the input's size."""
+
+    grid: int = 5
+
+    def new_net(self, system: str) -> nn.Module:
+        p = self.profile
+        stride = p.input_px // self.grid
+        if stride != 16:
+            pooled = dataclasses.replace(p, pooling=stride // 32)
+            return Experiment.new_net(dataclasses.replace(self, profile=pooled), system)
+        torch.manual_seed(seeds.torch_seed(self.seed, "weights"))
+        loss = JointLoss(
+            p.lambda_box, p.lambda_no_object, p.lambda_identity, label_smoothing=p.label_smoothing
+        )
+        return EarlyStageNet(
+            self.identities, self.anchors, p.backbone, p.embedding_dim, p.normalised, loss
+        )
+
+    def _about(self, system: str) -> dict:
+        return {**super()._about(system), "grid": self.grid}
+
+
+# --- timing ---------------------------------------------------------------------------------------
+
+
+def take_turns(
+    systems: dict, photos: Sequence, runs: int = RUNS, warm_ups: int = WARM_UPS
+) -> dict[object, np.ndarray]:
+    """Time systems on the same photos, one after the other on each.
+
+    Args:
+        systems: callables of one photo, by name.
+        photos: taken in turn, from the first again after the last.
+        runs: timed calls of each system.
+        warm_ups: calls before those.
+
+    Returns:
+        milliseconds [runs] of each system.
+    """
+    times: dict[object, list[float]] = {name: [] for name in systems}
+    for turn in range(warm_ups + runs):
+        photo = photos[turn % len(photos)]
+        for name, system in systems.items():
+            began = time.perf_counter()
+            system(photo)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(1000 * (time.perf_counter() - began))
+    return {name: np.array(values[warm_ups:]) for name, values in times.items()}
+
+
+def stage_times(folder: Path, engine: str, photo: np.ndarray, threads: int, runs: int) -> dict:
+    """Milliseconds (median) of an OpenVINO engine's stages, by its own counters, node by node.
+
+    Args:
+        folder: what :func:`thesislib.export.export` wrote of a joint net.
+        engine: one of OpenVINO's.
+        photo: uint8 [H, W, 3].
+        threads: of the engine.
+        runs: timed calls.
+
+    Returns:
+        ``preprocess``: before the first convolution; ``network``: from there to the last;
+        ``postprocess``: what remains of the whole call, conversion to NumPy included.
+    """
+    import openvino as ov
+
+    file = folder / (INT8 if engine == "openvino_int8" else OPENVINO)
+    settings = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
+    settings["INFERENCE_NUM_THREADS"] = threads
+    if engine == "openvino":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    request = ov.Core().compile_model(file, "CPU", settings).create_infer_request()
+    rows = []
+    for _ in range(WARM_UPS + runs):
+        began = time.perf_counter()
+        answer = request.infer([photo[None]])
+        _ = [value.copy() for value in answer.values()]
+        whole = 1000 * (time.perf_counter() - began)
+        nodes = [(n.node_type, n.real_time.total_seconds() * 1000) for n in request.profiling_info]
+        convolutions = [at for at, (kind, _) in enumerate(nodes) if kind == "Convolution"]
+        before = sum(ms for _, ms in nodes[: convolutions[0]])
+        network = sum(ms for _, ms in nodes[convolutions[0] : convolutions[-1] + 1])
+        rows.append((before, network, whole - before - network))
+    median = np.median(np.array(rows[WARM_UPS:]), axis=0)
+    return dict(zip(("preprocess", "network", "postprocess"), median.tolist(), strict=True))
+
+
+def torch_stage_times(net: JointNet, input_px: int, photo: np.ndarray, runs: int) -> dict:
+    """As :func:`stage_times`, of plain PyTorch."""
+    graph, rows = PhotosToFaces(net, input_px), []
+    with torch.inference_mode():
+        for _ in range(WARM_UPS + runs):
+            marks = [time.perf_counter()]
+            batch, scaled = graph.scale(torch.from_numpy(photo[None]))
+            marks.append(time.perf_counter())
+            outputs = net.heads(batch)
+            marks.append(time.perf_counter())
+            _ = [value.numpy() for value in graph.answer(*outputs, scaled, photo.shape[:2])]
+            marks.append(time.perf_counter())
+            rows.append(1000 * np.diff(marks))
+    median = np.median(np.array(rows[WARM_UPS:]), axis=0)
+    return dict(zip(("preprocess", "network", "postprocess"), median.tolist(), strict=True))
+
+
+def peak_memory(folder: Path, engine: str, photo_px: int) -> float:
+    """Most resident memory in MB of a process that opens a net and answers ten photos."""
+    words = [sys.executable, "-m", "thesislib.benchmark", "--peak", str(folder), engine]
+    done = subprocess.run(
+        [*words, str(photo_px)], capture_output=True, text=True, check=True, env=os.environ
+    )
+    return float(done.stdout.split()[-1])
+
+
+def _print_peak(folder: str, engine: str, photo_px: str) -> None:
+    recognise = Recogniser(folder, engine)
+    side = int(photo_px)
+    photo = np.zeros((side, side * 4 // 3, 3), np.uint8)
+    for _ in range(10):
+        recognise(photo)
+    # Linux counts kilobytes, macOS bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+# --- exports --------------------------------------------------------------------------------------
+
+
+def exported(
+    experiment: Experiment,
+    system: str,
+    input_px: int | None = None,
+    calibration: int = 200,
+    checked: bool = True,
+) -> Path:
+    """Folder of a trained net's export, made once; int8 calibrated and checked on training photos.
+
+    Args:
+        experiment: that trains the net, if that was not done yet.
+        system: ``joint``, or ``two_stage_photo`` for its classifier.
+        input_px: shorter side that photos are scaled to; None for the profile's.
+        calibration: photos to calibrate int8 on; 0 for no int8.
+        checked: of the joint net: keep layers in fp32 until int8 is as accurate as it must be, on
+            as many other training photos.
+    """
+    px = input_px or experiment.profile.input_px
+    # A net exported otherwise is another one.
+    made = f"{module_hash('export.py')} {calibration} {checked}"
+    folder = experiment.run_folder(system) / f"export-{px}-{storage.text_hash(made)[:8]}"
+    if (folder / ABOUT).exists():
+        return folder
+    net, _ = experiment.trained(system)
+    train = experiment.train_photos
+    order = seeds.generator(experiment.seed, "calibration").permutation(len(train))
+    photos = [_read(experiment, train[at]) for at in order[:calibration]]
+    others = [train[at] for at in order[calibration:][:calibration]]
+    check = None
+    if system != "joint":
+        photos = [np.ascontiguousarray(photo.transpose(2, 0, 1)) for photo in photos]
+    elif checked and others:
+        pixels = [_read(experiment, photo) for photo in others]
+        truths = [_truth(experiment, photo) for photo in others]
+        check = accuracy_check(pixels, truths, net.identities)
+    export(net, px, folder, photos, check)
+    return folder
+
+
+def available(folder: Path) -> list[str]:
+    """Engines that an exported net can have here."""
+    about = read_about(folder)
+    return [name for name in ENGINES if not missing(about, name)]
+
+
+def measured_accuracy(system: Callable, photos: Sequence, truths: Sequence[dict]) -> dict:
+    """``joint_accuracy_50, mean_iou, recall_50`` of a system; dlib's boxes are calibrated first."""
+    answers = [system(photo) for photo in photos]
+    if isinstance(system, TwoStage):
+        answers = [
+            answer | {"boxes": apply_box_calibration(answer["boxes"], system.calibration)}
+            for answer in answers
+        ]
+    return accuracy(answers, truths)
+
+
+def _read(experiment: Experiment, photo) -> np.ndarray:
+    return read_photo(experiment.dataset.folder / photo.name)
+
+
+def _truth(experiment: Experiment, photo) -> dict:
+    names = [experiment.identities[at] if at >= 0 else "" for at in photo.identities.tolist()]
+    return {"boxes": photo.boxes.numpy(), "identities": names}
+
+
+def _enlarged(photo: np.ndarray, px: int) -> np.ndarray:
+    height, width = photo.shape[:2]
+    scale = px / min(height, width)
+    return np.array(Image.fromarray(photo).resize((round(width * scale), round(height * scale))))
+
+
+def compare_engines(experiment: Experiment, runs: int = RUNS) -> pd.DataFrame:
+    """One experiment's joint net and pipeline on every engine, the small form of the benchmark.
+
+    Args:
+        experiment: whose ``joint`` and ``two_stage_photo`` are trained, if that was not done yet.
+        runs: timed calls of each.
+
+    Returns:
+        ``system, engine, ms_median, ratio_to_thesis_pipeline, joint_accuracy_50, mean_iou``, on
+        the test photos; an engine of the joint net that costs too much accuracy is left out.
+    """
+    threads = torch.get_num_threads()
+    joint, named = (exported(experiment, name) for name in ("joint", "two_stage_photo"))
+    upsampling = experiment.profile.upsampling
+    systems = {("joint", name): Recogniser(joint, name, threads) for name in available(joint)}
+    for name in available(named):
+        classifier = EngineClassifier(named, name, threads)
+        px = experiment.profile.input_px
+        pipeline = TwoStage(classifier, "photo", px, upsampling, experiment.calibration)
+        systems[f"two_stage_up{upsampling}", name] = pipeline
+    # Compiling takes longer here than it gains.
+    systems = {key: value for key, value in systems.items() if key[1] != "torch_compile"}
+    photos = [_read(experiment, photo) for photo in experiment.test_photos]
+    truths = [_truth(experiment, photo) for photo in experiment.test_photos]
+    found = {key: measured_accuracy(system, photos, truths) for key, system in systems.items()}
+    systems = {key: system for key, system in systems.items() if _offered(key, found)}
+    times = take_turns(systems, photos, runs)
+    reference = times[f"two_stage_up{upsampling}", "torch"]
+    rows = [
+        {
+            "system": key[0],
+            "engine": key[1],
+            "ms_median": np.median(ms),
+            "ratio_to_thesis_pipeline": np.median(reference / ms),
+            "joint_accuracy_50": found[key]["joint_accuracy_50"],
+            "mean_iou": found[key]["mean_iou"],
+        }
+        for key, ms in times.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _offered(key: tuple, found: dict) -> bool:
+    """Whether an engine of the joint net is as accurate on test photos as fp32."""
+    full = found.get((key[0], "openvino", *key[2:]))
+    lowered = key[0] == "joint" and key[1] in _LOWERED and full is not None
+    return not lowered or within_limits(found[key], full)
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+class Benchmark:
+    """One run: trains what is missing, measures everything, keeps the rows.
+
+    Args:
+        name: a name in ``SIZES``.
+        seed: of everything random.
+        peers_folder: see :func:`thesislib.peers.peers`.
+        progress: say what is being done.
+    """
+
+    def __init__(
+        self,
+        name: str = "benchmark",
+        seed: int = 0,
+        peers_folder: Path | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.name, self.size, self.seed, self.progress = name, SIZES[name], seed, progress
+        self.peers = peers(peers_folder)
+        self.rows: list[dict] = []
+        self._opened: dict[tuple[Path, str], EngineClassifier] = {}
+        self.threads = torch.get_num_threads()
+        self.began = time.monotonic()
+
+    def say(self, what: str) -> None:
+        if self.progress:
+            print(f"{time.monotonic() - self.began:6.0f} s  {what}", flush=True)
+
+    # --- what is measured -------------------------------------------------------------------
+
+    def _profile(self, backbone: str, **other) -> Profile:
+        settings = {
+            "name": self.name,
+            "backbone": backbone,
+            "input_px": self.size.input_px,
+            "pooling": 2,
+            "anchors": 1,
+            "normalised": True,
+            "epochs": self.size.epochs,
+            "batch": 16,
+            "learning_rate": 1e-3,
+            "crop_scale": (0.9, 1.1),
+            "label_smoothing": 0.1,
+        }
+        return Profile(**settings | other)
+
+    def data(self, kind: str) -> Path:
+        """Dataset folder of the ``portraits`` or the ``scenes``, made if it is not there."""
+        size = self.size
+        folder = paths.DATA / f"synthetic-{self.name}-{kind}"
+        photos, sessions = (size.portraits, 2) if kind == "portraits" else (size.scenes, 0)
+        if not (folder / "annotations.csv").exists():
+            self.say(f"drawing {photos} {kind}")
+        spec = SyntheticSet(size.people, photos, sessions, size.input_px)
+        synthetic_sets.make(folder, spec, progress=False)
+        return folder
+
+    def _train(self, experiment: Experiment, system: str, what: str) -> Path:
+        """The trained net's file."""
+        file = experiment.run_folder(system) / MODEL
+        if not file.exists():
+            self.say(f"training {what}")
+            experiment.trained(system)
+        return file
+
+    def experiment(self, backbone: str) -> Experiment:
+        """Portraits, photo split; trained at half the size first."""
+        data, px = self.data("portraits"), self.size.input_px // 2
+        small = self._profile(backbone, input_px=px, pooling=1, epochs=self.size.small_epochs)
+        experiment = Experiment(data, "photo", small, self.seed, progress=False)
+        start = self._train(experiment, "joint", f"{backbone}, {px} px")
+        full = self._profile(backbone)
+        experiment = Experiment(data, "photo", full, self.seed, start, progress=False)
+        self._train(experiment, "joint", f"{backbone}, {self.size.input_px} px")
+        return experiment
+
+    def grid_experiment(self, grid: int) -> GridExperiment:
+        """Scenes of the same people, learned from where the portraits' net ended."""
+        backbone = self.size.backbones[-1]
+        start = self.experiment(backbone).run_folder("joint") / MODEL
+        # Three boxes a cell, so that a cell that holds several faces is not the limit at once.
+        profile = self._profile(backbone, anchors=3, epochs=self.size.scene_epochs)
+        data = self.data("scenes")
+        experiment = GridExperiment(data, "photo", profile, self.seed, start, False, False, grid)
+        self._train(experiment, "joint", f"{backbone}, {grid} x {grid} cells, scenes")
+        return experiment
+
+    def classifier(self) -> tuple[Experiment, Path]:
+        """The two-stage classifier of the first backbone, begun from the joint net's backbone."""
+        joint = self.experiment(self.size.backbones[0])
+        start = joint.run_folder("joint") / MODEL
+        experiment = dataclasses.replace(joint, start=start)
+        self._train(experiment, "two_stage_photo", f"{self.size.backbones[0]}, classifier")
+        return experiment, self.exported(experiment, "two_stage_photo")
+
+    def exported(self, experiment: Experiment, system: str, **other) -> Path:
+        """See :func:`exported`."""
+        self.say(f"export of {system}, {experiment.profile.backbone}")
+        return exported(experiment, system, **{"calibration": self.size.calibration} | other)
+
+    def two_stage(self, folder: Path, engine: str, sees: str, upsampling: int, px: int) -> TwoStage:
+        """The pipeline with its classifier on an engine."""
+        experiment = self.experiment(self.size.backbones[0])
+        profile = dataclasses.replace(experiment.profile, upsampling=upsampling)
+        calibration = dataclasses.replace(experiment, profile=profile).calibration
+        return TwoStage(self.opened(folder, engine), sees, px, upsampling, calibration)
+
+    def opened(self, folder: Path, engine: str) -> EngineClassifier:
+        """A classifier on an engine; compiled once, whatever pipelines use it."""
+        if (folder, engine) not in self._opened:
+            self._opened[folder, engine] = EngineClassifier(folder, engine, self.threads)
+        return self._opened[folder, engine]
+
+    # --- rows -------------------------------------------------------------------------------
+
+    def add(self, system: str, engine: str, ms, backbone: str, **other) -> None:
+        """One row; ``ms`` are the times of single photos, or one number."""
+        ms = np.atleast_1d(np.asarray(ms, dtype=float))
+        row = {
+            "system": system,
+            "engine": engine,
+            "stage": "total",
+            "faces": 1,
+            "people": self.size.people,
+            "batch": 1,
+            "threads": self.threads,
+            "ms_median": float(np.median(ms)),
+            "ms_min": float(ms.min()),
+            "input_px": self.size.input_px,
+            "backbone": backbone,
+        }
+        self.rows.append(row | other)
+
+    def add_turns(self, times: dict, own: dict | None = None, **same) -> None:
+        """A row for each system that took turns.
+
+        Args:
+            times: milliseconds by ``(system, engine, backbone, ...)``.
+            own: columns of each.
+            same: columns of all.
+        """
+        own = own or {}
+        reference = next((ms for key, ms in times.items() if key[:2] == REFERENCE), np.nan)
+        for key, ms in times.items():
+            # Turn by turn: what disturbed the machine disturbed both.
+            ratio = float(np.median(reference / ms))
+            columns = {"ratio_to_thesis_pipeline": ratio} | same | own.get(key, {})
+            self.add(*key[:2], ms, key[2], **columns)
+
+    def headline(self) -> None:
+        """Engines and backbones on portraits: time, ratio, accuracy, stages, memory."""
+        size, first = self.size, self.size.backbones[0]
+        classifier, named = self.classifier()
+        test = classifier.test_photos
+        photos = [_read(classifier, photo) for photo in test]
+        truths = [_truth(classifier, photo) for photo in test]
+        systems, folders = {}, {}
+        for backbone in size.backbones:
+            folder = folders[backbone] = self.exported(self.experiment(backbone), "joint")
+            for engine in available(folder):
+                key = ("joint", engine, backbone)
+                systems[key] = Recogniser(folder, engine, self.threads)
+        for upsampling in (1, 0):
+            for engine in available(named):
+                key = (f"two_stage_up{upsampling}", engine, first)
+                systems[key] = self.two_stage(named, engine, "photo", upsampling, size.input_px)
+        systems |= {(name, "own", "own"): system for name, system in self.peers.items()}
+        self.say(f"accuracy of {len(systems)} systems on {len(photos)} test photos")
+        own = {key: measured_accuracy(system, photos, truths) for key, system in systems.items()}
+        for key in [key for key in systems if not _offered(key, own)]:
+            self.say(f"{key[1]}, {key[2]}: costs too much accuracy on test photos, not offered")
+            del systems[key]
+        for key, columns in own.items():
+            columns["grid"] = size.input_px // 64 if key[0] == "joint" else np.nan
+        self.say("timing, turn by turn")
+        times = take_turns(systems, photos, size.runs)
+        for key in systems:
+            # A compiled net would be compiled all over again.
+            if key[0] == "joint" and key[1] != "torch_compile":
+                own[key]["peak_mb"] = peak_memory(folders[key[2]], key[1], size.input_px)
+        self.add_turns(times, own)
+        self.say("stages")
+        for system, engine, backbone in systems:
+            if system == "joint":
+                stages = self._stages(folders[backbone], engine, photos[0])
+                for stage, ms in stages.items():
+                    grid = size.input_px // 64
+                    self.add("joint", engine, ms, backbone, stage=stage, grid=grid)
+        for upsampling in (0, 1):
+            detector = functools.partial(detect_faces, upsampling=upsampling)
+            ms = take_turns({"detector": detector}, photos, size.runs)["detector"]
+            self.add(f"two_stage_up{upsampling}", "dlib", ms, first, stage="detector")
+
+    def _stages(self, folder: Path, engine: str, photo: np.ndarray) -> dict:
+        about = read_about(folder)
+        if engine.startswith("openvino"):
+            return stage_times(folder, engine, photo, self.threads, self.size.runs)
+        if engine == "torch":
+            net = build(about, folder)
+            return torch_stage_times(net, about["input_px"], photo, self.size.runs)
+        return {}
+
+    def faces(self) -> None:
+        """Time and recall against the number of faces in a photo, for each grid and the pipeline.
+
+        The pipeline names each face by itself here, as it must where there are several.
+        """
+        size, nets, grids = self.size, {}, {}
+        for grid in size.grids:
+            # fp32 or bf16 for all: what int8 costs a crowd is another question.
+            folder = self.exported(self.grid_experiment(grid), "joint", calibration=0)
+            # The 20 x 20 net is built by this module, and has no form in plain PyTorch.
+            engine = available(folder)[0]
+            key = ("joint", engine, size.backbones[-1], grid)
+            nets[key], grids[key] = Recogniser(folder, engine, self.threads), {"grid": grid}
+        _, named = self.classifier()
+        lowered = available(named)
+        same = engine if engine in lowered else lowered[0]
+        for upsampling, engine in ((1, "torch"), (1, same), (0, same)):
+            key = (f"two_stage_up{upsampling}", engine, size.backbones[0])
+            nets[key] = self.two_stage(named, engine, "face", upsampling, size.face_px)
+        nets |= {(name, "own", "own"): system for name, system in self.peers.items()}
+        for count in size.face_counts:
+            photos, truths = self.scenes(count)
+            self.say(f"{count} faces")
+            own = {
+                key: grids.get(key, {})
+                | {"recall_50": measured_accuracy(system, photos, truths)["recall_50"]}
+                for key, system in nets.items()
+            }
+            self.add_turns(take_turns(nets, photos, size.runs), own, faces=count)
+
+    def scenes(self, count: int) -> tuple[list[np.ndarray], list[dict]]:
+        """Photos of exactly ``count`` people each that no net was trained on, and their faces."""
+        size = self.size
+        name = f"scenes-{VERSION}-{size.input_px}-{size.scenes_a_count}-{count}-{self.seed}.npz"
+        kept = paths.RUNS / "benchmark" / name
+        if not kept.exists():
+            numbers = range(10**6, 10**6 + size.scenes_a_count)
+            # One by one: drawing sets the number of threads, which all threads share.
+            drawn = [
+                render_scene(number, (0, size.people), self.seed, size.input_px, count)
+                for number in numbers
+            ]
+            photos = np.stack([photo for photo, _ in drawn])
+            boxes = np.stack([[face["box"] for face in faces] for _, faces in drawn])
+            with storage.written_aside(kept) as aside:
+                np.savez_compressed(aside, photos=photos, boxes=boxes)
+        with np.load(kept) as file:
+            photos, boxes = list(file["photos"]), file["boxes"]
+        return photos, [{"boxes": faces, "identities": ["?"] * len(faces)} for faces in boxes]
+
+    def photo_sizes(self) -> None:
+        """Time against the photo's size, the net taking it as it is; ``input_px`` is that size."""
+        size, backbone = self.size, self.size.backbones[-1]
+        experiment = self.experiment(backbone)
+        _, named = self.classifier()
+        test = experiment.test_photos[:4]
+        for px in size.photo_px:
+            photos = [_enlarged(_read(experiment, photo), px) for photo in test]
+            # For its time alone: enlarged photos have no more to see.
+            folder = self.exported(experiment, "joint", input_px=px, checked=False)
+            self.say(f"photos of {px} px")
+            systems = {
+                ("joint", engine, backbone): Recogniser(folder, engine, self.threads)
+                for engine in (available(folder)[0], "torch")
+            }
+            for engine, up in ((available(named)[0], 0), ("torch", 1)):
+                system = self.two_stage(named, engine, "photo", up, px)
+                systems[f"two_stage_up{up}", engine, size.backbones[0]] = system
+            self.add_turns(take_turns(systems, photos, size.runs), input_px=px)
+
+    def batches_and_threads(self) -> None:
+        """Time a photo against the batch and against threads."""
+        size = self.size
+        for backbone in size.backbones:
+            experiment = self.experiment(backbone)
+            folder = self.exported(experiment, "joint")
+            about = read_about(folder)
+            photo = _read(experiment, experiment.test_photos[0])
+            fastest = available(folder)[0]
+            self.say(f"batches and threads, {backbone}")
+            for threads in range(1, self.threads):
+                for engine in (fastest, "torch"):
+                    _, run = open_engine(folder, about, engine, threads)
+                    ms = take_turns({engine: lambda p, r=run: r(p[None])}, [photo], size.runs)
+                    self.add("joint", engine, ms[engine], backbone, threads=threads)
+                torch.set_num_threads(self.threads)
+            _, run = open_engine(folder, about, fastest, self.threads)
+            for batch in size.batches:
+                together = np.stack([photo] * batch)
+                ms = take_turns({"batch": run}, [together], size.runs)["batch"] / batch
+                self.add("joint", fastest, ms, backbone, batch=batch)
+
+    def identities(self) -> None:
+        """Time of the classifier, and of a search in a gallery, against the number of people."""
+        self.say("identities")
+        backbone, runs = self.size.backbones[-1], self.size.runs
+        draws = seeds.generator(self.seed, "benchmark")
+        for people in self.size.identities:
+            classifier = IdentityClassifier(512, people, normalised=True).eval()
+            with torch.inference_mode():
+                # Normalised weights are made once, not for each photo.
+                weight = classifier._weight().flatten(1).contiguous()
+            gallery = Gallery(512, "made up")
+            templates = draws.standard_normal((people, 512), dtype=np.float32)
+            templates /= np.linalg.norm(templates, axis=1, keepdims=True)
+            gallery.enroll([str(at) for at in range(people)], templates)
+            for faces in (1, 32):
+                probes = templates[np.arange(faces) % people]
+
+                @torch.inference_mode()
+                def classify(embeddings, weight=weight):
+                    return (torch.from_numpy(embeddings) @ weight.T).softmax(dim=1).max(dim=1)
+
+                systems = {
+                    ("joint", "torch", backbone): classify,
+                    ("gallery", "exact", backbone): lambda e, g=gallery: g.identify(e, 0.5),
+                }
+                times = take_turns(systems, [probes], runs)
+                self.add_turns(times, stage="classifier", people=people, faces=faces)
+
+    def limits(self) -> pd.DataFrame:
+        """Each engine's point in the roofline figure, beside the machine's measured peaks.
+
+        Returns:
+            ``backbone, engine, precision, operations, bytes, ms, operations_per_second, peak,
+            memory, share_of_peak``; ``ms`` is the network stage where it is known, else the
+            whole. An engine named ``training`` is PyTorch while it trains.
+        """
+        self.say("the machine's limits")
+        peaks = limits.machine_limits().set_index("limit")["value"]
+        measured = pd.DataFrame(self.rows)
+        joint = measured[(measured["system"] == "joint") & measured["grid"].notna()]
+        rows = []
+        for backbone, of_net in joint.groupby("backbone", sort=False):
+            experiment = self.experiment(backbone)
+            net, _ = experiment.trained("joint")
+            photo = _read(experiment, experiment.test_photos[0])
+            operations, moved = limits.work_of(net, photo)
+            for engine, own in of_net.groupby("engine", sort=False):
+                own = own.set_index("stage")["ms_median"]
+                lowered = {"openvino_int8": "int8", "openvino_bf16": "bf16"}
+                kind = lowered.get(engine, "fp32")
+                ms = own["network"] if "network" in own else own["total"]
+                rows.append((backbone, engine, kind, operations, moved, ms))
+            trained = "bf16" if precision() == "bf16" else "fp32"
+            # Of a crop, as it was trained on; each layer's numbers move thrice.
+            operations = training_flops(net, self.size.input_px)
+            ms = 1000 / experiment.training_speed()["photos_per_second"]
+            rows.append((backbone, "training", trained, operations, 3 * moved, ms))
+        table = pd.DataFrame(
+            rows, columns=["backbone", "engine", "precision", "operations", "bytes", "ms"]
+        )
+        table["bytes"] *= table["precision"].map({"int8": 1, "bf16": 2, "fp32": 4})
+        table["operations_per_second"] = table["operations"] / (table["ms"] / 1000)
+        table["peak"], table["memory"] = table["precision"].map(peaks), peaks["memory"]
+        table["share_of_peak"] = table["operations_per_second"] / table["peak"]
+        return table
+
+    def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Everything; tables are written to ``figures/tables``.
+
+        Returns:
+            ``benchmark.csv`` and ``benchmark_limits.csv``.
+        """
+        self.say(f"{machine()}, {self.threads} threads, seed {self.seed}")
+        self.headline()
+        limits_table = self.limits()
+        self.batches_and_threads()
+        self.photo_sizes()
+        self.identities()
+        self.faces()
+        command = "python -m thesislib.benchmark"
+        command += "" if self.name == "benchmark" else f" --profile {self.name}"
+        about = {"profile": self.name, "seed": self.seed, "machine": machine(), "command": command}
+        table = pd.DataFrame(self.rows).assign(**about)
+        table = table.reindex(columns=[*COLUMNS[:-1], "machine", "command"])
+        limits_table = limits_table.assign(**about, input_px=self.size.input_px)
+        for file, rows in ((TABLE, table), (LIMITS_TABLE, limits_table)):
+            text = rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+            storage.write_text(paths.TABLES / file, text)
+        self.say("done")
+        return table, limits_table
+
+
+def targets(table: pd.DataFrame, limits_table: pd.DataFrame) -> pd.DataFrame:
+    """The targets of speed beside what was measured.
+
+    Args:
+        table: ``benchmark.csv``.
+        limits_table: ``benchmark_limits.csv``.
+
+    Returns:
+        ``target, least, most, measured, met``.
+    """
+    single = table[
+        (table["stage"] == "total") & (table["batch"] == 1) & table["joint_accuracy_50"].notna()
+    ]
+    joint = single[single["system"] == "joint"]
+    rows = []
+    for backbone, least in (("resnet34", 5.3), ("resnet18", 10.0)):
+        best = joint[joint["backbone"] == backbone]["ratio_to_thesis_pipeline"].max()
+        rows.append((f"{backbone}, best engine, FPS against the thesis's pipeline", least, best))
+    engine = "openvino_int8"
+    same = single[(single["engine"] == engine) & (single["backbone"] == "resnet34")]
+    ms = same.set_index("system")["ms_median"]
+    for system in ("two_stage_up1", "two_stage_up0"):
+        if {"joint", system} <= set(ms.index):
+            what = f"resnet34, int8, FPS against {system} with int8"
+            rows.append((what, 2.5, ms[system] / ms["joint"]))
+    share = limits_table[
+        (limits_table["engine"] == engine) & (limits_table["backbone"] == "resnet34")
+    ]
+    rows += [("resnet34, share of int8 peak", 0.5, value) for value in share["share_of_peak"]]
+    judged = [(what, least, np.nan, value, value >= least) for what, least, value in rows]
+    crowd = table[table["recall_50"].notna() & table["joint_accuracy_50"].isna()]
+    for grid, own in crowd[crowd["system"] == "joint"].groupby("grid"):
+        by_faces = own.set_index("faces")["ms_median"]
+        most, least = by_faces.index.max(), by_faces.index.min()
+        value = by_faces[most] / by_faces[least]
+        what = f"grid {grid:.0f}, time of {most} faces against {least}"
+        judged.append((what, np.nan, 1.15, value, value <= 1.15))
+    stages = table[table["stage"].isin(["preprocess", "network", "postprocess"])]
+    for (backbone, engine), own in stages.groupby(["backbone", "engine"]):
+        ms = own.set_index("stage")["ms_median"]
+        value = 1 - ms["network"] / ms.sum()
+        what = f"{backbone}, {engine}, share of pre- and postprocessing"
+        judged.append((what, np.nan, 0.15, value, value <= 0.15))
+    return pd.DataFrame(judged, columns=["target", "least", "most", "measured", "met"])
+
+
+def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``benchmark.csv`` and ``benchmark_limits.csv`` as they lie in ``figures/tables``."""
+    return tuple(results.read_table(paths.TABLES / file) for file in (TABLE, LIMITS_TABLE))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m thesislib.benchmark")
+    parser.add_argument("--profile", choices=SIZES, default="benchmark")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peers", type=Path, help="folder with the weights of OpenCV's models")
+    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.peak:
+        _print_peak(*arguments.peak)
+        return
+    tables = Benchmark(arguments.profile, arguments.seed, arguments.peers).run()
+    print(targets(*tables).to_string(index=False, float_format="%.3g"))
+
+
+if __name__ == "__main__":
+    main()
