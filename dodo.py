@@ -47,6 +47,7 @@ NOTEBOOKS = (
     "05_embeddings",
 )
 RESULTS = FIGURES / "tables" / "experiment1.csv"
+BENCHMARK = sorted((ROOT / "figures" / "tables").glob("benchmark*.csv"))  # made by make benchmark
 
 
 class Reporter(ConsoleReporter):
@@ -144,7 +145,7 @@ def task_notebook():
         yield {
             "name": f"{name}:{RUN}",
             "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False), remember],
-            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle"],
+            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle", *BENCHMARK],
             "targets": [executed, *figure_files(notebook.name)],
             "uptodate": [unchanged],
             "task_dep": list(before),
@@ -158,7 +159,12 @@ def figure_files(notebook: str) -> list[Path]:
     if not manifest.is_file():
         return []
     many = paths.synthetic(get_profile(PROFILE).many_people).name
-    drawn = (f"{DATA.name}-{SPLIT}/", f"{DATA.name}-identity/", f"{many}-identity/")
+    drawn = (
+        f"{DATA.name}-{SPLIT}/",
+        f"{DATA.name}-identity/",
+        f"{many}-identity/",
+        "synthetic-benchmark",
+    )
     return [
         FIGURES / f"{key}.{kind}"
         for key, record in json.loads(manifest.read_text()).items()

@@ -9,10 +9,12 @@ import torch
 from conftest import ANCHORS, noise
 from torch import nn
 
-from thesislib import benchmark
-from thesislib.benchmark import COLUMNS, EarlyStageNet, peers, take_turns, targets, work_of
+from thesislib import benchmark, limits
+from thesislib.benchmark import COLUMNS, EarlyStageNet, take_turns, targets
+from thesislib.limits import work_of
 from thesislib.loss import JointLoss
 from thesislib.model import JointNet
+from thesislib.peers import peers
 
 
 def test_systems_take_turns_on_the_same_photo():
@@ -57,16 +59,16 @@ def test_an_earlier_stage_gives_a_finer_grid():
 
 
 def test_the_machine_s_limits_are_measured(monkeypatch):
-    monkeypatch.setattr(benchmark, "best_seconds", lambda work: work() is None or 0.5)
-    limits = benchmark.machine_limits().set_index("limit")["value"]
-    assert set(limits.index) == {"fp32", "bf16", "int8", "memory"}
-    assert limits["int8"] == 2 * 2048**3 / 0.5
-    assert limits["memory"] == 2 * 2**28 / 0.5
+    monkeypatch.setattr(limits, "best_seconds", lambda work: work() is None or 0.5)
+    found = limits.machine_limits().set_index("limit")["value"]
+    assert set(found.index) == {"fp32", "bf16", "int8", "memory"}
+    assert found["int8"] == 2 * 2048**3 / 0.5
+    assert found["memory"] == 2 * 2**28 / 0.5
 
 
 def test_the_best_of_several_calls_is_taken():
     calls = []
-    seconds = benchmark.best_seconds(lambda: calls.append(1), seconds=0.01)
+    seconds = limits.best_seconds(lambda: calls.append(1), seconds=0.01)
     assert len(calls) > 1
     assert 0 < seconds < 0.01
 
@@ -95,10 +97,10 @@ def measured():
 
 
 def test_targets_are_met_or_not(measured):
-    limits = pd.DataFrame(
+    shares = pd.DataFrame(
         {"backbone": ["resnet34"], "engine": ["openvino_int8"], "share_of_peak": [0.4]}
     )
-    found = targets(measured, limits).set_index("target")
+    found = targets(measured, shares).set_index("target")
     assert found["measured"].tolist() == pytest.approx([10, 20, 3, 0.4, 2, 0.1])
     assert found["met"].tolist() == [True, True, True, False, False, True]
 
@@ -116,7 +118,10 @@ def test_peers_that_are_missing_are_named(tmp_path, monkeypatch, capsys):
     assert "mtcnn: facenet-pytorch is not installed" in said
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "cv2" or None)
     assert peers(tmp_path) == {}
-    assert "its two weights' files are not in" in capsys.readouterr().out
+    assert (
+        f"yunet_sface: no face_detection_yunet*.onnx and face_recognition_sface*.onnx in {tmp_path}"
+        in capsys.readouterr().out
+    )
 
 
 def test_photos_are_enlarged_to_their_shorter_side():

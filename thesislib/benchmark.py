@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import functools
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -295,9 +296,11 @@ def _print_peak(folder: str, engine: str, photo_px: str) -> None:
     photo = np.zeros((side, side * 4 // 3, 3), np.uint8)
     for _ in range(10):
         recognise(photo)
-    # Linux counts kilobytes, macOS bytes.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage would count the process that started this one
+        print(float(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
 # --- exports --------------------------------------------------------------------------------------
@@ -372,48 +375,6 @@ def _enlarged(photo: np.ndarray, px: int) -> np.ndarray:
     height, width = photo.shape[:2]
     scale = px / min(height, width)
     return np.array(Image.fromarray(photo).resize((round(width * scale), round(height * scale))))
-
-
-def compare_engines(experiment: Experiment, runs: int = RUNS) -> pd.DataFrame:
-    """One experiment's joint net and pipeline on every engine, the small form of the benchmark.
-
-    Args:
-        experiment: whose ``joint`` and ``two_stage_photo`` are trained, if that was not done yet.
-        runs: timed calls of each.
-
-    Returns:
-        ``system, engine, ms_median, ratio_to_thesis_pipeline, joint_accuracy_50, mean_iou``, on
-        the test photos; an engine of the joint net that costs too much accuracy is left out.
-    """
-    threads = torch.get_num_threads()
-    joint, named = (exported(experiment, name) for name in ("joint", "two_stage_photo"))
-    upsampling = experiment.profile.upsampling
-    systems = {("joint", name): Recogniser(joint, name, threads) for name in available(joint)}
-    for name in available(named):
-        classifier = EngineClassifier(named, name, threads)
-        px = experiment.profile.input_px
-        pipeline = TwoStage(classifier, "photo", px, upsampling, experiment.calibration)
-        systems[f"two_stage_up{upsampling}", name] = pipeline
-    # Compiling takes longer here than it gains.
-    systems = {key: value for key, value in systems.items() if key[1] != "torch_compile"}
-    photos = [_read(experiment, photo) for photo in experiment.test_photos]
-    truths = [_truth(experiment, photo) for photo in experiment.test_photos]
-    found = {key: measured_accuracy(system, photos, truths) for key, system in systems.items()}
-    systems = {key: system for key, system in systems.items() if _offered(key, found)}
-    times = take_turns(systems, photos, runs)
-    reference = times[f"two_stage_up{upsampling}", "torch"]
-    rows = [
-        {
-            "system": key[0],
-            "engine": key[1],
-            "ms_median": np.median(ms),
-            "ratio_to_thesis_pipeline": np.median(reference / ms),
-            "joint_accuracy_50": found[key]["joint_accuracy_50"],
-            "mean_iou": found[key]["mean_iou"],
-        }
-        for key, ms in times.items()
-    ]
-    return pd.DataFrame(rows)
 
 
 def _offered(key: tuple, found: dict) -> bool:
@@ -807,7 +768,7 @@ class Benchmark:
         limits_table = limits_table.assign(**about, input_px=self.size.input_px)
         for file, rows in ((TABLE, table), (LIMITS_TABLE, limits_table)):
             text = rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-            storage.write_text(paths.TABLES / file, text)
+            storage.write_text(paths.COMMITTED_TABLES / file, text)
         self.say("done")
         return table, limits_table
 
@@ -859,8 +820,10 @@ def targets(table: pd.DataFrame, limits_table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``benchmark.csv`` and ``benchmark_limits.csv`` as they lie in ``figures/tables``."""
-    return tuple(results.read_table(paths.TABLES / file) for file in (TABLE, LIMITS_TABLE))
+    """``benchmark.csv`` and ``benchmark_limits.csv`` as :meth:`Benchmark.run` wrote them."""
+    return tuple(
+        results.read_table(paths.COMMITTED_TABLES / file) for file in (TABLE, LIMITS_TABLE)
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,11 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from thesislib import figures
-from thesislib.figures import COLOURS, GREY, TEXT
-
-# The decorator of the house style, under its name of either branch.
-styled = getattr(figures, "styled", None) or figures._styled
+from thesislib.figures import COLOURS, GREY, TEXT, styled
 
 JOINT, PIPELINE = COLOURS["joint"], COLOURS["two_stage_photo"]
 _ENGINE_LABELS = {

@@ -26,8 +26,8 @@ def best_seconds(work: Callable, seconds: float = 0.7) -> float:
 def machine_limits() -> pd.DataFrame:
     """Peaks measured on this machine: ``limit, value``, in operations or bytes a second.
 
-    Matrix products in ``fp32``, ``bf16`` and ``int8`` (a multiplication and an addition are two
-    operations), the best of three sizes; ``memory`` is a copy of 256 MB, read and written.
+    PyTorch's matrix products in ``fp32``, ``bf16`` and ``int8`` (a multiplication and an addition
+    are two operations), the best of three sizes; ``memory`` is a copy of 256 MB, read and written.
     """
     rows = {}
     for name, dtype in (

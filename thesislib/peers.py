@@ -10,6 +10,10 @@ import numpy as np
 def peers(folder: Path | None) -> dict[str, Callable]:
     """What users would pick instead, as far as it is installed and its weights are at hand.
 
+    OpenCV's YuNet (Wu et al. 2023) finds faces and SFace (Zhong et al. 2021) embeds each;
+    facenet-pytorch's MTCNN (Zhang et al. 2016) finds faces only. Neither
+    knows the dataset's people.
+
     Args:
         folder: with OpenCV's ``face_detection_yunet*.onnx`` and ``face_recognition_sface*.onnx``;
             None for no peers. Of each peer that is left out it is printed why.
@@ -23,13 +27,12 @@ def peers(folder: Path | None) -> dict[str, Callable]:
     if importlib.util.find_spec("cv2") is None:
         print("peer yunet_sface: opencv-python is not installed; left out")
     else:
-        files = [sorted(folder.glob(f"{n}*.onnx")) for n in ("face_detection_yunet", "face_reco")]
+        names = [f"{name}*.onnx" for name in ("face_detection_yunet", "face_recognition_sface")]
+        files = [sorted(folder.glob(name)) for name in names]
         if all(files):
             found["yunet_sface"] = _yunet_sface(*(matching[0] for matching in files))
         else:
-            print(
-                f"peer yunet_sface: no face_detection_yunet*.onnx and sface in {folder}; left out"
-            )
+            print(f"peer yunet_sface: no {' and '.join(names)} in {folder}; left out")
     if importlib.util.find_spec("facenet_pytorch") is None:
         print("peer mtcnn: facenet-pytorch is not installed; left out")
     else:
