@@ -47,7 +47,6 @@ NOTEBOOKS = (
     "05_embeddings",
 )
 RESULTS = FIGURES / "tables" / "experiment1.csv"
-BENCHMARK = sorted((ROOT / "figures" / "tables").glob("benchmark*.csv"))  # made by make benchmark
 
 
 class Reporter(ConsoleReporter):
@@ -145,7 +144,7 @@ def task_notebook():
         yield {
             "name": f"{name}:{RUN}",
             "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False), remember],
-            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle", *BENCHMARK],
+            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle"],
             "targets": [executed, *figure_files(notebook.name)],
             "uptodate": [unchanged],
             "task_dep": list(before),
@@ -159,12 +158,7 @@ def figure_files(notebook: str) -> list[Path]:
     if not manifest.is_file():
         return []
     many = paths.synthetic(get_profile(PROFILE).many_people).name
-    drawn = (
-        f"{DATA.name}-{SPLIT}/",
-        f"{DATA.name}-identity/",
-        f"{many}-identity/",
-        "synthetic-benchmark",
-    )
+    drawn = (f"{DATA.name}-{SPLIT}/", f"{DATA.name}-identity/", f"{many}-identity/")
     return [
         FIGURES / f"{key}.{kind}"
         for key, record in json.loads(manifest.read_text()).items()
