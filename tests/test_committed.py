@@ -126,6 +126,38 @@ def test_readme_tells_what_the_pretraining_table_says():
         assert told in prose(), told
 
 
+def test_readme_tells_what_the_benchmark_s_table_says():
+    table = results.read_table(FIGURES / "tables" / "benchmark.csv")
+    found = table[(table["stage"] == "total") & table["joint_accuracy_50"].notna()]
+    found = found.set_index(["system", "engine", "backbone"])
+    for label, key in (
+        ("joint, ResNet18 | OpenVINO bf16", ("joint", "openvino_bf16", "resnet18")),
+        ("joint, ResNet34 | OpenVINO bf16", ("joint", "openvino_bf16", "resnet34")),
+        ("joint, ResNet34 | PyTorch", ("joint", "torch", "resnet34")),
+        (
+            "two-stage, upsampling 0, ResNet34 | OpenVINO int8",
+            ("two_stage_up0", "openvino_int8", "resnet34"),
+        ),
+        (
+            "two-stage, upsampling 1, ResNet34 | OpenVINO int8",
+            ("two_stage_up1", "openvino_int8", "resnet34"),
+        ),
+        ("two-stage, upsampling 1, ResNet34 | PyTorch", ("two_stage_up1", "torch", "resnet34")),
+    ):
+        row = found.loc[key]
+        ms, ratio = row["ms_median"], row["ratio_to_thesis_pipeline"]
+        told = f"{ms:.1f}" if ms < 20 else f"{ms:.0f}"
+        share = 100 * row["joint_accuracy_50"]
+        assert f"| {label} | {told} | {ratio:.1f} | {share:.0f} % |" in prose()
+    crowd = table[table["recall_50"].notna() & table["joint_accuracy_50"].isna()]
+    nets = crowd[crowd["system"] == "joint"].set_index(["grid", "faces"])
+    recall = (100 * nets["recall_50"]).map("{:.0f} %".format)
+    told = f"finds {recall[5, 32]} of them, 10 x 10 {recall[10, 32]}, 20 x 20 {recall[20, 32]}."
+    assert told in prose()
+    slower = [nets["ms_median"][grid, 32] / nets["ms_median"][grid, 1] for grid in (5, 10, 20)]
+    assert f"grows by at most {100 * max(slower) - 100:.0f} %," in prose()
+
+
 def test_lock_has_exact_versions_and_no_addresses():
     lines = (paths.ROOT / "requirements.lock").read_text().splitlines()
     assert lines

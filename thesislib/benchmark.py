@@ -408,6 +408,7 @@ class Benchmark:
         self.peers = peers(peers_folder)
         self.rows: list[dict] = []
         self._opened: dict[tuple[Path, str], EngineClassifier] = {}
+        self._refused: set[tuple[str, str]] = set()  # engine, backbone: too inaccurate
         self.threads = torch.get_num_threads()
         self.began = time.monotonic()
 
@@ -502,6 +503,11 @@ class Benchmark:
 
     # --- rows -------------------------------------------------------------------------------
 
+    def best_engine(self, folder: Path, backbone: str) -> str:
+        """The first in ``ENGINES`` that is there and was not too inaccurate on test photos."""
+        refused = self._refused
+        return next(name for name in available(folder) if (name, backbone) not in refused)
+
     def add(self, system: str, engine: str, ms, backbone: str, **other) -> None:
         """One row; ``ms`` are the times of single photos, or one number."""
         ms = np.atleast_1d(np.asarray(ms, dtype=float))
@@ -559,6 +565,7 @@ class Benchmark:
         for key in [key for key in systems if not _offered(key, own)]:
             self.say(f"{key[1]}, {key[2]}: costs too much accuracy on test photos, not offered")
             del systems[key]
+            self._refused.add((key[1], key[2]))
         for key, columns in own.items():
             columns["grid"] = size.input_px // 64 if key[0] == "joint" else np.nan
         self.say("timing, turn by turn")
@@ -652,7 +659,7 @@ class Benchmark:
             self.say(f"photos of {px} px")
             systems = {
                 ("joint", engine, backbone): Recogniser(folder, engine, self.threads)
-                for engine in (available(folder)[0], "torch")
+                for engine in (self.best_engine(folder, backbone), "torch")
             }
             for engine, up in ((available(named)[0], 0), ("torch", 1)):
                 system = self.two_stage(named, engine, "photo", up, px)
@@ -667,7 +674,7 @@ class Benchmark:
             folder = self.exported(experiment, "joint")
             about = read_about(folder)
             photo = _read(experiment, experiment.test_photos[0])
-            fastest = available(folder)[0]
+            fastest = self.best_engine(folder, backbone)
             self.say(f"batches and threads, {backbone}")
             for threads in range(1, self.threads):
                 for engine in (fastest, "torch"):
