@@ -28,24 +28,12 @@ import pandas as pd
 import pandera.pandas as pa
 
 from thesislib import seeds, storage
+from thesislib.data.columns import BOX, FACTOR, LANDMARKS
 from thesislib.data.photos import PhotoError, photo_size
 
 ANNOTATIONS = "annotations.csv"
-BOX = ["x1", "y1", "x2", "y2"]
 COLUMNS = ["photo", "identity", "session", "width", "height", *BOX]
-LANDMARKS = [
-    f"{point}_{axis}"
-    for point in (
-        "left_eye",
-        "right_eye",
-        "nose",
-        "left_mouth",
-        "right_mouth",
-    )  # as the photo shows
-    for axis in ("x", "y")
-]
 BOX_SOURCES = ("annotation", "detector")
-FACTOR = "factor_"
 _FACTOR_NAME = re.compile(FACTOR + "[a-z0-9_]+")
 # A face at the photo's edge is often annotated past it. Up to this share of the box's own side is
 # cut off at the edge; a box further out is a mistake.

@@ -15,6 +15,7 @@ and z towards the viewer. Colours are linear RGB unless said to be sRGB.
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -1206,8 +1207,9 @@ def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_colu
     far = torch.full_like(dx, 1e3)
 
     def meet(a, b, c):
-        root = b * b - a * c
-        return torch.where(root > 0, (-b - _sqrt(root.clamp(min=0))) / a, far)
+        root = (b * b).sub_(a * c)
+        missed = root <= 0
+        return _sqrt(root.clamp_(min=0)).add_(b).neg_().div_(a).masked_fill_(missed, 1e3)
 
     # Shoulders: an ellipsoid.
     centre = (0.0, -2.34, -0.42)
@@ -1331,8 +1333,30 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
     height, width = depth.shape
     unit = view["focal"] / e["distance"] * scale
     cx, cy = view["centre"]
-    top, bottom = (int(np.clip(cy * scale + k * unit, 0, height)) for k in (-0.85, 0.85))
-    left, right = (int(np.clip(cx * scale + k * unit, 0, width)) for k in (-1.15, 1.15))
+    soft = 0.6 / unit
+    rim = s["glasses_rim"]
+    plane = _glasses_plane(p)
+    half_w, half_h = 0.190 * s["glasses_size"], 0.145 * s["glasses_size"]
+    lens_x, lens_y = max(p["eye_spacing"], half_w + 0.07), p["eye_y"] - 0.01
+    hinge, ear = lens_x + half_w, p["head_width"] + 0.045
+    # Only where the box round rims and arms is seen can there be any of them.
+    air = rim + 2 * soft
+    corners = itertools.product(
+        (-max(hinge, ear) - air, max(hinge, ear) + air),
+        (lens_y - half_h - air, lens_y + half_h + air),
+        (-0.05, plane),
+    )
+    x, y, z = view["rotation"] @ np.array(list(corners)).T
+    enlarged = view["focal"] * scale / (e["distance"] - z)
+    x, y = cx * scale + enlarged * x, cy * scale - enlarged * y
+    top, bottom = (
+        int(np.clip(at, cy * scale - 0.85 * unit, cy * scale + 0.85 * unit).clip(0, height))
+        for at in (y.min() - 2, y.max() + 2)
+    )
+    left, right = (
+        int(np.clip(at, cx * scale - 1.15 * unit, cx * scale + 1.15 * unit).clip(0, width))
+        for at in (x.min() - 2, x.max() + 2)
+    )
     if top >= bottom or left >= right:
         return
     rows, columns = torch.meshgrid(
@@ -1344,11 +1368,6 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
     region = depth[top:bottom, left:right]
     picture = canvas[:, top:bottom, left:right]
     tone = torch.full((3,), s["glasses_tone"] ** 2)
-    soft = 0.6 / unit
-    rim = s["glasses_rim"]
-    plane = _glasses_plane(p)
-    half_w, half_h = 0.190 * s["glasses_size"], 0.145 * s["glasses_size"]
-    lens_x, lens_y = max(p["eye_spacing"], half_w + 0.07), p["eye_y"] - 0.01
     # Rims.
     t = (plane - origin[2]) / dz
     x, y = origin[0] + t * dx, origin[1] + t * dy
@@ -1366,7 +1385,6 @@ def _draw_glasses(view: dict, canvas, depth) -> None:
     picture.mul_(1 - lens)
     picture.add_(cover * (tone[:, None, None] - picture))
     # Arms.
-    hinge, ear = lens_x + half_w, p["head_width"] + 0.045
     for side in (-1.0, 1.0):
         slope = (ear - hinge) / (plane + 0.05)
         # Plane: side * x = hinge + slope * (plane - z).

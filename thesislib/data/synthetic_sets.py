@@ -7,60 +7,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import pandas as pd
-import torch
-from PIL import Image
 from tqdm.auto import tqdm
 
 from thesislib import storage
-from thesislib.data import synthetic
-from thesislib.data.dataset import ANNOTATIONS, BOX, FACTOR, LANDMARKS, write_annotations
+from thesislib.data import drawing, synthetic
+from thesislib.data.dataset import ANNOTATIONS, write_annotations
+from thesislib.data.drawing import SyntheticSet
 
 RECORD = "synthetic.json"
 _TASK_SCENES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class SyntheticSet:
-    """What a set of synthetic people holds; its bytes follow from these numbers alone.
-
-    Attributes:
-        people: how many, 1 or more, numbered from ``first_identity``.
-        photos: how many in all, 1 or more, shared out as evenly as they go.
-        sessions: sittings of each person, 1 or more; 0 is scenes instead: photos of 0 to 32
-            people, each drawn from ``people`` or a stranger (empty identity).
-        size: shorter side of a photo in pixels, 32 or more; photos are landscape, 4:3.
-        seed: seed of everything drawn.
-        first_identity: number of the first person; sets of one seed with disjoint ranges of
-            numbers share nobody.
-        camera: of :func:`synthetic.render_photo`; of portraits, not of scenes.
-    """
-
-    people: int
-    photos: int
-    sessions: int
-    size: int = 320
-    seed: int = 0
-    first_identity: int = 0
-    camera: str = "camera"
-
-    def __post_init__(self) -> None:
-        least = {"people": 1, "photos": 1, "sessions": 0, "size": 32, "seed": 0}
-        for name, lowest in {**least, "first_identity": 0}.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be {lowest} or more")
-        if self.sessions and self.photos < self.people * self.sessions:
-            raise ValueError(
-                f"{self.photos} photos are too few for {self.people} people with "
-                f"{self.sessions} sessions each"
-            )
-        if self.camera not in synthetic.CAMERAS:
-            raise ValueError(
-                f"camera {self.camera!r} is unknown; choose one of {', '.join(synthetic.CAMERAS)}"
-            )
-        if self.camera != "camera" and not self.sessions:
-            raise ValueError(f"scenes are taken by camera, not by {self.camera}")
-        if self.first_identity + self.people > synthetic.SCENE_PLACES:
-            raise ValueError(f"identities end before {synthetic.SCENE_PLACES}")
 
 
 SETS = {
@@ -123,9 +78,11 @@ def make(
         _check_settings(folder, settings)
         storage.write_json(folder / RECORD, settings)
         tasks = _tasks(spec)
-        names = [_photo_name(spec, *key) for task in tasks for key in task]
+        names = [drawing.photo_name(spec, *key) for task in tasks for key in task]
         annotations = folder / ANNOTATIONS
-        if not (annotations.exists() and all(_is_whole_jpeg(folder / name) for name in names)):
+        if not (
+            annotations.exists() and all(drawing.is_whole_jpeg(folder / name) for name in names)
+        ):
             rows = _run(folder, spec, tasks, workers, progress)
             write_annotations(folder, pd.DataFrame(rows))
         return pd.read_csv(annotations, dtype={"identity": str, "session": str})
@@ -145,68 +102,6 @@ def _tasks(spec: SyntheticSet) -> list[list[tuple]]:
 
 def _shares(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
-
-
-def _identity_name(identity: int) -> str:
-    return f"p{identity:04d}"
-
-
-def _photo_name(spec: SyntheticSet, number: int, session: int = 0, shot: int = 0) -> str:
-    """Path of a photo below its folder; sessions and shots are numbered from 0."""
-    if not spec.sessions:
-        return f"photos/scene_{number:05d}.jpg"
-    return f"photos/{_identity_name(number)}/s{session + 1}_{shot + 1:02d}.jpg"
-
-
-def _is_whole_jpeg(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(2)
-            file.seek(-2, 2)
-            return start == b"\xff\xd8" and file.read(2) == b"\xff\xd9"
-    except OSError:  # absent, or shorter than two bytes
-        return False
-
-
-def _make_photos(folder: Path, spec: SyntheticSet, keys: list[tuple]) -> list[dict]:
-    """Write those of the photos that are missing; returns the annotation rows of all."""
-    people = (spec.first_identity, spec.first_identity + spec.people)
-    rows = []
-    for key in keys:
-        name = _photo_name(spec, *key)
-        path = folder / name
-        drawn = _is_whole_jpeg(path)
-        if spec.sessions:
-            draw = synthetic.lay_out_photo if drawn else synthetic.render_photo
-            photo, faces = draw(*key, seed=spec.seed, size=spec.size, camera=spec.camera)
-            session = f"s{key[1] + 1}"
-        else:
-            draw = synthetic.lay_out_scene if drawn else synthetic.render_scene
-            photo, faces = draw(*key, people=people, seed=spec.seed, size=spec.size)
-            session = f"scene_{key[0]:05d}"
-        if not drawn:
-            quality = faces[0]["factors"]["jpeg_quality"] if faces else 90
-            with storage.written_aside(path) as aside:
-                Image.fromarray(photo).save(aside, quality=int(quality))
-        about = {"photo": name, "width": photo.shape[1], "height": photo.shape[0]}
-        for face in faces:
-            rows.append(
-                {
-                    **about,
-                    "identity": "" if face["stranger"] else _identity_name(face["identity"]),
-                    "session": session,
-                    **dict(zip(BOX, face["box"].tolist(), strict=True)),
-                    **dict(zip(LANDMARKS, face["landmarks"].ravel().tolist(), strict=True)),
-                    **{FACTOR + name: round(v, 4) for name, v in face["factors"].items()},
-                }
-            )
-        if not faces:
-            rows.append({**about, "identity": "", "session": session})
-    return rows
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
 
 
 def _check_settings(folder: Path, settings: dict) -> None:
@@ -239,15 +134,15 @@ def _run(folder, spec: SyntheticSet, tasks: list, workers: int, progress: bool) 
     ) as bar:
         if workers <= 1 or len(tasks) == 1:
             for at, keys in enumerate(tasks):
-                done[at] = _make_photos(folder, spec, keys)
+                done[at] = drawing.make_photos(folder, spec, keys)
                 bar.update(len(keys))
         else:
             # Spawned, as a forked PyTorch may hang on its parent's thread pool.
             context = multiprocessing.get_context("spawn")
             count = min(workers, len(tasks))
-            with ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
+            with ProcessPoolExecutor(count, context, initializer=drawing.start_worker) as pool:
                 running = {
-                    pool.submit(_make_photos, folder, spec, keys): at
+                    pool.submit(drawing.make_photos, folder, spec, keys): at
                     for at, keys in enumerate(tasks)
                 }
                 try:
