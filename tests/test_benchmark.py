@@ -1,5 +1,6 @@
 """The benchmark's parts: turns, work, grids, targets, what is said of missing peers."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -9,12 +10,18 @@ import torch
 from conftest import ANCHORS, noise
 from torch import nn
 
-from thesislib import benchmark, limits
-from thesislib.benchmark import COLUMNS, EarlyStageNet, take_turns, targets
+from thesislib import benchmark, experiment1, limits, systems
+from thesislib.benchmark import COLUMNS, EarlyStageNet, measured_accuracy, take_turns, targets
+from thesislib.data import synthetic_sets
+from thesislib.data.synthetic_sets import SyntheticSet
+from thesislib.experiment1 import Experiment
 from thesislib.limits import work_of
 from thesislib.loss import JointLoss
+from thesislib.metrics import BoxCalibration
 from thesislib.model import JointNet
 from thesislib.peers import peers
+from thesislib.profiles import get_profile
+from thesislib.systems import TwoStage
 
 
 def test_systems_take_turns_on_the_same_photo():
@@ -133,3 +140,54 @@ def test_stages_add_up_to_the_whole_call():
     stages = benchmark.torch_stage_times(net, 64, noise(64, 80), runs=2)
     assert list(stages) == ["preprocess", "network", "postprocess"]
     assert all(np.isfinite(ms) and ms > 0 for ms in stages.values())
+
+
+def test_pipelines_share_what_the_detector_found(monkeypatch):
+    seen = []
+
+    def detect(photo, upsampling):
+        seen.append(upsampling)
+        return np.array([[10.0, 10, 30, 30]], np.float32), np.array([1.0], np.float32)
+
+    monkeypatch.setattr(systems, "detect_faces", detect)
+    moved = BoxCalibration(0.0, 0.0, 1.0, 1.0)
+    pipelines = {
+        (upsampling, identity): TwoStage(_Always(identity), "photo", 32, upsampling, moved)
+        for upsampling in (0, 1)
+        for identity in (0, 1)
+    }
+    photos = [noise(40, 50), noise(50, 40)]
+    truth = {"boxes": np.array([[10.0, 10, 30, 30]]), "identities": ["b"]}
+    found = measured_accuracy(pipelines, photos, [truth, truth])
+    assert seen == [0, 0, 1, 1]
+    assert [found[key]["joint_accuracy_50"] for key in pipelines] == [0, 1, 0, 1]
+    assert [found[key]["recall_50"] for key in pipelines] == [1] * 4
+
+
+class _Always(nn.Module):
+    """A classifier that always names the same person."""
+
+    identities = ("a", "b")
+
+    def __init__(self, identity: int) -> None:
+        super().__init__()
+        self.answer = torch.eye(2)[identity : identity + 1]
+
+    def forward(self, photos):
+        return self.answer.expand(len(photos), 2)
+
+
+def test_nets_are_compared_plain_and_on_the_best_engine(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "PAUSE", 0)
+    synthetic_sets.make(
+        tmp_path / "synthetic-few", SyntheticSet(2, 16, 2, 96), workers=1, progress=False
+    )
+    monkeypatch.setattr(experiment1.paths, "RUNS", tmp_path / "runs")
+    profile = dataclasses.replace(get_profile("smoke"), epochs=1)
+    experiment = Experiment(tmp_path / "synthetic-few", "photo", profile, progress=False)
+    table = benchmark.compare_engines(experiment, runs=2).set_index(["system", "engine"])
+    assert len(table) == 4
+    assert table["ratio"]["two_stage_photo", "torch"] == 1
+    assert (table["ms_median"] > 0).all()
+    of_joint = table.loc["joint"]
+    assert of_joint["mean_iou"].to_numpy() == pytest.approx(of_joint["mean_iou"].mean(), abs=0.02)

@@ -85,11 +85,13 @@ def test_ratios_are_drawn_as_they_stand(table):
 
 
 def test_the_roofline_has_a_point_an_engine(limits):
-    (axis,) = benchmark_figures.roofline(limits).axes
+    axis, shares = benchmark_figures.roofline(limits).axes
     points = [line for line in axis.lines if len(line.get_xdata()) == 1]
     assert len(points) == len(limits)
     found = [float(line.get_ydata()[0]) for line in points]
-    np.testing.assert_allclose(found, limits["operations_per_second"] / 1e9)
+    np.testing.assert_allclose(sorted(found), sorted(limits["operations_per_second"] / 1e9))
+    shown = [patch.get_width() for patch in shares.patches]
+    np.testing.assert_allclose(sorted(shown), sorted(100 * limits["share_of_peak"]))
 
 
 def test_cost_of_work_has_its_three_parts(table):

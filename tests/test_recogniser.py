@@ -1,7 +1,9 @@
 """One interface over the engines; any photo or a clear error; the fastest is remembered."""
 
 import importlib.util
+import resource
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from conftest import noise
 
 from thesislib import export, paths, recogniser, storage
 from thesislib.model import FaceClassifier, JointNet
+from thesislib.peak_memory import peak_memory
 from thesislib.recogniser import ENGINES, EngineClassifier, Recogniser, as_photo
 from thesislib.systems import Joint, TwoStage
 
@@ -196,3 +199,12 @@ def test_the_pipeline_runs_its_classifier_on_an_engine(tmp_path):
             for net in (classifier, EngineClassifier(folder, "openvino", threads=1))
         )
         assert on_engine.identify_at(photo, boxes) == in_torch.identify_at(photo, boxes)
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own(folder):
+    ballast = np.ones(2**28, np.uint8)  # 256 MB that are not its own
+    peak = peak_memory(folder, "torch", 64)
+    assert 100 < peak < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    assert ballast.all()
+    with pytest.raises(subprocess.CalledProcessError):
+        peak_memory(folder / "nowhere", "torch", 64)

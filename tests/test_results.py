@@ -445,3 +445,37 @@ def test_experiment_3_is_printed_by_people_and_by_arm():
     ]
     with pytest.raises(ValueError, match="no rows of arm linear"):
         results.experiment3_markdown(table, "linear")
+
+
+def test_the_benchmark_is_printed_with_recall_beside_each_time():
+    same = {"stage": "total", "machine": "m", "threads": 2, "input_px": 320}
+    portraits = [
+        ("two_stage_up1", "torch", "resnet34", 100.0, 1.0, 0.8, np.nan),
+        ("joint", "openvino_int8", "resnet18", 8.0, 12.5, 0.9, 300.4),
+        ("joint", "onnxruntime", "resnet18", 9.0, 11.1, 0.9, 300.4),
+    ]
+    rows = [
+        same
+        | {"system": system, "engine": engine, "backbone": backbone, "ms_median": ms, "faces": 1}
+        | {"ratio_to_thesis_pipeline": ratio, "joint_accuracy_50": share, "mean_iou": 0.75}
+        | {"recall_50": 1.0, "peak_mb": peak}
+        for system, engine, backbone, ms, ratio, share, peak in portraits
+    ]
+    for system, grid in (("joint", 5), ("two_stage_up0", np.nan)):
+        for faces in (1, 32):
+            row = {"system": system, "engine": "openvino", "grid": grid, "faces": faces}
+            rows.append(same | row | {"ms_median": 2.0 * faces, "recall_50": 1 / faces})
+    table = pd.DataFrame(rows)
+    lines = results.benchmark_markdown(table).splitlines()
+    assert lines[0].startswith("m, 2 threads, 320 pixels,")
+    assert "| joint, ResNet18 | OpenVINO int8 | 8.0 | 12.5 | 90 | 75.0 | 300 |" in lines
+    assert "| two-stage, upsampling 1, ResNet34 | PyTorch | 100.0 | 1.0 | 80 | 75.0 | – |" in lines
+    assert lines.index(next(line for line in lines if "| 12.5 |" in line)) < lines.index(
+        next(line for line in lines if "| 1.0 |" in line)
+    )
+    assert not any("ONNX" in line for line in lines)  # neither fastest nor plain
+    assert "| System | Engine | 1 face | 32 faces |" in lines
+    assert "| joint, 5 x 5 cells | OpenVINO fp32 | 2.0 / 100 | 64.0 / 3 |" in lines
+    assert "| two-stage, upsampling 0 | OpenVINO fp32 | 2.0 / 100 | 64.0 / 3 |" in lines
+    with pytest.raises(ValueError, match="no rows of portraits"):
+        results.benchmark_markdown(table[table["joint_accuracy_50"].isna()])

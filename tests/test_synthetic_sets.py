@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -164,3 +166,17 @@ def test_sets_are_what_their_names_say():
     }
     strangers = ranges.pop("strangers")
     assert not any(set(strangers) & set(others) for others in ranges.values())
+
+
+def test_a_script_without_a_guard_may_ask_for_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from thesislib.data.synthetic_sets import SyntheticSet, make\n"
+        "make('set', SyntheticSet(2, 4, 1, 32), workers=2, progress=False)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["once"]
+    assert len(list((tmp_path / "set" / "photos").rglob("*.jpg"))) == 4

@@ -6,22 +6,19 @@ photo in plain PyTorch) on the same photos and threads. Command line::
 
     python -m thesislib.benchmark [--profile benchmark|smoke] [--peers <folder of weights>]
 
-What is trained, once, and kept under ``runs/``: ResNet34 and ResNet18 joint nets and the ResNet34
-classifier, on portraits of synthetic people at 320 pixels, and a ResNet18 joint net for each grid
-on scenes of 0 to 32 of them. All are trained briefly: their accuracy shows what an engine costs,
-not what the method can do.
+What is trained, once, and kept under ``runs/``, all on synthetic people at 320 pixels: a ResNet18
+joint net, a ResNet34 one that begins as it, and the ResNet34 classifier on portraits; a ResNet18
+joint net for each grid on scenes of 0 to 32 people. All are trained briefly: their accuracy shows
+what an engine costs, not what the method can do.
 """
 
 import argparse
 import dataclasses
 import functools
-import os
-import re
-import resource
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +29,11 @@ from torch import nn
 
 from thesislib import limits, paths, results, seeds, storage
 from thesislib.baseline import detect_faces
-from thesislib.data import synthetic_sets
+from thesislib.checkpoint import load_checkpoint
+from thesislib.data import drawing, synthetic_sets
+from thesislib.data.drawing import identity_name
 from thesislib.data.photos import read_photo
-from thesislib.data.synthetic import VERSION, render_scene
+from thesislib.data.synthetic import VERSION, render_photo, render_scene
 from thesislib.data.synthetic_sets import SyntheticSet
 from thesislib.experiment1 import MODEL, Experiment, module_hash
 from thesislib.export import (
@@ -53,6 +52,7 @@ from thesislib.gallery import Gallery
 from thesislib.loss import JointLoss
 from thesislib.metrics import apply_box_calibration
 from thesislib.model import IdentityClassifier, JointNet
+from thesislib.peak_memory import peak_memory
 from thesislib.peers import peers
 from thesislib.profiles import Profile
 from thesislib.recogniser import (
@@ -90,6 +90,9 @@ COLUMNS = (
     "command",
 )
 WARM_UPS, RUNS = 5, 30
+# Seconds before a timed call. An engine's threads stay awake for some milliseconds after a call,
+# and would take the cores from the engine whose turn is next.
+PAUSE = 0.02
 REFERENCE = ("two_stage_up1", "torch")
 # Precisions that must prove themselves against fp32 before they are offered.
 _LOWERED = ("openvino_int8", "openvino_bf16")
@@ -100,12 +103,13 @@ class Size:
     """How much is done: the numbers that decide how long it takes."""
 
     people: int = 20
-    portraits: int = 600
+    portraits: int = 520
     scenes: int = 160
     scenes_a_count: int = 8  # photos for each number of faces
     face_counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    small_epochs: int = 12  # at half the size, where a photo costs a quarter
-    epochs: int = 3  # at the full size, from there
+    small_px: int = 160  # people are learned at this size first, where a photo costs a quarter
+    small_epochs: int = 10
+    epochs: int = 2  # at the full size, from there
     scene_epochs: int = 8
     input_px: int = 320
     face_px: int = 160  # of a face cut out for the pipeline's classifier, where there are many
@@ -114,7 +118,8 @@ class Size:
     grids: tuple[int, ...] = (5, 10, 20)
     batches: tuple[int, ...] = (2, 4, 8)
     identities: tuple[int, ...] = (10, 100, 1000, 10_000, 100_000)
-    calibration: int = 200
+    calibration: int = 100
+    checks: int = 120
     runs: int = RUNS
 
 
@@ -127,6 +132,7 @@ SIZES = {
         scenes=16,
         scenes_a_count=1,
         face_counts=(1, 4),
+        small_px=64,
         small_epochs=1,
         epochs=1,
         scene_epochs=1,
@@ -138,6 +144,7 @@ SIZES = {
         batches=(2,),
         identities=(10, 1000),
         calibration=8,
+        checks=6,
         runs=2,
     ),
 }
@@ -172,6 +179,35 @@ class EarlyStageNet(JointNet):
                 if name == "regression_head":
                     fine.weight.normal_(std=0.01)
             setattr(self, name, fine)
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuedExperiment(Experiment):
+    """Training that goes on, with the same people, where that of smaller photos or ResNets ended.
+
+    Blocks that the smaller ResNet has too are taken from ``start``; the others begin as the
+    identity, so that before the first step both give the same (Net2Net, Chen et al. 2016).
+
+    Attributes:
+        blocks: how many each stage of the net in ``start`` has.
+    """
+
+    blocks: int = 2
+
+    def new_net(self, system: str) -> nn.Module:
+        net = super().new_net(system)
+        for stage in (1, 2, 3, 4):
+            for block in getattr(net.backbone, f"layer{stage}")[self.blocks :]:
+                nn.init.zeros_(block.bn2.weight)
+        if system == "joint":
+            tensors, _ = load_checkpoint(self.start)
+            tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
+            own = {name for name in net.state_dict() if name.startswith("classifier.")}
+            net.load_state_dict({name: tensors[name] for name in own}, strict=False)
+        return net
+
+    def _about(self, system: str) -> dict:
+        return {**super()._about(system), "blocks": self.blocks, "people": "kept"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +255,7 @@ def take_turns(
     for turn in range(warm_ups + runs):
         photo = photos[turn % len(photos)]
         for name, system in systems.items():
+            time.sleep(PAUSE)
             began = time.perf_counter()
             system(photo)
             if torch.cuda.is_available():
@@ -281,28 +318,6 @@ def torch_stage_times(net: JointNet, input_px: int, photo: np.ndarray, runs: int
     return dict(zip(("preprocess", "network", "postprocess"), median.tolist(), strict=True))
 
 
-def peak_memory(folder: Path, engine: str, photo_px: int) -> float:
-    """Most resident memory in MB of a process that opens a net and answers ten photos."""
-    words = [sys.executable, "-m", "thesislib.benchmark", "--peak", str(folder), engine]
-    done = subprocess.run(
-        [*words, str(photo_px)], capture_output=True, text=True, check=True, env=os.environ
-    )
-    return float(done.stdout.split()[-1])
-
-
-def _print_peak(folder: str, engine: str, photo_px: str) -> None:
-    recognise = Recogniser(folder, engine)
-    side = int(photo_px)
-    photo = np.zeros((side, side * 4 // 3, 3), np.uint8)
-    for _ in range(10):
-        recognise(photo)
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage would count the process that started this one
-        print(float(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10)
-    else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-
-
 # --- exports --------------------------------------------------------------------------------------
 
 
@@ -311,21 +326,21 @@ def exported(
     system: str,
     input_px: int | None = None,
     calibration: int = 200,
-    checked: bool = True,
+    check: tuple[Sequence[np.ndarray], Sequence[dict]] | None = None,
 ) -> Path:
-    """Folder of a trained net's export, made once; int8 calibrated and checked on training photos.
+    """Folder of a trained net's export, made once; int8 is calibrated on training photos.
 
     Args:
         experiment: that trains the net, if that was not done yet.
         system: ``joint``, or ``two_stage_photo`` for its classifier.
         input_px: shorter side that photos are scaled to; None for the profile's.
         calibration: photos to calibrate int8 on; 0 for no int8.
-        checked: of the joint net: keep layers in fp32 until int8 is as accurate as it must be, on
-            as many other training photos.
+        check: of the joint net: photos, of neither training nor test, and their faces; layers
+            are kept in fp32 until int8 is as accurate on them as it must be.
     """
     px = input_px or experiment.profile.input_px
     # A net exported otherwise is another one.
-    made = f"{module_hash('export.py')} {calibration} {checked}"
+    made = f"{module_hash('export.py')} {calibration} {len(check[0]) if check else 0}"
     folder = experiment.run_folder(system) / f"export-{px}-{storage.text_hash(made)[:8]}"
     if (folder / ABOUT).exists():
         return folder
@@ -333,33 +348,45 @@ def exported(
     train = experiment.train_photos
     order = seeds.generator(experiment.seed, "calibration").permutation(len(train))
     photos = [_read(experiment, train[at]) for at in order[:calibration]]
-    others = [train[at] for at in order[calibration:][:calibration]]
-    check = None
     if system != "joint":
         photos = [np.ascontiguousarray(photo.transpose(2, 0, 1)) for photo in photos]
-    elif checked and others:
-        pixels = [_read(experiment, photo) for photo in others]
-        truths = [_truth(experiment, photo) for photo in others]
-        check = accuracy_check(pixels, truths, net.identities)
-    export(net, px, folder, photos, check)
+    trial = accuracy_check(*check, net.identities) if check else None
+    export(net, px, folder, photos, trial)
     return folder
 
 
 def available(folder: Path) -> list[str]:
     """Engines that an exported net can have here."""
     about = read_about(folder)
-    return [name for name in ENGINES if not missing(about, name)]
+    # A minute to compile, and slower than plain PyTorch, unless on a GPU.
+    skipped = () if torch.cuda.is_available() else ("torch_compile",)
+    return [name for name in ENGINES if name not in skipped and not missing(about, name)]
 
 
-def measured_accuracy(system: Callable, photos: Sequence, truths: Sequence[dict]) -> dict:
-    """``joint_accuracy_50, mean_iou, recall_50`` of a system; dlib's boxes are calibrated first."""
-    answers = [system(photo) for photo in photos]
-    if isinstance(system, TwoStage):
-        answers = [
-            answer | {"boxes": apply_box_calibration(answer["boxes"], system.calibration)}
-            for answer in answers
-        ]
-    return accuracy(answers, truths)
+def measured_accuracy(
+    systems: dict[object, Callable], photos: Sequence, truths: Sequence[dict]
+) -> dict[object, dict]:
+    """``joint_accuracy_50, mean_iou, recall_50`` of systems; dlib's boxes are calibrated first.
+
+    Pipelines that differ in their classifier's engine share what the detector found.
+    """
+    detected: dict[int, list] = {}
+    found = {}
+    for key, system in systems.items():
+        if isinstance(system, TwoStage):
+            (_, detect), *others = system.stages
+            if system.upsampling not in detected:
+                detected[system.upsampling] = [detect(photo) for photo in photos]
+            answers = []
+            for state in detected[system.upsampling]:
+                for _, stage in others:
+                    state = stage(state)
+                boxes = apply_box_calibration(state["boxes"], system.calibration)
+                answers.append(state | {"boxes": boxes})
+        else:
+            answers = [system(photo) for photo in photos]
+        found[key] = accuracy(answers, truths)
+    return found
 
 
 def _read(experiment: Experiment, photo) -> np.ndarray:
@@ -382,6 +409,50 @@ def _offered(key: tuple, found: dict) -> bool:
     full = found.get((key[0], "openvino", *key[2:]))
     lowered = key[0] == "joint" and key[1] in _LOWERED and full is not None
     return not lowered or within_limits(found[key], full)
+
+
+def compare_engines(experiment: Experiment, runs: int = RUNS) -> pd.DataFrame:
+    """The benchmark's headline in small: an experiment's nets, plain and on the best engine here.
+
+    Without int8, whose calibration takes longer than all the rest.
+
+    Args:
+        experiment: whose joint net and classifier of photos are exported, at the profile's sizes.
+        runs: timed calls of each.
+
+    Returns:
+        ``system, engine, ms_median, ratio`` (of frames a second, to the pipeline in plain
+        PyTorch) and ``joint_accuracy_50, mean_iou, recall_50`` on the test photos.
+    """
+    threads, profile = torch.get_num_threads(), experiment.profile
+    joint = exported(experiment, "joint", calibration=0)
+    named = exported(experiment, "two_stage_photo", calibration=0)
+    systems: dict[tuple[str, str], Callable] = {}
+    for engine in (available(joint)[0], "torch"):
+        systems["joint", engine] = Recogniser(joint, engine, threads)
+    for engine in (available(named)[0], "torch"):
+        systems["two_stage_photo", engine] = TwoStage(
+            EngineClassifier(named, engine, threads),
+            "photo",
+            profile.input_px,
+            profile.upsampling,
+            experiment.calibration,
+        )
+    test = experiment.test_photos
+    photos = [_read(experiment, photo) for photo in test]
+    found = measured_accuracy(systems, photos, [_truth(experiment, photo) for photo in test])
+    times = take_turns(systems, photos, runs)
+    rows = [
+        {
+            "system": system,
+            "engine": engine,
+            "ms_median": float(np.median(ms)),
+            "ratio": float(np.median(times["two_stage_photo", "torch"] / ms)),
+            **found[system, engine],
+        }
+        for (system, engine), ms in times.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -454,14 +525,21 @@ class Benchmark:
         return file
 
     def experiment(self, backbone: str) -> Experiment:
-        """Portraits, photo split; trained at half the size first."""
-        data, px = self.data("portraits"), self.size.input_px // 2
-        small = self._profile(backbone, input_px=px, pooling=1, epochs=self.size.small_epochs)
-        experiment = Experiment(data, "photo", small, self.seed, progress=False)
-        start = self._train(experiment, "joint", f"{backbone}, {px} px")
-        full = self._profile(backbone)
-        experiment = Experiment(data, "photo", full, self.seed, start, progress=False)
-        self._train(experiment, "joint", f"{backbone}, {self.size.input_px} px")
+        """Portraits, photo split; the last backbone learns at a small size, others begin as it."""
+        data, size = self.data("portraits"), self.size
+        smallest = backbone == size.backbones[-1]
+        if smallest:
+            profile = self._profile(
+                backbone, input_px=size.small_px, pooling=1, epochs=size.small_epochs
+            )
+            first = Experiment(data, "photo", profile, self.seed, progress=False)
+            what = f"{backbone}, {size.small_px} px"
+        else:
+            first, what = self.experiment(size.backbones[-1]), ""
+        start = self._train(first, "joint", what)
+        profile = self._profile(backbone)
+        experiment = ContinuedExperiment(data, "photo", profile, self.seed, start, progress=False)
+        self._train(experiment, "joint", f"{backbone}, {size.input_px} px")
         return experiment
 
     def grid_experiment(self, grid: int) -> GridExperiment:
@@ -551,7 +629,8 @@ class Benchmark:
         truths = [_truth(classifier, photo) for photo in test]
         systems, folders = {}, {}
         for backbone in size.backbones:
-            folder = folders[backbone] = self.exported(self.experiment(backbone), "joint")
+            folder = self.exported(self.experiment(backbone), "joint", check=self.more_portraits())
+            folders[backbone] = folder
             for engine in available(folder):
                 key = ("joint", engine, backbone)
                 systems[key] = Recogniser(folder, engine, self.threads)
@@ -561,7 +640,7 @@ class Benchmark:
                 systems[key] = self.two_stage(named, engine, "photo", upsampling, size.input_px)
         systems |= {(name, "own", "own"): system for name, system in self.peers.items()}
         self.say(f"accuracy of {len(systems)} systems on {len(photos)} test photos")
-        own = {key: measured_accuracy(system, photos, truths) for key, system in systems.items()}
+        own = measured_accuracy(systems, photos, truths)
         for key in [key for key in systems if not _offered(key, own)]:
             self.say(f"{key[1]}, {key[2]}: costs too much accuracy on test photos, not offered")
             del systems[key]
@@ -569,11 +648,16 @@ class Benchmark:
         for key, columns in own.items():
             columns["grid"] = size.input_px // 64 if key[0] == "joint" else np.nan
         self.say("timing, turn by turn")
-        times = take_turns(systems, photos, size.runs)
-        for key in systems:
-            # A compiled net would be compiled all over again.
-            if key[0] == "joint" and key[1] != "torch_compile":
-                own[key]["peak_mb"] = peak_memory(folders[key[2]], key[1], size.input_px)
+        times = take_turns(systems, photos, size.runs, warm_ups=0)  # all are warm by now
+        self.say("memory")
+        # A compiled net would be compiled all over again.
+        measured = [key for key in systems if key[0] == "joint" and key[1] != "torch_compile"]
+        with ThreadPoolExecutor(self.threads) as pool:
+            peaks = pool.map(
+                lambda key: peak_memory(folders[key[2]], key[1], size.input_px), measured
+            )
+        for key, peak in zip(measured, peaks, strict=True):
+            own[key]["peak_mb"] = peak
         self.add_turns(times, own)
         self.say("stages")
         for system, engine, backbone in systems:
@@ -619,32 +703,58 @@ class Benchmark:
         for count in size.face_counts:
             photos, truths = self.scenes(count)
             self.say(f"{count} faces")
-            own = {
-                key: grids.get(key, {})
-                | {"recall_50": measured_accuracy(system, photos, truths)["recall_50"]}
-                for key, system in nets.items()
-            }
-            self.add_turns(take_turns(nets, photos, size.runs), own, faces=count)
+            found = measured_accuracy(nets, photos, truths)
+            own = {key: grids.get(key, {}) | {"recall_50": found[key]["recall_50"]} for key in nets}
+            times = take_turns(nets, photos, size.runs, warm_ups=0)  # all are warm by now
+            self.add_turns(times, own, faces=count)
 
     def scenes(self, count: int) -> tuple[list[np.ndarray], list[dict]]:
         """Photos of exactly ``count`` people each that no net was trained on, and their faces."""
         size = self.size
-        name = f"scenes-{VERSION}-{size.input_px}-{size.scenes_a_count}-{count}-{self.seed}.npz"
-        kept = paths.RUNS / "benchmark" / name
+        people, numbers = (0, size.people), range(10**6, 10**6 + size.scenes_a_count)
+        tasks = [(number, people, self.seed, size.input_px, count) for number in numbers]
+        photos, faces = self._drawn(f"scenes-{count}", render_scene, tasks)
+        return photos, [{"boxes": boxes, "identities": ["?"] * len(boxes)} for boxes in faces]
+
+    def more_portraits(self) -> tuple[list[np.ndarray], list[dict]]:
+        """Photos of the portraits' people and sittings in neither part, and their faces."""
+        size = self.size
+        keys = [
+            (person, sitting, 1000 + shot)
+            for person in range(size.people)
+            for sitting in range(2)
+            for shot in range(size.checks // (2 * size.people))
+        ]
+        tasks = [(*key, self.seed, size.input_px) for key in keys]
+        photos, faces = self._drawn("portraits", render_photo, tasks)
+        truths = [
+            {"boxes": boxes, "identities": [identity_name(key[0])]}
+            for boxes, key in zip(faces, keys, strict=True)
+        ]
+        return photos, truths
+
+    def _drawn(self, name: str, draw: Callable, tasks: list[tuple]) -> tuple[list, np.ndarray]:
+        """Photos and boxes that ``draw`` gives for some arguments, as many boxes in each."""
+        size = self.size
+        file = f"{name}-{VERSION}-{size.people}-{size.input_px}-{len(tasks)}-{self.seed}.npz"
+        kept = paths.RUNS / "benchmark" / file
         if not kept.exists():
-            numbers = range(10**6, 10**6 + size.scenes_a_count)
-            # One by one: drawing sets the number of threads, which all threads share.
-            drawn = [
-                render_scene(number, (0, size.people), self.seed, size.input_px, count)
-                for number in numbers
-            ]
+            self.say(f"drawing {len(tasks)} {name}")
+            with drawing.without_main():
+                coming = self._workers.map(draw, *zip(*tasks, strict=True))
+            drawn = list(coming)
             photos = np.stack([photo for photo, _ in drawn])
             boxes = np.stack([[face["box"] for face in faces] for _, faces in drawn])
             with storage.written_aside(kept) as aside:
                 np.savez_compressed(aside, photos=photos, boxes=boxes)
         with np.load(kept) as file:
-            photos, boxes = list(file["photos"]), file["boxes"]
-        return photos, [{"boxes": faces, "identities": ["?"] * len(faces)} for faces in boxes]
+            return list(file["photos"]), file["boxes"]
+
+    @functools.cached_property
+    def _workers(self) -> ProcessPoolExecutor:
+        """Processes that draw; they take seconds to start, and sleep while something is timed."""
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(2, context, initializer=drawing.start_worker)
 
     def photo_sizes(self) -> None:
         """Time against the photo's size, the net taking it as it is; ``input_px`` is that size."""
@@ -654,8 +764,8 @@ class Benchmark:
         test = experiment.test_photos[:4]
         for px in size.photo_px:
             photos = [_enlarged(_read(experiment, photo), px) for photo in test]
-            # For its time alone: enlarged photos have no more to see.
-            folder = self.exported(experiment, "joint", input_px=px, checked=False)
+            # For its time alone, which calibration does not change: enlarged photos show no more.
+            folder = self.exported(experiment, "joint", input_px=px, calibration=8)
             self.say(f"photos of {px} px")
             systems = {
                 ("joint", engine, backbone): Recogniser(folder, engine, self.threads)
@@ -671,7 +781,7 @@ class Benchmark:
         size = self.size
         for backbone in size.backbones:
             experiment = self.experiment(backbone)
-            folder = self.exported(experiment, "joint")
+            folder = self.exported(experiment, "joint", check=self.more_portraits())
             about = read_about(folder)
             photo = _read(experiment, experiment.test_photos[0])
             fastest = self.best_engine(folder, backbone)
@@ -839,11 +949,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--profile", choices=SIZES, default="benchmark")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peers", type=Path, help="folder with the weights of OpenCV's models")
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.peak:
-        _print_peak(*arguments.peak)
-        return
     tables = Benchmark(arguments.profile, arguments.seed, arguments.peers).run()
     print(targets(*tables).to_string(index=False, float_format="%.3g"))
 

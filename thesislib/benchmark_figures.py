@@ -8,25 +8,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from thesislib.figures import COLOURS, GREY, TEXT, styled
+from thesislib.results import ENGINE_LABELS, PIPELINE_LABELS
 
 JOINT, PIPELINE = COLOURS["joint"], COLOURS["two_stage_photo"]
-_ENGINE_LABELS = {
-    "torch": "PyTorch",
-    "torch_compile": "torch.compile",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO fp32",
-    "openvino_bf16": "OpenVINO bf16",
-    "openvino_int8": "OpenVINO int8",
-    "own": "as they come",
-}
-_PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}
 _GRID_SHADES = ("#8CC4E6", "#3E95CB", "#0B4F82", "#06243C")
 _PRECISION = {"fp32": "#777777", "bf16": "#009E73", "int8": "#D55E00"}
 _BACKBONE_MARKS = ("o", "^", "s", "D")
 
 
 def _engine(name: str) -> str:
-    return _ENGINE_LABELS.get(name, name)
+    return ENGINE_LABELS.get(name, name)
 
 
 def _plain(axis, which: str, at) -> None:
@@ -59,10 +50,10 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
         if system == "joint":
             colour, style = _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)], "-"
             label = f"joint net, {grid:.0f} × {grid:.0f} cells, {_engine(engine)}"
-        elif system in _PIPELINE_LABELS:
+        elif system in PIPELINE_LABELS:
             colour = PIPELINE if system == "two_stage_up1" else "#A05A00"
             style = "--" if engine == "torch" else "-"
-            label = f"two-stage, {_PIPELINE_LABELS[system]}, {_engine(engine)}"
+            label = f"two-stage, {PIPELINE_LABELS[system]}, {_engine(engine)}"
         else:
             colour, style, label = GREY, ":", system
         line = {"color": colour, "linestyle": style, "marker": "o", "markersize": 3}
@@ -106,8 +97,8 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
         own = rows[(rows["system"] == system) & (rows["backbone"] == backbone)]
         own = own.sort_values("ratio_to_thesis_pipeline", ascending=False)
         kind = "joint net" if system == "joint" else system
-        if system in _PIPELINE_LABELS:
-            kind = f"two-stage, {_PIPELINE_LABELS[system]}"
+        if system in PIPELINE_LABELS:
+            kind = f"two-stage, {PIPELINE_LABELS[system]}"
         backbone_label = backbone.replace("resnet", "ResNet") if backbone != "own" else ""
         title = ", ".join(part for part in (kind, backbone_label) if part)
         axis.text(0.0, at, f" {title}", va="center", fontsize=8, fontweight="bold")
@@ -140,12 +131,12 @@ def roofline(limits: pd.DataFrame) -> Figure:
     """Each engine's operations a second against the machine's measured limits.
 
     A roof (Williams et al. 2009) is what the memory can feed, up to what a matrix product of that
-    precision reaches.
+    precision reaches. Beside it, each point's share of the flat part.
 
     Args:
         limits: ``benchmark_limits.csv``.
     """
-    figure, axis = plt.subplots(figsize=(TEXT, 3.1))
+    figure, (axis, shares) = plt.subplots(1, 2, figsize=(TEXT, 3.1), width_ratios=(3, 2))
     intensity = limits["operations"] / limits["bytes"]
     left, right = intensity.min() / 8, intensity.max() * 4
     for precision, own in limits.groupby("precision", sort=False):
@@ -163,29 +154,50 @@ def roofline(limits: pd.DataFrame) -> Figure:
             fontsize=7.5,
         )
     backbones = list(dict.fromkeys(limits["backbone"]))
-    for _, row in limits.iterrows():
-        x, y = row["operations"] / row["bytes"], row["operations_per_second"] / 1e9
-        first = row["backbone"] == backbones[0]
-        mark = _BACKBONE_MARKS[backbones.index(row["backbone"]) % len(_BACKBONE_MARKS)]
-        axis.plot(x, y, mark, color=_PRECISION[row["precision"]], markersize=5)
-        axis.annotate(
-            f"{_engine(row['engine'])}, {100 * row['share_of_peak']:.0f} %",
-            (x, y),
-            xytext=(-5 if not first else 5, 0),
-            textcoords="offset points",
-            ha="right" if not first else "left",
-            va="center",
-            fontsize=7,
-        )
-    marks = [
-        Line2D([], [], marker=_BACKBONE_MARKS[at], linestyle="", color=GREY, label=name)
-        for at, name in enumerate(b.replace("resnet", "ResNet") for b in backbones)
-    ]
-    axis.legend(handles=marks, loc="upper left")
+    handles = []
+    for backbone, mark in zip(backbones, _BACKBONE_MARKS, strict=False):
+        own = limits[limits["backbone"] == backbone]
+        for training, face in ((False, None), (True, "white")):
+            rows = own[(own["engine"] == "training") == training]
+            for _, row in rows.iterrows():
+                colour = _PRECISION[row["precision"]]
+                axis.plot(
+                    row["operations"] / row["bytes"],
+                    row["operations_per_second"] / 1e9,
+                    mark,
+                    color=colour,
+                    markerfacecolor=face or colour,
+                    markersize=5,
+                )
+            if len(rows):
+                label = backbone.replace("resnet", "ResNet") + (", training" if training else "")
+                style = {"marker": mark, "linestyle": "", "color": GREY, "markersize": 5}
+                handles.append(Line2D([], [], markerfacecolor=face or GREY, label=label, **style))
+    axis.legend(handles=handles, loc="lower right", fontsize=7)
     axis.set(xscale="log", yscale="log", xlim=(left, right))
     axis.set_xlabel("operations a byte, each layer's numbers moved once")
     axis.set_ylabel("10⁹ operations a second")
+    low, high = axis.get_ylim()
+    _plain(axis, "y", [v for v in (50, 100, 200, 500, 1000, 2000, 5000, 10_000) if low < v < high])
     axis.grid(which="major")
+
+    at, ticks, names = 0, [], []
+    for backbone in backbones:
+        title = backbone.replace("resnet", "ResNet")
+        shares.text(0, at, f" {title}", va="center", fontsize=8, fontweight="bold")
+        at += 1
+        own = limits[limits["backbone"] == backbone]
+        for _, row in own.sort_values("share_of_peak", ascending=False).iterrows():
+            share = 100 * row["share_of_peak"]
+            shares.barh(at, share, 0.7, color=_PRECISION[row["precision"]])
+            shares.text(share, at, f" {share:.0f}", va="center", fontsize=7)
+            ticks.append(at)
+            training = row["engine"] == "training"
+            names.append(f"training, {row['precision']}" if training else _engine(row["engine"]))
+            at += 1
+    shares.set_yticks(ticks, names, fontsize=7)
+    shares.tick_params(axis="y", length=0)
+    shares.set(ylim=(at - 0.4, -0.6), xlim=(0, 115), xlabel="% of that precision's peak")
     return figure
 
 
@@ -196,7 +208,7 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
     Args:
         table: ``benchmark.csv``.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.5))
+    figure, axes = plt.subplots(1, 3, figsize=(TEXT, 3.0))
     single = (table["batch"] == 1) & (table["threads"] == table["threads"].max())
     portraits = table[(table["stage"] == "total") & (table["faces"] == 1)]
     portraits = portraits[portraits["recall_50"].isna() | portraits["joint_accuracy_50"].notna()]
@@ -238,7 +250,9 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
     for axis in axes:
         axis.grid(axis="y")
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
+            axis.legend(
+                fontsize=7, loc="lower left", bbox_to_anchor=(-0.15, 1.0), borderaxespad=0.2
+            )
     return figure
 
 

@@ -704,10 +704,11 @@ def _measure_part(experiment: EmbeddingExperiment, part: _Part, draws: int) -> d
     found = {
         RESULTS_TABLE: [measure(part.embeddings, group.identities, gallery, experiment.seed, draws)]
     }
-    found[CURVES_TABLE] = [curves(vectors, group.identities[there], gallery[there])]
-    found[SIMILARITIES_TABLE] = [similarities(vectors, group.identities[there])]
-    if part.people in ("seen", "unseen"):
-        found[FACTORS_TABLE] = [factors(vectors, rows, experiment.seed, draws)]
+    if experiment.arm == MAIN_ARM:  # of the others only numbers are shown
+        found[CURVES_TABLE] = [curves(vectors, group.identities[there], gallery[there])]
+        found[SIMILARITIES_TABLE] = [similarities(vectors, group.identities[there])]
+        if part.people in ("seen", "unseen"):
+            found[FACTORS_TABLE] = [factors(vectors, rows, experiment.seed, draws)]
     if part.joint:
         net, _ = experiment.trained("joint")
         answers = inference.detect(
@@ -716,7 +717,8 @@ def _measure_part(experiment: EmbeddingExperiment, part: _Part, draws: int) -> d
         try:
             numbers, curve = joint_open_set(group, answers, gallery, experiment.seed, draws)
             found[RESULTS_TABLE].append(numbers)
-            found[CURVES_TABLE].append(curve)
+            if CURVES_TABLE in found:
+                found[CURVES_TABLE].append(curve)
         except em.NotSupportedError:
             pass
     return {

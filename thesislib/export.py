@@ -319,12 +319,16 @@ def _to_openvino(onnx: Path):
     for node in model.get_ordered_ops():
         # OpenVINO's own linear mode leaves out antialiasing on a CPU; Pillow's has it built in.
         if node.get_type_name() == "Interpolate":
-            axes = opset11.constant(np.array([2, 3], np.int64))
             sizes = node.input(1).get_source_output()
-            sizes = opset11.gather(sizes, axes, opset11.constant(np.int64(0)))
-            photos = node.input(0).get_source_output()
-            like_pillow = opset11.interpolate(photos, sizes, "bilinear_pillow", "sizes", axes=axes)
-            node.output(0).replace(like_pillow.output(0))
+            sizes = opset11.gather(sizes, np.array([2, 3]), np.int64(0))
+            # Before the photo's channels are moved to the front: scaling wants them last, and
+            # what comes after is vectorised only with them first.
+            moved = node.input(0).get_source_output().get_node()
+            photos, order = (moved.input(at).get_source_output() for at in (0, 1))
+            like_pillow = opset11.interpolate(
+                photos, sizes, "bilinear_pillow", "sizes", axes=np.array([1, 2])
+            )
+            node.output(0).replace(opset11.transpose(like_pillow, order).output(0))
     model.validate_nodes_and_infer_types()
     return model
 

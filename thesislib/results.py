@@ -516,6 +516,91 @@ def _embedding_table(table: pd.DataFrame, by: str, values: list[str], title: str
     return _markdown(header, rows, left=2)
 
 
+ENGINE_LABELS = {
+    "torch": "PyTorch",
+    "torch_compile": "torch.compile",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO fp32",
+    "openvino_bf16": "OpenVINO bf16",
+    "openvino_int8": "OpenVINO int8",
+    "own": "as they come",
+}
+PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}
+
+
+def _system_label(system: str) -> str:
+    if system in PIPELINE_LABELS:
+        return f"two-stage, {PIPELINE_LABELS[system]}"
+    return "joint" if system == "joint" else system
+
+
+def benchmark_markdown(table: pd.DataFrame) -> str:
+    """Print the benchmark for a README: systems on portraits, then the cost of many faces.
+
+    Args:
+        table: ``benchmark.csv``.
+
+    Returns:
+        Markdown; times in milliseconds a photo (median), shares in percent.
+
+    Raises:
+        ValueError: no rows of portraits, or none of scenes.
+    """
+    total = table[table["stage"] == "total"]
+    portraits = total[total["joint_accuracy_50"].notna()]
+    scenes = total[total["recall_50"].notna() & total["joint_accuracy_50"].isna()]
+    if not len(portraits) or not len(scenes):
+        raise ValueError("benchmark: no rows of portraits or none of scenes")
+    about = portraits.iloc[0]
+    fastest = portraits.groupby(["system", "backbone"])["ms_median"].transform("min")
+    portraits = portraits[(portraits["engine"] == "torch") | (portraits["ms_median"] == fastest)]
+    words = (
+        f"{about['machine']}, {about['threads']} threads, {about['input_px']} pixels, photo in "
+        "memory to answer, medians of at least 30 runs; of each system its fastest engine and plain "
+        "PyTorch. Ratio: of frames a second to the thesis's "
+        "own setting, dlib with upsampling 1 and ResNet34 in plain PyTorch."
+    )
+    header = ["System", "Engine", "ms a photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
+    rows = [
+        [
+            f"{_system_label(row['system'])}, {row['backbone'].replace('resnet', 'ResNet')}",
+            ENGINE_LABELS.get(row["engine"], row["engine"]),
+            f"{row['ms_median']:.1f}",
+            f"{row['ratio_to_thesis_pipeline']:.1f}",
+            f"{100 * row['joint_accuracy_50']:.0f}",
+            f"{100 * row['mean_iou']:.1f}",
+            f"{row['peak_mb']:.0f}" if row["peak_mb"] > 0 else "–",
+        ]
+        for _, row in portraits.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
+    ]
+    counts = sorted(scenes["faces"].unique())
+    crowd = []
+    for key, own in scenes.groupby(["system", "grid", "engine"], dropna=False, sort=False):
+        system, grid, engine = key
+        cells = f", {grid:.0f} x {grid:.0f} cells" if system == "joint" else ""
+        own = own.set_index("faces")
+        crowd.append(
+            [
+                f"{_system_label(system)}{cells}",
+                ENGINE_LABELS.get(engine, engine),
+                *(
+                    f"{own['ms_median'][count]:.1f} / {100 * own['recall_50'][count]:.0f}"
+                    for count in counts
+                ),
+            ]
+        )
+    faces = [f"{count} face{'s' if count > 1 else ''}" for count in counts]
+    return "\n\n".join(
+        [
+            words,
+            _markdown(header, rows, left=2),
+            "With many faces: ms a photo / % of the faces found at IoU 0.5 (ResNet18; the "
+            "pipeline's classifier ResNet34, on each face):",
+            _markdown(["System", "Engine", *faces], crowd, left=2),
+        ]
+    )
+
+
 def experiment1_latex(table: pd.DataFrame) -> str:
     """Print the tables of :func:`experiment1_markdown` as two ``tabular`` of the booktabs package.
 
@@ -629,6 +714,8 @@ def main() -> None:
     )
     table = read_table(paths.TABLES / "experiment3.csv")
     write_into(readme, "experiment3", experiment3_markdown(table, MAIN_ARM))
+    benchmark = read_table(paths.COMMITTED_TABLES / "benchmark.csv")
+    write_into(readme, "benchmark", benchmark_markdown(benchmark))
 
 
 if __name__ == "__main__":

@@ -10,15 +10,14 @@ import os
 import sys
 from pathlib import Path
 
+from thesislib import storage
+from thesislib.data import importing, synthetic_sets
+from thesislib.data.dataset import read_dataset
+from thesislib.data.sources import SOURCES
+
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; see the module."""
-    # Here, as processes that draw synthetic people import this module and need none of these.
-    from thesislib import storage
-    from thesislib.data import importing, synthetic_sets
-    from thesislib.data.dataset import read_dataset
-    from thesislib.data.sources import SOURCES
-
     parser = argparse.ArgumentParser(
         prog="python -m thesislib.data",
         description=__doc__,

@@ -3,7 +3,11 @@
 Without pandas a worker starts a second sooner, which is a tenth of the time a small set takes.
 """
 
+import contextlib
 import dataclasses
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -58,7 +62,8 @@ class SyntheticSet:
             raise ValueError(f"identities end before {synthetic.SCENE_PLACES}")
 
 
-def _identity_name(identity: int) -> str:
+def identity_name(identity: int) -> str:
+    """What a person of this number is called in a dataset."""
     return f"p{identity:04d}"
 
 
@@ -66,7 +71,7 @@ def photo_name(spec: SyntheticSet, number: int, session: int = 0, shot: int = 0)
     """Path of a photo below its folder; sessions and shots are numbered from 0."""
     if not spec.sessions:
         return f"photos/scene_{number:05d}.jpg"
-    return f"photos/{_identity_name(number)}/s{session + 1}_{shot + 1:02d}.jpg"
+    return f"photos/{identity_name(number)}/s{session + 1}_{shot + 1:02d}.jpg"
 
 
 def is_whole_jpeg(path: Path) -> bool:
@@ -105,7 +110,7 @@ def make_photos(folder: Path, spec: SyntheticSet, keys: list[tuple]) -> list[dic
             rows.append(
                 {
                     **about,
-                    "identity": "" if face["stranger"] else _identity_name(face["identity"]),
+                    "identity": "" if face["stranger"] else identity_name(face["identity"]),
                     "session": session,
                     **dict(zip(BOX, face["box"].tolist(), strict=True)),
                     **dict(zip(LANDMARKS, face["landmarks"].ravel().tolist(), strict=True)),
@@ -115,6 +120,20 @@ def make_photos(folder: Path, spec: SyntheticSet, keys: list[tuple]) -> list[dic
         if not faces:
             rows.append({**about, "identity": "", "session": session})
     return rows
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Processes that are started in here do not import the script that asks for them.
+
+    It may import much that drawing does not need, or, unguarded, ask for processes again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def start_worker() -> None:

@@ -58,8 +58,7 @@ def make(
         folder: where to write ``photos/``, ``synthetic.json`` (the numbers of ``spec``) and,
             last, ``annotations.csv``, with landmarks and ``factor_`` columns.
         spec: what to make.
-        workers: processes to draw in; 1 draws in this process. More than one start afresh and
-            import the calling script, which must then guard what it runs by ``__main__``.
+        workers: processes to draw in; 1 draws in this process.
         progress: whether to show a progress bar.
 
     Returns:
@@ -141,10 +140,11 @@ def _run(folder, spec: SyntheticSet, tasks: list, workers: int, progress: bool) 
             context = multiprocessing.get_context("spawn")
             count = min(workers, len(tasks))
             with ProcessPoolExecutor(count, context, initializer=drawing.start_worker) as pool:
-                running = {
-                    pool.submit(drawing.make_photos, folder, spec, keys): at
-                    for at, keys in enumerate(tasks)
-                }
+                with drawing.without_main():
+                    running = {
+                        pool.submit(drawing.make_photos, folder, spec, keys): at
+                        for at, keys in enumerate(tasks)
+                    }
                 try:
                     for future in as_completed(running):
                         at = running[future]
