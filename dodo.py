@@ -47,6 +47,8 @@ NOTEBOOKS = (
     "05_embeddings",
 )
 RESULTS = FIGURES / "tables" / "experiment1.csv"
+# Made by `make benchmark`, drawn by a notebook.
+BENCHMARK = [paths.COMMITTED_TABLES / f"{name}.csv" for name in ("benchmark", "benchmark_limits")]
 
 
 class Reporter(ConsoleReporter):
@@ -135,6 +137,7 @@ def task_notebook():
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
         cells = json.loads(notebook.read_text())["cells"]
         source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        tables = BENCHMARK if "benchmark.read_tables" in source else []
         executed = ROOT / "runs" / "notebooks" / RUN / notebook.name
         convert = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
         convert += ["--ExecutePreprocessor.record_timing=False", "--log-level", "ERROR"]
@@ -144,7 +147,7 @@ def task_notebook():
         yield {
             "name": f"{name}:{RUN}",
             "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False), remember],
-            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle"],
+            "file_dep": [notebook, *modules(source), PACKAGE / "thesis.mplstyle", *tables],
             "targets": [executed, *figure_files(notebook.name)],
             "uptodate": [unchanged],
             "task_dep": list(before),
@@ -153,12 +156,13 @@ def task_notebook():
 
 
 def figure_files(notebook: str) -> list[Path]:
-    """Figures that the manifest says this notebook draws of this dataset and of Experiment 3's."""
+    """Figures that the manifest says this notebook draws of this run, and of the benchmark."""
     manifest = FIGURES / "manifest.json"
     if not manifest.is_file():
         return []
     many = paths.synthetic(get_profile(PROFILE).many_people).name
     drawn = (f"{DATA.name}-{SPLIT}/", f"{DATA.name}-identity/", f"{many}-identity/")
+    drawn += ("synthetic-benchmark-photo/",)
     return [
         FIGURES / f"{key}.{kind}"
         for key, record in json.loads(manifest.read_text()).items()
@@ -172,7 +176,7 @@ def task_readme():
     tables = [RESULTS.with_name(f"experiment{number}.csv") for number in (1, 2, 3)]
     return {
         "actions": [Interactive([sys.executable, "-m", "thesislib.results"], shell=False)],
-        "file_dep": [*filter(Path.is_file, tables), PACKAGE / "results.py"],
+        "file_dep": [*filter(Path.is_file, [*tables, *BENCHMARK]), PACKAGE / "results.py"],
         "task_dep": ["notebook"],
         "targets": [FIGURES / "tables" / "experiment1.tex"],
     }

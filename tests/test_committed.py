@@ -126,6 +126,23 @@ def test_readme_tells_what_the_pretraining_table_says():
         assert told in prose(), told
 
 
+def test_readme_tells_what_the_table_of_embeddings_says():
+    table = results.read_table(FIGURES / "tables" / "experiment3.csv")
+    ytf = table[(table["dataset"] == "ytf") & (table["metric"] == "map_at_r")]
+    ytf = ytf.set_index(["arm", "people"])
+    share = 100 * ytf["value"]
+    for told in (
+        f"seen in training from {share['normalised', 'seen']:.0f} to "
+        f"{share['arcface_16', 'seen']:.0f} %, of people never seen from "
+        f"{share['normalised', 'unseen']:.1f} to {share['arcface_16', 'unseen']:.1f} %.",
+        f"to {share['box', 'seen']:.0f} % and {share['box', 'unseen']:.1f} %, "
+        "within the intervals.",
+    ):
+        assert told in prose(), told
+    for people in ("seen", "unseen"):
+        assert ytf["low"]["box", people] < ytf["high"]["normalised", people]
+
+
 def test_readme_tells_what_the_benchmark_s_table_says():
     table = results.read_table(FIGURES / "tables" / "benchmark.csv")
     printed = results.read_from(paths.ROOT / "README.md", "benchmark")

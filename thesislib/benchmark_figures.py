@@ -101,7 +101,8 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
             kind = f"two-stage, {PIPELINE_LABELS[system]}"
         backbone_label = backbone.replace("resnet", "ResNet") if backbone != "own" else ""
         title = ", ".join(part for part in (kind, backbone_label) if part)
-        axis.text(0.0, at, f" {title}", va="center", fontsize=8, fontweight="bold")
+        back = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axis.text(0.0, at, f" {title}", va="center", fontsize=8, fontweight="bold", bbox=back)
         at += 1
         for _, row in own.iterrows():
             ratio = row["ratio_to_thesis_pipeline"]
@@ -173,10 +174,11 @@ def roofline(limits: pd.DataFrame) -> Figure:
                 label = backbone.replace("resnet", "ResNet") + (", training" if training else "")
                 style = {"marker": mark, "linestyle": "", "color": GREY, "markersize": 5}
                 handles.append(Line2D([], [], markerfacecolor=face or GREY, label=label, **style))
-    axis.legend(handles=handles, loc="lower right", fontsize=7)
+    axis.legend(handles=handles, loc="upper left", fontsize=7)
     axis.set(xscale="log", yscale="log", xlim=(left, right))
     axis.set_xlabel("operations a byte, each layer's numbers moved once")
     axis.set_ylabel("10⁹ operations a second")
+    axis.set_ylim(top=1.6 * limits["peak"].max() / 1e9)
     low, high = axis.get_ylim()
     _plain(axis, "y", [v for v in (50, 100, 200, 500, 1000, 2000, 5000, 10_000) if low < v < high])
     axis.grid(which="major")

@@ -556,9 +556,9 @@ def benchmark_markdown(table: pd.DataFrame) -> str:
     portraits = portraits[(portraits["engine"] == "torch") | (portraits["ms_median"] == fastest)]
     words = (
         f"{about['machine']}, {about['threads']} threads, {about['input_px']} pixels, photo in "
-        "memory to answer, medians of at least 30 runs; of each system its fastest engine and plain "
-        "PyTorch. Ratio: of frames a second to the thesis's "
-        "own setting, dlib with upsampling 1 and ResNet34 in plain PyTorch."
+        "memory to answer, medians of at least 30 runs; of each system its fastest engine and "
+        "plain PyTorch. Ratio: of frames a second to the thesis's own setting, dlib with "
+        "upsampling 1 and ResNet34 in plain PyTorch."
     )
     header = ["System", "Engine", "ms a photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
     rows = [
