@@ -1,5 +1,5 @@
 # make figures   environment, default dataset, training, figures     make test   the whole suite
-# make benchmark   speed of every engine, half an hour; PEERS=<folder with OpenCV's weights>
+# make benchmark   speed of every engine, 18 minutes; PEERS=<folder with OpenCV's weights>
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
 # TARGET=<dataset folder>: new people for notebook 04, in place of synthetic ones
