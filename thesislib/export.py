@@ -190,7 +190,7 @@ def export(
         calibration: for int8: training photos, uint8 [H, W, 3], or for a classifier what it
             sees, uint8 [3, H, W]; a few hundred. Without them int8 is not made.
         check: for int8: given the function that the exported graph is, returns its
-            ``joint_accuracy_50`` and ``mean_iou`` (see :func:`accuracy_check`) on training photos
+            ``joint_accuracy_50`` and ``mean_iou`` (see :func:`accuracy_check`) on photos that are
             not used for calibration; layers are kept in fp32 until int8 costs no more than
             ``MOST_ACCURACY_LOST`` and ``MOST_IOU_LOST``. None takes it as it is.
 

@@ -310,8 +310,7 @@ def _bell(q: torch.Tensor) -> torch.Tensor:
 
 def _bump(x, y, cx, cy, sx, sy):
     across = (x - cx).mul_(0.7071 / sx).square_()
-    q = across.add_((y - cy).mul_(0.7071 / sy).square_())
-    return q.mul_(-0.125).add_(1).clamp_(min=0).square_().square_().square_()
+    return _bell(across.add_((y - cy).mul_(0.7071 / sy).square_()))
 
 
 def _step(x, low: float, high: float):
