@@ -86,6 +86,20 @@ def test_training_on_features_learns_and_repeats(net, crops, trainable, tmp_path
     assert float(right) > 0.8
 
 
+@pytest.mark.parametrize(("steps", "views"), [(1, 1), (4, 2), (100, transfer.VIEWS)])
+def test_features_are_computed_of_no_more_views_than_the_steps_use(
+    net, crops, steps, views, tmp_path, monkeypatch
+):
+    asked = []
+    of_faces = transfer.face_features
+    monkeypatch.setattr(
+        transfer, "face_features", lambda *given: asked.append(given[2]) or of_faces(*given)
+    )
+    profile = dataclasses.replace(PROFILE, batch=4)  # of 12 crops
+    transfer.transfer(net, crops, NEW, "classifier", profile, steps, 0, tmp_path)
+    assert asked == [views]
+
+
 def test_features_through_the_head_are_the_nets_embeddings(net, crops):
     faces = transfer.face_features(net, crops, 2, 5)
     assert len(faces.features) == len(faces.identities) == 24

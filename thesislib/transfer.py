@@ -14,6 +14,7 @@ import copy
 import dataclasses
 import functools
 import json
+import math
 import os
 import shutil
 import time
@@ -42,7 +43,7 @@ KEYS = ("source", "target", "profile")
 VARIANTS = ("class_mean", "classifier", "classifier_embedding", "all", "scratch")
 PHOTOS_PER_PERSON = (1, 2, 4, 8)
 SEEDS = (0, 1, 2)
-VIEWS = 4  # augmented crops of a photo whose features are computed once
+VIEWS = 4  # augmented crops of a photo whose features are computed once, at most
 FROZEN_RATE = 1e-2  # learning rate of a classifier, and of a head, on features that stay
 FINE_TUNING = 0.3  # share of the profile's learning rate when everything is trained further
 _CODE = module_hash("transfer.py") + module_hash("inference.py")
@@ -237,7 +238,9 @@ def transfer(
         slower = dataclasses.replace(profile, learning_rate=FINE_TUNING * profile.learning_rate)
         train(new, crops, slower, seed, folder, {"transfer": "all"}, progress, steps=steps)
     else:
-        faces = face_features(new, crops, VIEWS, profile.batch)
+        # No more views than the steps can use: of many photos one may be enough.
+        views = min(VIEWS, math.ceil(steps * profile.batch / len(crops)))
+        faces = face_features(new, crops, views, profile.batch)
         head = trainable == "classifier_embedding"
         train_on_features(new, faces, head, profile, steps, seed)
     return new.eval()
