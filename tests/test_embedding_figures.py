@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from thesislib import embedding_figures
+from thesislib.results import ARM_LABELS, PEOPLE_LABELS
 
 RUN = {
     "profile": "quick",
@@ -28,7 +29,7 @@ GROUPS = {
     "untrained": 0.5,
     "shuffled": 0.0,
 }
-ARMS = tuple(embedding_figures.ARMS)
+ARMS = tuple(ARM_LABELS)
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +250,7 @@ def test_compactness_marks_chance_and_the_better_side():
     assert not [line for line in retrieval.lines if line.get_linestyle() == ":"]
     assert (accuracy.get_xlabel(), ratio.get_xlabel()) == ("%, better →", "← better")
     labels = [label.get_text() for label in accuracy.get_yticklabels()]
-    assert labels == [embedding_figures.PEOPLE[name] for name in GROUPS]
+    assert labels == [PEOPLE_LABELS[name] for name in GROUPS]
 
 
 def test_compactness_of_little():
@@ -269,11 +270,20 @@ def test_compactness_of_a_measure_it_does_not_know():
     assert figure.axes[0].get_title() == "odd measure"
 
 
+def test_a_difference_that_means_nothing_does_not_fill_a_panel():
+    rows = results(("unseen",), arms=("linear", "normalised"))
+    rows = rows[rows["metric"] == "verification_accuracy"].assign(low=np.nan, high=np.nan)
+    rows["value"] = [0.73, 0.74]
+    axis = embedding_figures.ablation(rows).axes[0]
+    assert np.ptp(axis.get_xlim()) == pytest.approx(10)
+    assert "too few for intervals" in axis.get_xlabel()
+
+
 def test_ablation_has_a_line_an_arm_and_two_references():
     rows = results(("unseen", "seen"), arms=(*ARMS, "another"), seeds=(0, 1, 2))
     figure = embedding_figures.ablation(rows)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == [*embedding_figures.ARMS.values(), "another"]
+    assert labels == [*ARM_LABELS.values(), "another"]
     own = rows[(rows["people"] == "unseen") & (rows["metric"] == "map_at_r")]
     drawn = [line for line in figure.axes[1].lines if line.get_marker() == "^"]
     assert len(drawn) == 3 * len(labels)
@@ -312,9 +322,10 @@ def test_curves_are_dotted_where_the_data_do_not_support_them():
     rows = curve_points(("unseen",))
     axis = embedding_figures.curves(rows).axes[0]
     own = rows[rows["curve"] == "roc"].sort_values("x", kind="stable")
-    dotted, solid, _ = axis.lines
+    solid, dotted, _ = axis.lines
     assert dotted.get_linestyle() == ":"
-    assert dotted.get_xdata() == pytest.approx(100 * own["x"].to_numpy())
+    few = int((own["x"] < 10 / 3000).sum())  # and the first that is supported, to join them
+    assert dotted.get_xdata() == pytest.approx(100 * own["x"].to_numpy()[: few + 1])
     well = own[own["x"] >= 10 / 3000]
     assert solid.get_xdata() == pytest.approx(100 * well["x"].to_numpy())
     assert solid.get_ydata() == pytest.approx(100 * well["y"].to_numpy())
@@ -373,6 +384,16 @@ def test_factor_curves_stand_at_the_middle_of_their_bins():
         "session",
     ]
     assert [t.get_text() for t in figure.axes[2].get_xticklabels()] == ["the same", "another"]
+
+
+def test_bins_of_few_pairs_are_left_out():
+    rows = factor_bins(("unseen",))
+    yaw = (rows["factor"] == "yaw") & (rows["pairs"] == "intra")
+    few = yaw & (rows["low"] == rows["low"].min())
+    figure = embedding_figures.factor_curves(rows.assign(n=np.where(few, 19, 20)))
+    line = next(line for line in figure.axes[0].lines if line.get_marker() == "^")
+    own = rows[yaw & ~few]
+    assert line.get_ydata() == pytest.approx(own["mean"].to_numpy())
 
 
 def test_factor_curves_of_a_single_factor():

@@ -10,7 +10,7 @@ from conftest import face
 
 from thesislib import embedding_metrics as em
 from thesislib import experiment3, inference, metrics, paths, results
-from thesislib.data.dataset import read_dataset
+from thesislib.data.dataset import DatasetError, read_dataset
 from thesislib.profiles import get_profile
 
 
@@ -127,10 +127,56 @@ def test_what_data_cannot_support_has_no_row():
     vectors, names = clusters(people=4, photos=3)
     gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
     found = set(experiment3.measure(vectors, names, gallery, seed=0, draws=0)["metric"])
-    # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR.
+    # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR,
+    # 4 probes of people enrolled for anything.
     absent = {"verification_accuracy", "tar_at_far_1e2", "tar_at_far_1e3", "fnir_at_fpir_1e1"}
-    assert not found & absent
-    assert {"map_at_r", "dprime", "silhouette", "rank_one"} <= found
+    assert not found & {*absent, "rank_one"}
+    assert {"map_at_r", "dprime", "silhouette"} <= found
+
+
+def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
+    vectors, names = clusters(people=30, photos=8, spread=2.0)
+    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
+    rows = experiment3.measure(vectors, names, gallery, seed=0, draws=0).set_index("metric")
+    far = em.tar_at_far(em.roc(vectors, names), 0.01)
+    fpir = em.fnir_at_fpir(em.open_set(vectors, names, gallery), 0.1)
+    assert rows.loc["tar_at_far_1e2", "achieved"] == far.far
+    assert rows.loc["tar_at_far_1e2", "trials"] == far.impostor_pairs
+    assert rows.loc["fnir_at_fpir_1e1", "achieved"] == fpir.fpir
+    assert rows.loc["fnir_at_fpir_1e1", "trials"] == fpir.non_mated_probes
+    assert rows.loc[["map_at_r", "rank_one"], ["achieved", "trials"]].isna().all(axis=None)
+
+
+def test_verification_of_few_people_has_an_interval_over_folds():
+    vectors, names = clusters(people=21, photos=4, spread=1.5)
+    gallery = np.zeros(len(names), dtype=bool)
+    rows = experiment3.measure(vectors, names, gallery, seed=0, draws=20).set_index("metric")
+    found = em.verification_accuracy(vectors, names, seed=0)
+    low, high = rows.loc["verification_accuracy", ["low", "high"]]
+    assert high - found.mean == pytest.approx(2.262 * found.standard_error, rel=1e-3)
+    assert low + high == pytest.approx(2 * found.mean)
+
+
+def test_gains_are_differences_of_measures_and_paired():
+    better, names = clusters(people=25, photos=4, spread=0.7)
+    noise = np.random.default_rng(1).normal(size=better.shape)
+    worse = np.concatenate([better + 0.4 * noise, noise[:, :3]], axis=1)
+    worse[5] = np.nan
+    table = experiment3.gains(better, worse, names, seed=0, draws=60).set_index("metric")
+    there = np.arange(len(names)) != 5
+    first, second = (
+        em.retrieval(vectors[there], names[there]).map_at_r for vectors in (better, worse)
+    )
+    row = table.loc["map_at_r_gain"]
+    assert row["value"] == pytest.approx(first - second)
+    assert row["low"] < row["value"] < row["high"]
+    assert (table["n"] == 99).all()
+    once = np.zeros(len(names), dtype=bool)
+    alone = experiment3.measure(better, names, once, seed=0, draws=60).set_index("metric")
+    assert row["high"] - row["low"] < np.diff(alone.loc["map_at_r", ["low", "high"]])[0]
+    same = experiment3.gains(better, better, names, seed=0, draws=5)
+    assert (same[["value", "low", "high"]] == 0).all(axis=None)
+    assert experiment3.gains(better[:4], worse[:4], names[:4], seed=0, draws=5).empty
 
 
 def test_intervals_hold_the_value_and_lost_faces_are_left_out():
@@ -139,7 +185,7 @@ def test_intervals_hold_the_value_and_lost_faces_are_left_out():
     gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
     table = experiment3.measure(vectors, names, gallery, seed=0, draws=60)
     assert (table["n"] == 95).all()
-    there = table.dropna()
+    there = table.dropna(subset=["low"])
     assert len(there) > 10
     assert (there["low"] <= there["value"] + 1e-9).all()
     assert (there["value"] <= there["high"] + 1e-9).all()
@@ -158,6 +204,22 @@ def test_enrolled_people_are_half_and_their_probes_are_of_later_sittings():
         assert set(sessions[mine & gallery]) == {"1"} and set(sessions[mine & ~gallery]) == {"2"}
     assert (gallery == experiment3.enrolled(names, sessions, seed=3)).all()
     assert (gallery != experiment3.enrolled(names, sessions, seed=4)).any()
+
+
+def test_no_probe_is_from_a_sitting_that_is_enrolled():
+    names = np.repeat(np.array([f"p{at}" for at in range(8)], object), 9)
+    sessions = np.tile(np.repeat(np.array(["a", "b", "c"], object), (2, 3, 4)), 8)
+    names[-9:] = "once"
+    sessions[-9:] = "a"  # a single sitting: a stranger, since all probes would be from it
+    gallery = experiment3.enrolled(names, sessions, seed=0)
+    people = set(names[gallery])
+    assert len(people) == 3 and "once" not in people
+    for person in people:
+        mine = names == person
+        assert set(sessions[mine & gallery]) == {"a"} and set(sessions[mine & ~gallery]) == {
+            "b",
+            "c",
+        }
 
 
 def test_similarities_against_loops():
@@ -233,7 +295,11 @@ def test_factors_against_loops():
             for i in range(24)
             for j in range(i)
             if (names[i] == names[j]) == (row.pairs == "intra")
-            and row.low <= difference(row.factor, i, j) < row.high
+            and (
+                # Sittings of two people have nothing in common.
+                (row.factor == "session" and row.pairs == "inter")
+                or row.low <= difference(row.factor, i, j) < row.high
+            )
         ]
         assert row.n == len(values)
         assert row.mean == pytest.approx(np.mean(values))
@@ -310,6 +376,29 @@ def test_a_missed_face_counts_against_the_rate(looked_at):
     assert curve["supported"].iloc[0] == 10 / probes.sum()
 
 
+def test_known_people_taken_for_another_are_told_apart(looked_at):
+    group, found, gallery = looked_at
+    rows = [group.rows.assign(identity=f"{copy} " + group.rows["identity"]) for copy in range(8)]
+    many = dataclasses.replace(group, rows=pd.concat(rows, ignore_index=True))
+    vectors, _ = clusters(people=48, photos=4, spread=1.5)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = [
+        {**one, "embeddings": unit[at : at + 1].repeat(len(one["boxes"]), axis=0)}
+        for at, one in enumerate(found * 8)
+    ]
+    gallery = np.tile(gallery, 8)
+    numbers, _ = experiment3.joint_open_set(many, found, gallery, seed=0, draws=30)
+    numbers = numbers.set_index("metric")
+    detections = experiment3.open_set_detections(many, found, gallery)
+    known = np.isin(many.identities, many.identities[gallery]) & ~gallery
+    point = em.tpir_at_fpipi(em.joint_open_set(detections, known.sum(), (~gallery).sum()), 0.1)
+    row = numbers.loc["taken_for_another_at_fpipi_1e1"]
+    assert row["value"] == point.taken_for_another > 0
+    assert row["low"] <= row["value"] <= row["high"]
+    assert numbers.loc["tpir_at_fpipi_1e1", "value"] == point.tpir
+    assert (numbers["achieved"] == point.fpipi).all()
+
+
 def test_a_gallery_without_a_found_face_says_so(looked_at):
     group, found, gallery = looked_at
     blind = [{**one, "boxes": one["boxes"][:0]} for one in found]
@@ -358,7 +447,7 @@ def test_the_main_arm_has_groups_controls_and_a_map(smoke):
     experiment, tables, root = smoke
     numbers = tables[experiment3.RESULTS_TABLE]
     groups = {"seen", "unseen", "unseen_matched", "unseen_apart"}
-    groups |= {"untrained", "two_stage", "shuffled"}
+    groups |= {"untrained", "two_stage", "shuffled", "untrained_apart", "two_stage_apart"}
     assert groups <= set(numbers["people"])
     assert set(tables[experiment3.MAP_TABLE]["people"]) == {"seen", "unseen"}
     for name, table in tables.items():
@@ -367,10 +456,29 @@ def test_the_main_arm_has_groups_controls_and_a_map(smoke):
         for column in ("dataset", "arm", "profile", "seed", "backbone", "input_px", "command"):
             assert stored[column].notna().all()
     assert set(numbers["command"]) == {
-        "python -m thesislib.experiment3 --data synthetic-smoke_many --profile smoke --seed 0"
+        "python -m thesislib.experiment3 --data synthetic-smoke_many --profile smoke --seed 0 "
+        "--arms normalised"
     }
     unseen = people_of(experiment, "unseen")
     assert set(tables[experiment3.MAP_TABLE].query("people == 'unseen'")["identity"]) <= unseen
+
+
+def test_people_of_another_collection_must_be_new(smoke):
+    experiment, _, _ = smoke
+    with pytest.raises(DatasetError, match=r"is in .* too; these people must be new"):
+        experiment3.run_arm(experiment, [experiment.data], draws=5)
+
+
+def test_another_arm_is_compared_with_the_main_one(smoke):
+    _, tables, _ = smoke
+    box = experiment3.from_environment("box")
+    rows = experiment3.run_arm(box, draws=5)[experiment3.RESULTS_TABLE]
+    rows = rows.set_index(["people", "metric"])["value"]
+    main = tables[experiment3.RESULTS_TABLE].set_index(["people", "metric"])["value"]
+    for people in ("unseen", "unseen_apart"):
+        gain = rows[people, "map_at_r"] - main[people, "map_at_r"]
+        assert rows[people, "map_at_r_gain"] == pytest.approx(gain, abs=1e-5)
+    assert not any("gain" in metric for _, metric in main.index)
 
 
 def test_asked_again_nothing_is_measured(smoke, monkeypatch):

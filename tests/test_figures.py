@@ -309,6 +309,24 @@ def test_intervals_of_one_number_stand_below_the_thesis():
     assert [float(np.ravel(dot.get_xdata())[0]) for dot in dots] == [98.15, 97.54, 90.0]
 
 
+def test_the_thesis_stands_beside_photo_splits_alone_and_names_have_one_axis():
+    columns = ["dataset", "split", "profile", "seed", "system", "metric", "value", "low", "high"]
+    rows = [
+        ("ytf", "session", "laptop", 0, "joint", metric, value, value - 0.01, value + 0.01)
+        for metric, value in (
+            ("accuracy", 0.12),
+            ("joint_accuracy_50", 0.11),
+            ("joint_accuracy_75", 0.05),
+            ("upper_bound_accuracy", 0.2),
+        )
+    ]
+    figure = figures.experiment1_intervals(pd.DataFrame(rows, columns=columns))
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [float(np.ravel(dot.get_xdata())[0]) for dot in dots] == [12.0]
+    accuracy, joint, strict, _, bound = figure.axes
+    assert accuracy.get_xlim() == joint.get_xlim() == bound.get_xlim() != strict.get_xlim()
+
+
 def test_success_curve_counts_faces_that_reach_the_iou():
     faces = pd.DataFrame({"system": "joint", "iou": [0.0, 0.5, 0.8], "iou_calibrated": 0.0})
     faces["iou_calibrated"] = faces["iou"]
@@ -349,6 +367,7 @@ def test_stage_times_prints_the_median_of_the_whole():
     rows += [("joint", "odd stage", turn, 5.0) for turn in range(3)]
     figure = figures.stage_times(pd.DataFrame(rows, columns=["system", "stage", "turn", "ms"]))
     assert [text.get_text() for text in figure.axes[0].texts] == ["25 ms, 40 FPS"]
+    assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(25)
 
 
 @pytest.mark.parametrize(

@@ -362,6 +362,15 @@ def test_other_bad_input_is_refused(full):
             full.search(np.ones(DIMENSION), k)
     with pytest.raises(ValueError, match="none was given, and the gallery is not calibrated"):
         full.identify(np.ones(DIMENSION))
+    full.calibrate(probes(200, 0), 0.5)
+    full.enroll("one more", probes(1, 3)[0])
+    full.identify(np.ones(DIMENSION))
+    full.enroll("and another", probes(1, 4)[0])
+    with pytest.raises(ValueError, match="calibrated among 12 people, and 14 are enrolled"):
+        full.identify(np.ones(DIMENSION))
+    full.identify(np.ones(DIMENSION), 0.5)
+    full.remove("one more")
+    full.identify(np.ones(DIMENSION))
     with pytest.raises(ValueError, match="threshold: NaN"):
         full.identify(np.ones(DIMENSION), np.nan)
     with pytest.raises(ValueError, match="dimension: expected at least 1, got 0"):

@@ -253,25 +253,25 @@ def test_markdown_of_a_small_table():
     assert "95 % bootstrap intervals over photos" in note
     names, boxes = names.splitlines(), boxes.splitlines()
     assert names[0] == (
-        "| Data | System | Run | Photos | Accuracy | Joint @0.5 | Joint @0.75 | Upper bound "
+        "| Data | System | Run | Photos | Accuracy | Joint @0.5 | Joint @0.75 | Boxes given "
         "| p against joint |"
     )
     assert names[1] == "| --- | --- | --- |" + " ---: |" * 6
     assert names[2:] == [
         "| the thesis, Experiment 1 | joint | 285 people | 651 | 98.15 | – | – | – | – |",
         "| the thesis, Experiment 1 | two-stage | 285 people | 651 | 97.54 | – | – | – | – |",
-        "| synthetic, photo split | joint | quick, seed 0 | 300 | 96.3 [94.1, 98.0] "
+        "| synthetic, photo split | joint net | quick, seed 0 | 300 | 96.3 [94.1, 98.0] "
         "| 90.0 [85.0, 95.0] | 70.0 [60.0, 80.0] | 100.0 [100.0, 100.0] | – |",
-        "| synthetic, photo split | two_stage_face | quick, seed 0 | 300 | 95.0 [92.0, 97.0] "
+        "| synthetic, photo split | two-stage (face) | quick, seed 0 | 300 | 95.0 [92.0, 97.0] "
         "| – | – | – | 0.125 |",
     ]
     assert boxes[0] == "| Data | System | Run | Mean IoU | Mean IoU, calibrated | AP50 | FPS |"
     assert boxes[2:] == [
         "| the thesis, Experiment 1 | joint | 285 people | 78.88 | – | – | 34.5 |",
         "| the thesis, Experiment 1 | two-stage | 285 people | 79.82 | – | – | 6.5 |",
-        "| synthetic, photo split | joint | quick, seed 0 | 80.0 [78.0, 82.0] | 85.0 [83.0, 87.0] "
-        "| 98.7 | 41.3 |",
-        "| synthetic, photo split | two_stage_face | quick, seed 0 | – | – | – | – |",
+        "| synthetic, photo split | joint net | quick, seed 0 | 80.0 [78.0, 82.0] "
+        "| 85.0 [83.0, 87.0] | 98.7 | 41.3 |",
+        "| synthetic, photo split | two-stage (face) | quick, seed 0 | – | – | – | – |",
     ]
 
 
@@ -289,7 +289,7 @@ def test_latex_of_a_small_table():
         r"the thesis, Experiment 1 & joint & 285 people & 651 & 98.15 & -- & -- & -- & -- \\"
     )
     assert lines[7] == (
-        r"synthetic, photo split & two\_stage\_face & quick, seed 0 & 300 & 95.0 [92.0, 97.0] "
+        r"synthetic, photo split & two-stage (face) & quick, seed 0 & 300 & 95.0 [92.0, 97.0] "
         r"& -- & -- & -- & 0.125 \\"
     )
     assert boxes.splitlines()[0] == r"\begin{tabular}{lllrrrr}"
@@ -407,6 +407,7 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
             {"value": 0.5},
             {"value": 0.7, "seed": 1},
             {"photos_per_person": 4, "value": 0.8},
+            {"photos_per_person": 4, "metric": "accuracy", "value": 0.85},
             {"photos_per_person": 4, "metric": "old_joint_accuracy_50", "value": 0.9},
             {"variant": "scratch", "photos_per_person": 4, "value": 0.1},
         ]
@@ -414,10 +415,13 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
     lines = results.experiment2_markdown(table).splitlines()
     assert "of one seed" in lines[0] and "learning 4 of each" in lines[0]
     assert lines[2] == (
-        "| From → to | What is trained | 1 a person | 4 a person | Seconds (4) | Old people after |"
+        "| From → to | What is trained | 1 a person | 4 a person | By name alone (4) "
+        "| Seconds (4) | Old people after |"
     )
-    assert lines[4] == ("| a → b, quick | classifier | 60.0 [50.0, 70.0] | 80.0 | 1.2 | 90.0 |")
-    assert lines[5] == "| a → b, quick | from scratch | – | 10.0 | 1.2 | – |"
+    assert lines[4] == (
+        "| a → b, quick | classifier | 60.0 [50.0, 70.0] | 80.0 | 85.0 | 1.2 | 90.0 |"
+    )
+    assert lines[5] == "| a → b, quick | from scratch | – | 10.0 | – | 1.2 | – |"
     with pytest.raises(ValueError, match="experiment2: no rows"):
         results.experiment2_markdown(table[:0])
 
@@ -431,17 +435,21 @@ def test_experiment_3_is_printed_by_people_and_by_arm():
         ("seen and unseen", "normalised", "trustworthiness_umap", 0.9, 0.9, 0.9),
         ("lfw", "normalised", "map_at_r", 0.1, np.nan, np.nan),
         ("unseen", "box", "map_at_r", 0.5, np.nan, np.nan),
+        ("unseen", "box", "map_at_r_gain", 0.25, 0.1, 0.4),
+        ("unseen_apart", "box", "dprime_gain", -0.1, -0.3, 0.1),
     ]
     names = ("people", "arm", "metric", "value", "low", "high")
     table = pd.DataFrame([row | dict(zip(names, cell, strict=True)) for cell in cells])
     lines = results.experiment3_markdown(table, "normalised").splitlines()
     rows = [line for line in lines if line.startswith("| ytf")]
     assert rows == [
-        "| ytf, laptop | unseen | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
-        "| ytf, laptop | unseen, apart | 40 | – | 12.5 | – | – | – |",
-        "| ytf, laptop | lfw | 40 | – | 10.0 | – | – | – |",
-        "| ytf, laptop | normalised | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
-        "| ytf, laptop | box | 40 | – | 50.0 | – | – | – |",
+        "| ytf, laptop | never seen | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
+        "| ytf, laptop | never seen, other sittings | 40 | – | 12.5 | – | – | – |",
+        "| ytf, laptop | LFW, another collection | 40 | – | 10.0 | – | – | – |",
+        "| ytf, laptop | normalised softmax | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
+        "| ytf, laptop | pooled under the box | 40 | – | 50.0 | – | – | – |",
+        "| ytf, laptop | pooled under the box | **25.0 [10.0, 40.0]** | – | – "
+        "| -0.10 [-0.30, 0.10] |",
     ]
     with pytest.raises(ValueError, match="no rows of arm linear"):
         results.experiment3_markdown(table, "linear")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from thesislib import transfer_figures
+from thesislib.results import TRANSFER_VARIANTS
 
 RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
 # Where a variant ends up with one photo a person and with eight, its seconds, and what it forgets.
@@ -113,13 +114,17 @@ def test_panels_name_source_and_target_and_ticks_are_the_photos():
     assert [axis.get_ylabel() for axis in shown] == ["accuracy, %", "", "", "accuracy, %"]
 
 
-def test_points_in_time_bear_their_number_of_photos():
+def test_points_in_time_are_the_seconds_and_the_ends_bear_their_number_of_photos():
     rows = table(seeds=(0,))
-    axis = transfer_figures.transfer_time(rows).axes[0]
+    figure = transfer_figures.transfer_time(rows)
+    axis = figure.axes[0]
     own = rows[(rows["variant"] == "class_mean") & (rows["metric"] == "joint_accuracy_50")]
-    assert [text.get_text() for text in axis.texts[:4]] == ["1", "2", "4", "8"]
-    for text, row in zip(axis.texts[:4], own.itertuples(), strict=True):
+    assert axis.lines[0].get_xdata() == pytest.approx(own["seconds"])
+    assert axis.lines[0].get_ydata() == pytest.approx(100 * own["value"])
+    assert [text.get_text() for text in axis.texts[:2]] == ["1", "8"]
+    for text, row in zip(axis.texts[:2], own.iloc[[0, -1]].itertuples(), strict=True):
         assert text.xy == pytest.approx((row.seconds, 100 * row.value))
+    assert legend_texts(figure)[-1] == "points: 1, 2, 4, 8 photos a person"
 
 
 def test_forgetting_is_measured_from_the_net_before():
@@ -129,7 +134,7 @@ def test_forgetting_is_measured_from_the_net_before():
     before = [line for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
     assert before[0].get_xdata()[0] == pytest.approx(95)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == list(transfer_figures.VARIANTS.values())[1:]
+    assert labels == list(TRANSFER_VARIANTS.values())[1:]
     assert figure.axes[1].get_xlabel() == "on ytf, after learning lfw"
 
 

@@ -10,7 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from thesislib.figures import COLOURS, GREY, TEXT, styled
 from thesislib.results import ENGINE_LABELS, PIPELINE_LABELS
 
-JOINT, PIPELINE = COLOURS["joint"], COLOURS["two_stage_photo"]
+JOINT, PIPELINE, GALLERY = COLOURS["joint"], COLOURS["two_stage_photo"], "#009E73"
+_PIPELINES = {"two_stage_up1": PIPELINE, "two_stage_up0": "#A05A00"}
 _GRID_SHADES = ("#8CC4E6", "#3E95CB", "#0B4F82", "#06243C")
 _PRECISION = {"fp32": "#777777", "bf16": "#009E73", "int8": "#D55E00"}
 _BACKBONE_MARKS = ("o", "^", "s", "D")
@@ -18,6 +19,12 @@ _BACKBONE_MARKS = ("o", "^", "s", "D")
 
 def _engine(name: str) -> str:
     return ENGINE_LABELS.get(name, name)
+
+
+def _line(colour: str, slow: bool) -> dict:
+    """A line and its marker; the slower of two engines, or more faces, is dashed and hollow."""
+    style = {"color": colour, "marker": "o", "markersize": 3.5}
+    return style | ({"linestyle": "--", "markerfacecolor": "white"} if slow else {})
 
 
 def _plain(axis, which: str, at) -> None:
@@ -48,15 +55,14 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
     ):
         own = own.sort_values("faces")
         if system == "joint":
-            colour, style = _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)], "-"
+            colour = _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)]
             label = f"joint net, {grid:.0f} × {grid:.0f} cells, {_engine(engine)}"
         elif system in PIPELINE_LABELS:
-            colour = PIPELINE if system == "two_stage_up1" else "#A05A00"
-            style = "--" if engine == "torch" else "-"
+            colour = _PIPELINES[system]
             label = f"two-stage, {PIPELINE_LABELS[system]}, {_engine(engine)}"
         else:
-            colour, style, label = GREY, ":", system
-        line = {"color": colour, "linestyle": style, "marker": "o", "markersize": 3}
+            colour, label = GREY, system
+        line = _line(colour, engine == "torch")
         left.plot(own["faces"], own["ms_median"], **line)
         right.plot(own["faces"], 100 * own["recall_50"], **line)
         handles.append(Line2D([], [], label=label, **line))
@@ -71,7 +77,7 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
     _plain(left, "y", ticks)
     left.set_ylabel("ms a photo, median")
     right.set(ylabel="faces found, IoU ≥ 0.5, %", ylim=(-2, 102))
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3.5)
     return figure
 
 
@@ -139,7 +145,7 @@ def roofline(limits: pd.DataFrame) -> Figure:
     """
     figure, (axis, shares) = plt.subplots(1, 2, figsize=(TEXT, 3.1), width_ratios=(3, 2))
     intensity = limits["operations"] / limits["bytes"]
-    left, right = intensity.min() / 8, intensity.max() * 4
+    left, right = intensity.min() / 8, intensity.max() * 10  # room for the roofs' names
     for precision, own in limits.groupby("precision", sort=False):
         peak, memory = own["peak"].iloc[0], own["memory"].iloc[0]
         x = np.geomspace(left, right, 200)
@@ -216,14 +222,17 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
     portraits = portraits[portraits["recall_50"].isna() | portraits["joint_accuracy_50"].notna()]
 
     sizes = portraits[single.reindex(portraits.index)]
-    for (system, engine, _), own in sizes.groupby(["system", "engine", "backbone"], sort=False):
+    for (system, engine, backbone), own in sizes.groupby(
+        ["system", "engine", "backbone"], sort=False
+    ):
         if own["input_px"].nunique() > 1:
             own = own.sort_values("input_px")
-            colour = JOINT if system == "joint" else PIPELINE
-            style = {"color": colour, "linestyle": "--" if engine == "torch" else "-"}
-            name = "joint" if system == "joint" else "two-stage"
+            name = f"joint, {backbone.replace('resnet', 'ResNet')}"
+            if system in PIPELINE_LABELS:
+                name = f"two-stage, {PIPELINE_LABELS[system]}"
+            style = _line(_PIPELINES.get(system, JOINT), engine == "torch")
             label = f"{name}, {_engine(engine)}"
-            axes[0].plot(own["input_px"], own["ms_median"], marker="o", label=label, **style)
+            axes[0].plot(own["input_px"], own["ms_median"], label=label, **style)
             _plain_log(axes[0], sorted(own["input_px"].unique()))
     axes[0].set(xlabel="photo's shorter side, px", ylabel="ms a photo, median", yscale="log")
 
@@ -235,26 +244,24 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
         own = own[own["engine"].isin(fastest)].sort_values("batch")
         if len(own):
             mark = _BACKBONE_MARKS[at]
-            label = backbone.replace("resnet", "ResNet")
+            label = f"{backbone.replace('resnet', 'ResNet')}, {_engine(own['engine'].iloc[0])}"
             axes[1].plot(own["batch"], own["ms_median"], marker=mark, color=JOINT, label=label)
             _plain_log(axes[1], sorted(own["batch"].unique()))
-    axes[1].set(xlabel="photos in a batch", ylim=(0, None))
+    axes[1].set(xlabel="photos in a batch", ylabel="ms a photo, median", ylim=(0, None))
 
     people = table[table["stage"] == "classifier"]
     for (system, faces), own in people.groupby(["system", "faces"], sort=False):
         own = own.sort_values("people")
-        name = "classifier" if system == "joint" else "gallery"
+        name = "classifier" if system == "joint" else "gallery, exact search"
         label = f"{name}, {faces} face{'s' if faces > 1 else ''}"
-        style = {"color": JOINT if system == "joint" else "#009E73"}
-        style["linestyle"] = "-" if faces == 1 else "--"
-        axes[2].plot(own["people"], own["ms_median"], marker="o", label=label, **style)
+        style = _line(JOINT if system == "joint" else GALLERY, faces > 1)
+        axes[2].plot(own["people"], own["ms_median"], label=label, **style)
     axes[2].set(xscale="log", yscale="log", xlabel="people known", ylabel="ms, that step alone")
     for axis in axes:
         axis.grid(axis="y")
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(
-                fontsize=7, loc="lower left", bbox_to_anchor=(-0.15, 1.0), borderaxespad=0.2
-            )
+            place = {"loc": "lower left", "bbox_to_anchor": (-0.22, 1.0), "borderaxespad": 0.2}
+            axis.legend(fontsize=6.5, handlelength=2.8, **place)
     return figure
 
 

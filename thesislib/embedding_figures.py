@@ -19,29 +19,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from thesislib.figures import GREY, PALE, TEXT, in_order, log_ticks, short, styled
+from thesislib.results import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS
 
-PEOPLE = {
-    "seen": "seen in training",
-    "unseen_matched": "never seen, as few photos",
-    "unseen": "never seen",
-    "unseen_apart": "never seen, other sittings",
-    "lfw": "LFW, another collection",
-    "caltech_faces": "Caltech, another collection",
-    "ytf": "YTF, another collection",
-    "two_stage": "two-stage classifier",
-    "untrained": "untrained net",
-    "shuffled": "shuffled labels",
-}
-CONTROLS = ("two_stage", "untrained", "shuffled")
-# What is compared in an ablation: losses, dimensions, where the embedding is read.
-ARM_GROUPS = (
-    {"linear": "cross-entropy (thesis)", "normalised": "normalised softmax"}
-    | {f"cosface_{scale}": f"CosFace, scale {scale}" for scale in (8, 16, 32)}
-    | {f"arcface_{scale}": f"ArcFace, scale {scale}" for scale in (8, 16, 32)},
-    {f"dim{dim}": f"dimension {dim}" for dim in (64, 128, 256, 512)},
-    {"box": "pooled under the box"},
-)
-ARMS = {arm: label for group in ARM_GROUPS for arm, label in group.items()}
+CONTROLS = ("two_stage", "two_stage_apart", "untrained", "untrained_apart", "shuffled")
 
 
 class Metric(NamedTuple):
@@ -62,8 +42,8 @@ METRICS = {
     "r_precision": Metric("R-precision", 100, True),
     "map_at_r": Metric("MAP@R", 100, True),
     "rank_one": Metric("rank-one\nidentification", 100, True),
-    "fnir_at_fpir_1e2": Metric("FNIR at\nFPIR 1 %", 100, False, 0.99),
-    "fnir_at_fpir_1e1": Metric("FNIR at\nFPIR 10 %", 100, False, 0.9),
+    "fnir_at_fpir_1e2": Metric("FNIR at\nFPIR 1 %", 100, False, 1.0),
+    "fnir_at_fpir_1e1": Metric("FNIR at\nFPIR 10 %", 100, False, 1.0),
     "tpir_at_fpipi_1e1": Metric("TPIR at\nFPIPI 0.1", 100, True),
     "dprime": Metric("d′", 1, True, 0.0),
     "compactness_ratio": Metric("intra / nearest\ninter distance", 1, False),
@@ -109,12 +89,18 @@ _COLOURS = {
     "unseen_apart": "#CC79A7",
     "lfw": "#009E73",
     "two_stage": "#E69F00",
+    "two_stage_apart": "#E69F00",
     "untrained": "#56B4E9",
+    "untrained_apart": "#56B4E9",
     "shuffled": "#000000",
 }
 _MARKERS = {"seen": "o", "unseen_matched": "<", "unseen": "^", "unseen_apart": "v"}
-_MARKERS |= {"lfw": "s", "ytf": "P"}
-_DASHES = {"two_stage": (0, (5, 1.5)), "untrained": (0, (3, 1.5)), "shuffled": (0, (1.2, 1.2))}
+_MARKERS |= {"lfw": "s", "ytf": "P", "two_stage_apart": "v", "untrained_apart": "v"}
+_DASHES = {
+    "two_stage": (0, (5, 1.5)),
+    "untrained": (0, (3, 1.5)),
+    "shuffled": (0, (6, 1.5, 1, 1.5)),
+}
 _INTRA, _INTER = "#0072B2", "#E69F00"
 # With two shapes they tell twelve people apart.
 _PERSONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
@@ -123,6 +109,7 @@ _REFERENCES = {
     "linear": {"color": "#AAAAAA", "linewidth": 0.9},
     "normalised": {"color": "#AAAAAA", "linewidth": 0.9, "linestyle": (0, (4, 2))},
 }
+_LEAST_PAIRS = 20
 _NOT_MEASURED = {"s": "not measured", "ha": "center", "va": "center", "color": GREY}
 
 
@@ -154,7 +141,7 @@ def _names(values: Iterable) -> list[str]:
 
 
 def people_label(people: str) -> str:
-    return PEOPLE.get(people, people)
+    return PEOPLE_LABELS.get(people, people)
 
 
 def people_style(people: str) -> dict:
@@ -199,17 +186,18 @@ def _dots(
                 y += 0.7
             y += 0.3
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(TEXT, 0.17 * y + 1.0), sharey=True, squeeze=False
+        1, len(metrics), figsize=(TEXT, 0.17 * y + 1.1), sharey=True, squeeze=False
     )
     axes = axes[0]
     for axis, name in zip(axes, metrics, strict=True):
         metric = _metric(name)
-        shown = []
+        shown, bare = [], True
         for lane, rows, style in lanes:
             for row in rows[rows["metric"] == name].itertuples():
                 numbers = metric.scale * np.array([row.value, row.low, row.high])
                 shown += list(numbers[np.isfinite(numbers)])
                 if np.isfinite(numbers[1:]).all():
+                    bare = False
                     axis.plot(numbers[1:], [lane] * 2, color=style["color"], linewidth=1.5)
                 axis.plot(
                     numbers[0], lane, **style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1
@@ -219,11 +207,14 @@ def _dots(
         axis.set_title(metric.label, fontsize=8, linespacing=1.0)
         axis.set_xlabel(
             ("%, " if metric.scale == 100 else "")
-            + ("better →" if metric.higher_is_better else "← better"),
+            + ("better →" if metric.higher_is_better else "← better")
+            + ("\ntoo few for intervals" if bare else ""),
             fontsize=8,
         )
         if shown:
-            room = 0.08 * np.ptp(shown) or 0.02 * metric.scale
+            # Differences that mean nothing must not fill a panel.
+            least = 10 if metric.scale == 100 else 0.2
+            room = max(0.08 * np.ptp(shown), (least - np.ptp(shown)) / 2)
             axis.set_xlim(min(shown) - room, max(shown) + room)
             axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
         axis.grid(axis="x")
@@ -302,7 +293,7 @@ def compactness(
     for (dataset, profile), block in rows.groupby(["dataset", "profile"]):
         lines = [
             _Line(people_label(name), block[block["people"] == name], people_style(name))
-            for name in in_order(block["people"], list(PEOPLE))
+            for name in in_order(block["people"], list(PEOPLE_LABELS))
         ]
         blocks.append((f"{dataset}, {profile}:", lines))
     figure, axes = _dots(blocks, metrics, headings=len(blocks) > 1)
@@ -350,7 +341,7 @@ def ablation(
     _one_dataset(rows, f"experiment3, people {people}")
     metrics = _present(rows, metrics, f"experiment3, people {people}")
     rows = rows[rows["metric"].isin(metrics)]
-    others = {arm: arm for arm in in_order(rows["arm"], list(ARMS)) if arm not in ARMS}
+    others = {arm: arm for arm in in_order(rows["arm"], list(ARM_LABELS)) if arm not in ARM_LABELS}
     blocks = []
     for group in (*ARM_GROUPS, others):
         lines = [
@@ -369,7 +360,7 @@ def ablation(
                 mean = _metric(name).scale * values.mean()
                 axis.axvline(mean, **_REFERENCES[arm], zorder=0)
     handles = [
-        Line2D([], [], **_REFERENCES[arm], label=ARMS[arm])
+        Line2D([], [], **_REFERENCES[arm], label=ARM_LABELS[arm])
         for arm, reference in references.items()
         if len(reference)
     ]
@@ -394,7 +385,7 @@ def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
         ValueError: no rows of the arm; several datasets or profiles.
     """
     rows = _of_arm(table, arm, "experiment3_curves")
-    groups = in_order(rows["people"], list(PEOPLE))
+    groups = in_order(rows["people"], list(PEOPLE_LABELS))
     figure, axes = plt.subplots(2, 2, figsize=(TEXT, 5.0))
     for axis, (curve, (title, x_label, y_label)) in zip(axes.flat, _CURVES.items(), strict=True):
         drawn = rows[rows["curve"] == curve]
@@ -418,9 +409,10 @@ def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
                 if curve == "cmc":
                     axis.plot(x, y, color=style["color"], linestyle=style["linestyle"])
                     continue
-                axis.plot(x, y, color=style["color"], linestyle=":", linewidth=0.8)
                 well = x >= scale * line["supported"].to_numpy()
                 axis.plot(x[well], y[well], color=style["color"], linestyle=style["linestyle"])
+                first = int(well.argmax()) + 1 if well.any() else len(x)
+                axis.plot(x[:first], y[:first], color=style["color"], linestyle=":", linewidth=0.8)
         if curve == "roc":
             x = np.geomspace(*axis.get_xlim(), 100)
             axis.plot(x, x, color=GREY, linewidth=0.7)
@@ -462,7 +454,7 @@ def similarity_histograms(
     """
     rows = _of_arm(similarities, arm, "experiment3_similarities")
     rows = rows.groupby(["people", "pairs", "low", "high"], as_index=False)["share"].mean()
-    groups = in_order(rows["people"], list(PEOPLE))
+    groups = in_order(rows["people"], list(PEOPLE_LABELS))
     columns = {4: 2, 7: 4, 8: 4}.get(len(groups), min(3, len(groups)))
     lines = -(-len(groups) // columns)
     figure, axes = plt.subplots(
@@ -493,7 +485,6 @@ def similarity_histograms(
         axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         if at + columns >= len(groups):  # also above an empty place
             axis.tick_params(labelbottom=True)
-        if at >= columns * (lines - 1):
             axis.set_xlabel("cosine similarity")
     axes[0, 0].set_ylim(bottom=0)
     for axis in axes[:, 0]:
@@ -510,21 +501,24 @@ def similarity_histograms(
 def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
     """Similarity of two photos of one person against what differs between them.
 
+    Bins of fewer than 20 pairs are left out.
+
     Args:
         table: ``experiment3_factors.csv``: ``dataset, profile, seed, people, arm, factor`` (yaw,
             light, session), ``pairs`` ("intra" or "inter"), ``low, high`` (edges of a bin of the
             difference, degrees; session: 0 the same, 1 another), ``mean, interval_low,
-            interval_high`` (cosine).
+            interval_high`` (cosine), ``n`` (pairs).
         arm: the training variant shown.
 
     Raises:
         ValueError: no rows of the arm; several datasets or profiles.
     """
     rows = _of_arm(table, arm, "experiment3_factors")
+    rows = rows[rows["n"] >= _LEAST_PAIRS]
     factors = [name for name in _FACTORS if (rows["factor"] == name).any()]
     if not factors:
         raise ValueError(f"experiment3_factors: no rows of {', '.join(_FACTORS)}")
-    groups = in_order(rows["people"], list(PEOPLE))
+    groups = in_order(rows["people"], list(PEOPLE_LABELS))
     figure, axes = plt.subplots(
         1,
         len(factors),
@@ -654,7 +648,7 @@ def _scatter(axis: Axes, one: pd.DataFrame, persons: Mapping, size: float) -> No
     # The grey ones first, so that they hide nobody.
     keys = list(zip(one["people"], one["identity"], strict=True))
     coloured = np.array([key in persons for key in keys])
-    for people in in_order(one["people"], list(PEOPLE)):
+    for people in in_order(one["people"], list(PEOPLE_LABELS)):
         marker = _MARKERS.get(people, "D")
         own = (one["people"] == people).to_numpy()
         rest = one[own & ~coloured]
@@ -670,7 +664,7 @@ def _scatter(axis: Axes, one: pd.DataFrame, persons: Mapping, size: float) -> No
 def _map_legend(rows: pd.DataFrame, persons: Mapping) -> list[Line2D]:
     """Row by row as it is read: a group, its persons, its others."""
     lines = []
-    for people in in_order(rows["people"], list(PEOPLE)):
+    for people in in_order(rows["people"], list(PEOPLE_LABELS)):
         marker = {"marker": _MARKERS.get(people, "D"), "linewidth": 0, "markersize": 4}
         own = [(name, colour) for (group, name), colour in persons.items() if group == people]
         line = [Line2D([], [], color=c, label=short(name, 12), **marker) for name, c in own]

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 from thesislib import embedding_metrics as em
 from thesislib import experiment1, inference, metrics, paths, results, seeds, storage
 from thesislib.data import synthetic_sets
-from thesislib.data.dataset import FACTOR, Dataset, make_split, read_dataset, subset
+from thesislib.data.dataset import FACTOR, Dataset, DatasetError, make_split, read_dataset, subset
 from thesislib.data.loader import Photo, list_photos
 from thesislib.data.synthetic_sets import SETS
 from thesislib.experiment1 import Experiment, code_hash, module_hash
@@ -49,6 +50,7 @@ ARMS = {
     **{f"dim{d}": {**_BASE, "embedding_dim": d} for d in (64, 128, 256)},
     "box": {**_BASE, "reads": "box"},
 }
+GAINS = ("map_at_r", "precision_at_1", "dprime")  # measures in which arms are compared
 MAIN_ARM = results.MAIN_ARM  # of which the controls, curves and maps are shown
 DRAWS = 200  # of the bootstrap over people
 _BINS = np.round(np.linspace(-1, 1, 41), 2)  # of similarities
@@ -188,13 +190,14 @@ def embeddings(
 
 
 def enrolled(identities: np.ndarray, sessions: np.ndarray, seed: int) -> np.ndarray:
-    """Which photos make the gallery: of half of the people, drawn, half of their photos.
+    """Which photos make the gallery: of half of the people, drawn, half of their sittings.
 
-    Those of the first sittings, so that where there are sittings a probe is from another one.
+    The first sittings, whole, so that no probe is from a sitting that is enrolled; where no
+    sittings are known, half of the photos. Drawn are people who have at least two.
 
     Args:
         identities: [n] names.
-        sessions: [n] names of sittings, in the order in which they are enrolled.
+        sessions: [n] names of sittings, in the order in which they are enrolled; "" if unknown.
         seed: of the drawing.
 
     Returns:
@@ -204,14 +207,19 @@ def enrolled(identities: np.ndarray, sessions: np.ndarray, seed: int) -> np.ndar
     >>> enrolled(names, np.array(["1", "1", "2", "2"] * 2, object), seed=0).astype(int)
     array([0, 0, 0, 0, 1, 1, 0, 0])
     """
-    people = np.unique(identities.astype(str))
-    drawn = seeds.generator(seed, "enrolled").permutation(people)[: len(people) // 2]
+    sittings = sessions.astype(str)
+    if (sittings == "").any():
+        sittings = np.arange(len(identities)).astype(str)  # every photo by itself
+        sittings = np.char.zfill(sittings, 9)
+    rows = pd.DataFrame({"person": identities.astype(str), "sitting": sittings})
+    of_person = rows.groupby("person")["sitting"].unique().map(sorted)
+    several = of_person[of_person.map(len) >= 2]
+    drawn = seeds.generator(seed, "enrolled").permutation(several.index.to_numpy(str))
     gallery = np.zeros(len(identities), dtype=bool)
-    for person in drawn:
-        photos = np.flatnonzero(identities == person)
-        photos = photos[np.argsort(sessions[photos].astype(str), kind="stable")]
-        gallery[photos[: len(photos) // 2]] = True
-    return gallery
+    for person in drawn[: len(drawn) // 2]:
+        first = several[person][: len(several[person]) // 2]
+        gallery |= (rows["person"] == person) & rows["sitting"].isin(first)
+    return np.asarray(gallery)
 
 
 def _each(
@@ -240,16 +248,24 @@ class _Measures:
 
     @functools.cached_property
     def _open(self):
-        return em.open_set(*self.data, self.gallery, **self.copies)
+        found = em.open_set(*self.data, self.gallery, **self.copies)
+        _need_mated(found, self.least)
+        return found
+
+    def _point(self, name: str) -> em.TarAtFar | em.FnirAtFpir:
+        """What a measure at a stated rate is a part of: the rate achieved, and of how many."""
+        if name in _FAR:
+            return em.tar_at_far(self._roc, _FAR[name], self.least)
+        return em.fnir_at_fpir(self._open, _FPIR[name], self.least)
 
     def verification_accuracy(self):
         return em.verification_accuracy(*self.data, seed=self.seed, **self.copies).mean
 
     def tar_at_far_1e2(self):
-        return em.tar_at_far(self._roc, 0.01, self.least).tar
+        return self._point("tar_at_far_1e2").tar
 
     def tar_at_far_1e3(self):
-        return em.tar_at_far(self._roc, 0.001, self.least).tar
+        return self._point("tar_at_far_1e3").tar
 
     def equal_error_rate(self):
         return em.equal_error_rate(self._roc)
@@ -267,10 +283,10 @@ class _Measures:
         return self._open.rank_one
 
     def fnir_at_fpir_1e2(self):
-        return em.fnir_at_fpir(self._open, 0.01, self.least).fnir
+        return self._point("fnir_at_fpir_1e2").fnir
 
     def fnir_at_fpir_1e1(self):
-        return em.fnir_at_fpir(self._open, 0.1, self.least).fnir
+        return self._point("fnir_at_fpir_1e1").fnir
 
     def dprime(self):
         return em.dprime(*self.data, **self.copies)
@@ -291,6 +307,17 @@ class _Measures:
         return em.uniformity(*self.data, **self.copies)
 
 
+def _need_mated(found: em.OpenSet, least: float = em.LEAST_ERRORS) -> None:
+    if found.mated_probes < least:
+        raise em.NotSupportedError(
+            f"gallery: {found.mated_probes} probes of people enrolled, and at least {least} are "
+            "needed"
+        )
+
+
+# Measures at a stated rate of errors
+_FAR = {"tar_at_far_1e2": 0.01, "tar_at_far_1e3": 0.001}
+_FPIR = {"fnir_at_fpir_1e2": 0.01, "fnir_at_fpir_1e1": 0.1}
 MEASURES = tuple(name for name in vars(_Measures) if not name.startswith("_"))
 # Shares, whose bootstrap's ends may be moved beyond 0 or 1.
 _SHARES = MEASURES[: MEASURES.index("dprime")]
@@ -315,21 +342,28 @@ def measure(
         draws: of the bootstrap over people; 0 gives no intervals.
 
     Returns:
-        rows ``metric, value, low, high, n``; n is the number of photos. A measure that these data
-        cannot support has no row.
+        rows ``metric, value, low, high, n, achieved, trials``; n is the number of photos. Where a
+        rate of errors is stated, ``achieved`` is the rate reached, of ``trials`` impostor pairs or
+        strangers' photos. A measure that these data cannot support has no row. Where there are
+        too few people to draw from, the interval of the verification accuracy is Student's t over
+        its folds.
     """
     there = ~np.isnan(embeddings).any(axis=1)
     embeddings, identities, gallery = embeddings[there], identities[there], gallery[there]
     once = np.zeros(len(identities), dtype=np.int64)
-    value = {}
+    measures = _Measures(embeddings, identities, once, gallery, seed, em.LEAST_ERRORS)
+    value, points = {}, {}
     for name in MEASURES:
         try:
-            found = _each(embeddings, identities, once, gallery, [name], seed, em.LEAST_ERRORS)
+            value[name] = getattr(measures, name)()
         except em.NotSupportedError:
             continue
-        value[name] = found[0]
+        if name in _FAR or name in _FPIR:
+            points[name] = measures._point(name)
     table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
     table = table.assign(low=np.nan, high=np.nan, n=len(identities))
+    table["achieved"] = [points[name][1] if name in points else np.nan for name in value]
+    table["trials"] = [points[name][-1] if name in points else np.nan for name in value]
     apart = {name for family in _FAMILIES for name in family}
     for family in (*_FAMILIES, [name for name in value if name not in apart]):
         names = [name for name in family if name in value]
@@ -345,11 +379,57 @@ def measure(
                 gallery=gallery,
             )
         except em.NotSupportedError:
-            continue
+            if "verification_accuracy" not in names:
+                continue
+            folds = em.verification_accuracy(embeddings, identities, seed=seed)
+            half = stats.t.ppf(0.975, len(folds.accuracies) - 1) * folds.standard_error
+            ends = ([folds.mean - half], [folds.mean + half])
         table.loc[table["metric"].isin(names), ["low", "high"]] = np.stack(ends, axis=1)
     shares = table["metric"].isin(_SHARES)
     table.loc[shares, ["low", "high"]] = table.loc[shares, ["low", "high"]].clip(0, 1)
     return table
+
+
+def gains(
+    embeddings: np.ndarray, reference: np.ndarray, identities: np.ndarray, seed: int, draws: int
+) -> pd.DataFrame:
+    """How much better one net's embeddings are than another's of the same photos.
+
+    Both nets see the same people in every draw of the bootstrap, so that what makes a draw easy
+    for both takes nothing from the comparison; intervals of each alone may overlap all the same.
+
+    Args:
+        embeddings: [n, d]; photos with NaN here or in ``reference`` are left out.
+        reference: [n, e], of the net that is compared with.
+        identities: [n] names.
+        seed: of the bootstrap over people.
+        draws: of it.
+
+    Returns:
+        rows ``metric, value, low, high, n``: differences in the measures ``GAINS``, named
+        ``<measure>_gain``; none if the data cannot support them.
+    """
+    there = ~(np.isnan(embeddings).any(axis=1) | np.isnan(reference).any(axis=1))
+    both, identities = np.concatenate([embeddings, reference], axis=1)[there], identities[there]
+    width = embeddings.shape[1]
+
+    def difference(pair, identities, copies):
+        nobody = np.zeros(len(pair), dtype=bool)
+        mine, other = (
+            np.array(_each(part, identities, copies, nobody, GAINS, seed, 0))
+            for part in (pair[:, :width], pair[:, width:])
+        )
+        return mine - other
+
+    once = np.zeros(len(identities), dtype=np.int64)
+    try:
+        value = difference(both, identities, once)
+        low, high = em.person_bootstrap(difference, both, identities, seed=seed, draws=draws)
+    except em.NotSupportedError:
+        return pd.DataFrame(columns=["metric", "value", "low", "high", "n"])
+    names = [f"{name}_gain" for name in GAINS]
+    columns = {"metric": names, "value": value, "low": low, "high": high}
+    return pd.DataFrame(columns).assign(n=len(identities))
 
 
 def curves(embeddings: np.ndarray, identities: np.ndarray, gallery: np.ndarray) -> pd.DataFrame:
@@ -364,6 +444,7 @@ def curves(embeddings: np.ndarray, identities: np.ndarray, gallery: np.ndarray) 
         least = em.LEAST_ERRORS / roc.impostor_pairs
         tables.append(_curve("roc", roc.far, roc.tar, least))
         found = em.open_set(embeddings, identities, gallery)
+        _need_mated(found)
         least = em.LEAST_ERRORS / found.non_mated_probes
         tables.append(_curve("open_set", found.fpir, found.fnir, least))
         closed = np.isin(identities, np.unique(identities[gallery]))
@@ -481,7 +562,7 @@ def joint_open_set(
     curve = em.joint_open_set(detections, int(probes["known"].sum()), len(probes))
     drawn_curve = _curve("joint_open_set", curve.fpipi, curve.tpir, em.LEAST_ERRORS / len(probes))
     try:
-        value = em.tpir_at_fpipi(curve, 0.1).tpir
+        point = em.tpir_at_fpipi(curve, 0.1)
     except em.NotSupportedError:
         return pd.DataFrame(columns=["metric", "value", "low", "high", "n"]), drawn_curve
     people = probes["identity"].unique()
@@ -499,11 +580,17 @@ def joint_open_set(
         known, photos = size.loc[chosen].sum()
         if known and parts:
             drawn = em.joint_open_set(pd.concat(parts), int(known), int(photos))
-            values.append(em.tpir_at_fpipi(drawn, 0.1, least=0).tpir)
-    low, high = np.quantile(values, [0.025, 0.975]) if values else (np.nan, np.nan)
-    row = {"metric": "tpir_at_fpipi_1e1", "value": value, "n": len(probes)}
-    low, high = min(low, value), max(high, value)
-    return pd.DataFrame([row | {"low": low, "high": high}]), drawn_curve
+            at = em.tpir_at_fpipi(drawn, 0.1, least=0)
+            values.append((at.tpir, at.taken_for_another))
+    value = np.array([point.tpir, point.taken_for_another])
+    low = high = np.full(2, np.nan)
+    if values:  # moved as in person_bootstrap, and for the same reason
+        ends = np.quantile(values, [0.025, 0.975], axis=0) + value - np.mean(values, axis=0)
+        low, high = np.clip(ends, 0, 1)
+    names = ["tpir_at_fpipi_1e1", "taken_for_another_at_fpipi_1e1"]
+    columns = {"metric": names, "value": value, "low": low, "high": high}
+    rates = {"achieved": point.fpipi, "trials": len(probes)}
+    return pd.DataFrame(columns).assign(n=len(probes), **rates), drawn_curve
 
 
 # Nuisance factors
@@ -570,7 +657,9 @@ def factors(embeddings: np.ndarray, rows: pd.DataFrame, seed: int, draws: int) -
     for factor, (difference, edges) in factor_differences(rows).items():
         for low, high in itertools.pairwise(edges):
             within = pair & (difference >= low) & (difference < high)
-            for kind, chosen in (("intra", within & same), ("inter", within & ~same)):
+            # What two people call their sittings does not make them one.
+            others = pair & ~same if factor == "session" else within & ~same
+            for kind, chosen in (("intra", within & same), ("inter", others)):
                 if not chosen.any():
                     continue
                 values = similarity[chosen]
@@ -649,6 +738,7 @@ class _Part:
     group: Group
     embeddings: np.ndarray
     joint: bool = False  # whether whole photos are asked too
+    drawn: bool = True  # curves and similarities too, not numbers alone
 
 
 def _one_a_session(group: Group) -> Group:
@@ -676,8 +766,8 @@ def _parts(experiment: EmbeddingExperiment, others: Sequence[Path]) -> list[_Par
     ]
     few = _as_few(experiment, unseen)
     parts.append(_Part("unseen_matched", few, embeddings(experiment, few)))
-    if (unseen.sessions != "").all():
-        apart = _one_a_session(unseen)
+    apart = _one_a_session(unseen) if (unseen.sessions != "").all() else None
+    if apart is not None:
         parts.append(_Part("unseen_apart", apart, embeddings(experiment, apart)))
     if experiment.arm == MAIN_ARM:
         for folder in others:
@@ -692,11 +782,28 @@ def _parts(experiment: EmbeddingExperiment, others: Sequence[Path]) -> list[_Par
             _Part("two_stage", unseen, two_stage),
             _Part("shuffled", mixed, parts[1].embeddings),
         ]
+        if apart is not None:
+            blank = embeddings(experiment, apart, trained=False)
+            cut_out = embeddings(experiment, apart, system="two_stage_face")
+            parts += [
+                _Part("untrained_apart", apart, blank, drawn=False),
+                _Part("two_stage_apart", apart, cut_out, drawn=False),
+            ]
     return parts
 
 
-def _measure_part(experiment: EmbeddingExperiment, part: _Part, draws: int) -> dict:
-    """Tables of one group by the name of their file."""
+def _measure_part(
+    experiment: EmbeddingExperiment, part: _Part, draws: int, reference: np.ndarray | None = None
+) -> dict:
+    """Tables of one group by the name of their file.
+
+    Args:
+        experiment: the arm.
+        part: the group.
+        draws: of the bootstrap.
+        reference: the main arm's embeddings of the group, in its ``embeddings``; None if this is
+            the main arm or the group is not compared.
+    """
     there = ~np.isnan(part.embeddings).any(axis=1)
     group, vectors = part.group, part.embeddings[there]
     rows = group.rows[there]
@@ -704,7 +811,11 @@ def _measure_part(experiment: EmbeddingExperiment, part: _Part, draws: int) -> d
     found = {
         RESULTS_TABLE: [measure(part.embeddings, group.identities, gallery, experiment.seed, draws)]
     }
-    if experiment.arm == MAIN_ARM:  # of the others only numbers are shown
+    if reference is not None:
+        found[RESULTS_TABLE].append(
+            gains(part.embeddings, reference, group.identities, experiment.seed, draws)
+        )
+    if experiment.arm == MAIN_ARM and part.drawn:  # of the others only numbers are shown
         found[CURVES_TABLE] = [curves(vectors, group.identities[there], gallery[there])]
         found[SIMILARITIES_TABLE] = [similarities(vectors, group.identities[there])]
         if part.people in ("seen", "unseen"):
@@ -726,6 +837,17 @@ def _measure_part(experiment: EmbeddingExperiment, part: _Part, draws: int) -> d
         for file, tables in found.items()
         if any(len(table) for table in tables)
     }
+
+
+def _reference(experiment: EmbeddingExperiment, part: _Part) -> np.ndarray | None:
+    """The main arm's embeddings of people never seen, whom arms are compared on."""
+    if experiment.arm == MAIN_ARM or part.people not in ("unseen", "unseen_apart"):
+        return None
+    usual = get_profile(experiment.profile.name)
+    plain = {name: getattr(usual, name) for name in ARMS[experiment.arm]}
+    profile = dataclasses.replace(experiment.profile, **plain)
+    main = dataclasses.replace(experiment, arm=MAIN_ARM, profile=profile)
+    return embeddings(main, part.group)
 
 
 def _map_part(experiment: EmbeddingExperiment, parts: list[_Part]) -> dict:
@@ -770,8 +892,20 @@ def run_arm(
 
     Returns:
         the arm's tables, by the name of their file.
+
+    Raises:
+        DatasetError: somebody of ``others`` is in the experiment's dataset too.
     """
-    hashes = [read_dataset(folder).content_hash for folder in others]
+    hashes = []
+    for folder in others:
+        other = read_dataset(folder)
+        known = set(other.identities) & set(experiment.dataset.identities)
+        if known:
+            raise DatasetError(
+                f"{folder}: {sorted(known)[0]!r} is in {experiment.data} too; these people must "
+                "be new"
+            )
+        hashes.append(other.content_hash)
     words = [experiment.run_folder("joint").name, *map(str, hashes), str(draws), *_CODE]
     if experiment.arm == MAIN_ARM:
         words.append(experiment.run_folder("two_stage_face").name)
@@ -779,7 +913,9 @@ def run_arm(
     done = kept / "done"
     if not done.exists():
         parts = _parts(experiment, others)
-        found = [_measure_part(experiment, part, draws) for part in parts]
+        found = [
+            _measure_part(experiment, part, draws, _reference(experiment, part)) for part in parts
+        ]
         if experiment.arm == MAIN_ARM:
             found.append(_map_part(experiment, parts))
         for file in sorted({name for tables in found for name in tables}):
@@ -788,7 +924,7 @@ def run_arm(
         storage.write_text(done, "")
     tables = {
         file.name: pd.read_csv(file, keep_default_na=True, dtype={"session": str}).assign(
-            **experiment.columns()
+            **experiment.columns() | {"command": _command(experiment, others)}
         )
         for file in sorted(kept.glob("*.csv"))
     }
@@ -796,6 +932,13 @@ def run_arm(
         for file, table in tables.items():
             results.merge_table(paths.TABLES / file, table, KEYS)
     return tables
+
+
+def _command(experiment: EmbeddingExperiment, others: Sequence[Path]) -> str:
+    command = f"{experiment.command()} --arms {experiment.arm}"
+    if experiment.arm == MAIN_ARM and others:
+        command += f" --others {' '.join(Path(folder).name for folder in others)}"
+    return command
 
 
 def arms_of(profile: Profile) -> list[str]:

@@ -23,18 +23,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from PIL import Image
 
 from thesislib import paths, storage
-from thesislib.results import SPLITS, SYSTEMS, THESIS_EXPERIMENT1, THESIS_PEOPLE
+from thesislib.results import SPLITS, SYSTEM_LABELS, SYSTEMS, THESIS_EXPERIMENT1, THESIS_PEOPLE
 
 STYLE = Path(__file__).parent / "thesis.mplstyle"
 COLUMN, TEXT = 3.3, 6.9  # inches: one column of a page, and its whole text
 DPI = 200
 MANIFEST = "manifest.json"
 
-LABELS = {
-    "joint": "joint net",
-    "two_stage_photo": "two-stage (photo)",
-    "two_stage_face": "two-stage (face)",
-}
 # The two-stage systems share a detector: where their curves coincide, dashes show both.
 DASHES = {"two_stage_face": (0, (2.5, 1.5))}
 # Okabe and Ito's colours. Systems and verdicts share none.
@@ -54,8 +49,9 @@ _INTERVALS = {
     "joint_accuracy_50": "joint accuracy\nIoU ≥ 0.5",
     "joint_accuracy_75": "joint accuracy\nIoU ≥ 0.75",
     "mean_iou_calibrated": "mean IoU,\ncalibrated",
-    "upper_bound_accuracy": "upper bound:\nboxes given",
+    "upper_bound_accuracy": "name right,\nboxes given",
 }
+_NAMED = ("accuracy", "joint_accuracy_50", "upper_bound_accuracy")
 # name in error_split's table, heading, colour
 _VERDICTS = (
     ("right", "right", RIGHT),
@@ -89,7 +85,7 @@ def in_order(values: Sequence, order: Sequence) -> list:
 
 
 def _label(system: str) -> str:
-    return LABELS.get(system, system)
+    return SYSTEM_LABELS.get(system, system)
 
 
 def _line(system: str) -> dict:
@@ -133,7 +129,7 @@ def save(
     notebook: str,
     data_hash: str,
     profile: str,
-    seed: int,
+    seed: int | Sequence[int],
     caption: str,
     faces: bool = False,
 ) -> Path:
@@ -151,7 +147,7 @@ def save(
         notebook: file name, in the notebooks' folder, of the notebook that draws the figure.
         data_hash: hash of the data that the figure is drawn from.
         profile: name of the profile.
-        seed: of the run.
+        seed: of the run, or of the runs.
         caption: what the figure shows, for the manifest.
         faces: the figure shows faces.
 
@@ -159,6 +155,7 @@ def save(
         the PNG file.
     """
     people = "synthetic people" if dataset.startswith("synthetic") else dataset
+    runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
     private = faces and not dataset.startswith("synthetic")
     key = f"{dataset}-{split}/{name}"
     base = (paths.PRIVATE_FIGURES if private else paths.FIGURES) / key
@@ -168,7 +165,7 @@ def save(
     with plt.style.context(STYLE):
         # A figure has one such label, so a second save replaces the first one's.
         figure.supxlabel(
-            f"profile {profile}, {people}, {split} split, seed {seed}",
+            f"profile {profile}, {people}, {split} split, {runs}",
             x=0.995,
             ha="right",
             fontsize=6.5,
@@ -805,15 +802,19 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
     groups = list(rows.groupby(["dataset", "split", "profile"], sort=False))
     groups.sort(key=lambda group: (group[0][0], SPLITS.index(group[0][1]), group[0][2]))
 
-    # One lane a system and seed; a row of lanes a dataset, split and profile; the thesis on top.
+    # One lane a system and seed; a row of lanes a dataset, split and profile; the thesis on top,
+    # which split by photo: beside another split it would only stretch the axis.
+    with_thesis = (rows["split"] == "photo").any()
     lanes_of_thesis = {"joint": (0, "joint"), "two-stage": (1, "two_stage_photo")}
     shown_of_thesis = {"accuracy": "accuracy", "mean_iou": "mean_iou_calibrated"}
-    points, edges, ticks = [], [], [(0.5, f"the thesis\n{THESIS_PEOPLE} people")]
+    points, edges, ticks = [], [], []
+    if with_thesis:
+        ticks.append((0.5, f"the thesis\n{THESIS_PEOPLE} people"))
     for row in THESIS_EXPERIMENT1.itertuples():
-        if row.metric in shown_of_thesis:
+        if with_thesis and row.metric in shown_of_thesis:
             lane, system = lanes_of_thesis[row.system]
             points.append((shown_of_thesis[row.metric], lane, system, row.value, np.nan, np.nan))
-    y = 1.0
+    y = 1.0 if with_thesis else -2.0
     for (dataset, split, profile), group in groups:
         edges.append(y + 1)
         y += 2
@@ -835,7 +836,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
     for axis, (metric, title) in zip(axes, _INTERVALS.items(), strict=True):
         own = table[table["metric"] == metric]
         for row in own.itertuples():
-            colour, hollow = _colour(row.system), row.y <= 1
+            colour, hollow = _colour(row.system), with_thesis and row.y <= 1
             if np.isfinite(row.low):
                 axis.plot([100 * row.low, 100 * row.high], [row.y] * 2, color=colour, lw=1.5)
             axis.plot(
@@ -847,7 +848,9 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
                 markerfacecolor="white" if hollow else colour,
                 markeredgewidth=1.1,
             )
-        shown = 100 * own[["value", "low", "high"]].to_numpy()
+        # Shares of names have one axis, to be compared; where few boxes are good, another.
+        alike = _NAMED if metric in _NAMED and len(own) else (metric,)
+        shown = 100 * table.loc[table["metric"].isin(alike), ["value", "low", "high"]].to_numpy()
         shown = shown[np.isfinite(shown)]
         if len(shown):
             for edge in edges:
@@ -860,6 +863,8 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
             axis.set(xlim=(0, 1), xticks=[])
             axis.text(0.5, y / 2, "not measured", **_MIDDLE, color=GREY)
         axis.grid(axis="x")
+        if with_thesis and metric == "mean_iou_calibrated":
+            title = "mean IoU, calibrated\n(thesis: as detected)"
         axis.set_title(title, fontsize=8, linespacing=1.0)
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
@@ -870,9 +875,9 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         Line2D([], [], color=_colour(system), marker="o", label=_label(system))
         for system in systems
     ]
-    handles.append(
-        Line2D([], [], color=GREY, marker="o", markerfacecolor="white", lw=0, label="the thesis")
-    )
+    hollow = {"marker": "o", "markerfacecolor": "white", "lw": 0}
+    if with_thesis:
+        handles.append(Line2D([], [], color=GREY, **hollow, label="the thesis"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
@@ -1053,7 +1058,11 @@ def confusion(
         fontsize=8, va="center",
     )  # fmt: skip
     for row, pair in enumerate(counts.head(pairs).itertuples(), start=1):
-        text = f"{short(pair.identity, 17)} → {short(pair.predicted_identity, 17)}"
+        people = (pair.identity, pair.predicted_identity)
+        # Where names cannot stand on the axes, their numbers there stand here.
+        at = [f" ({place[who]})" if n > 30 else "" for who in people]
+        cut = 17 if n <= 30 else 13
+        text = " → ".join(short(who, cut) + where for who, where in zip(people, at, strict=True))
         names.text(0.07, row, str(pair.faces), ha="right", va="center", fontsize=7.5)
         names.text(0.11, row, text, va="center", fontsize=7.5)
     if len(counts) > pairs:
@@ -1061,7 +1070,7 @@ def confusion(
         names.text(
             0.11,
             pairs + 1,
-            f"and {rest} more pair{'s' * (rest > 1)}",
+            f"and {rest} more pair{'s' * (rest > 1)} (equals: by name)",
             color=GREY,
             fontsize=7.5,
             va="center",
@@ -1082,8 +1091,8 @@ def confusion(
 def stage_times(stages: pd.DataFrame) -> Figure:
     """Where the time goes from photo to answer.
 
-    A bar's parts are the medians of its stages; the time printed at its end is the median over
-    turns of the whole, and FPS is its inverse.
+    A bar is as long as the median over turns of the whole, which is printed at its end; FPS is its
+    inverse. Its parts share it as the medians of the stages do, which need not add up to it.
 
     Args:
         stages: one experiment's rows of ``stages.csv``: ``system, stage, turn, ms``.
@@ -1095,14 +1104,14 @@ def stage_times(stages: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(TEXT, 0.8 + 0.3 * len(systems)))
     longest = 0.0
     for row, system in enumerate(systems):
-        left = 0.0
+        left, total = 0.0, totals[system]
+        stretch = total / medians[system].sum()
         for stage in names:
-            ms = medians.get((system, stage), 0.0)
+            ms = stretch * medians.get((system, stage), 0.0)
             colour = _STAGES.get(stage, WRONG)
             axis.barh(row, ms, 0.62, left=left, color=colour, edgecolor="white", linewidth=0.4)
             left += ms
         longest = max(longest, left)
-        total = totals[system]
         axis.annotate(
             f"{total:.3g} ms, {1000 / total:.3g} FPS",
             (left, row),

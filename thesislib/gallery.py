@@ -29,6 +29,7 @@ _SHORTLIST = 1000  # templates that codes leave for exact comparison
 _SPARE = 8  # templates kept beyond those asked for: float32 may swap near neighbours
 _BLOCK = 2**23  # similarities at a time: 32 MB
 _ROWS = 2**14  # templates coded at a time
+_GROWTH = 1.1  # times the people that a threshold was chosen among: FPIR is that much higher
 _PROBES = 32  # probes compared with the codes at a time
 
 
@@ -144,8 +145,9 @@ class Gallery:
         Raises:
             ValueError: no face or several, no embeddings in the answer, or as :meth:`enroll`.
         """
-        if "embeddings" not in answer:
-            raise ValueError(f"{photo}: the answer has no embeddings; the joint net's has")
+        for what in ("scores", "embeddings"):
+            if what not in answer:
+                raise ValueError(f"{photo}: the answer has no {what}; the joint net's has")
         scores = np.asarray(answer["scores"])
         faces = np.flatnonzero(scores >= score_threshold)
         if len(faces) == 0:
@@ -153,7 +155,10 @@ class Gallery:
             raise ValueError(f"{photo}: no face with a score of {score_threshold:g} or more{best}")
         if len(faces) > 1:
             raise ValueError(f"{photo}: {len(faces)} faces, and one was expected; cut it out")
-        self.enroll(identity, np.asarray(answer["embeddings"])[faces[0]])
+        try:
+            self.enroll(identity, np.asarray(answer["embeddings"])[faces[0]])
+        except ValueError as error:
+            raise ValueError(f"{photo}: {error}") from None
 
     def remove(self, identity: str) -> None:
         """Forget a person.
@@ -306,18 +311,26 @@ class Gallery:
 
         Args:
             embeddings: probes [n, d] or one [d], as for :meth:`enroll`.
-            threshold: cosine; None for the one of ``calibration``.
+            threshold: cosine; None for the one of ``calibration``, whose FPIR holds for as many
+                people as were enrolled then, and grows with them.
 
         Returns:
             names [n], "" for unknown, and the best score of each [n] float64. Two people with
             equal scores are a tie, which counts against the system: "".
 
         Raises:
-            ValueError: no threshold, NaN for one, or as :meth:`search`.
+            ValueError: no threshold, NaN for one, one of a calibration since which the people
+                became more by over a tenth, or as :meth:`search`.
         """
         if threshold is None:
             if self.calibration is None:
                 raise ValueError("threshold: none was given, and the gallery is not calibrated")
+            people, then = len(self._counts), self.calibration.people
+            if people > _GROWTH * then:
+                raise ValueError(
+                    f"threshold: calibrated among {then} people, and {people} are enrolled, among "
+                    "whom more strangers get in: calibrate again, or give a threshold"
+                )
             threshold = self.calibration.threshold
         if np.isnan(threshold):
             raise ValueError("threshold: NaN")

@@ -20,8 +20,9 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from thesislib import storage
-from thesislib.embedding_figures import METHODS, PEOPLE, people_label, people_style
+from thesislib.embedding_figures import METHODS, people_label, people_style
 from thesislib.figures import GREY, in_order
+from thesislib.results import PEOPLE_LABELS
 
 FACE_PX = 48  # of a thumbnail in the file; shown twice as large
 
@@ -175,7 +176,7 @@ def _colourings(points: pd.DataFrame) -> dict[str, tuple[list[str], str]]:
         name: to_hex(colorsys.hls_to_rgb(at * 0.618 % 1, (0.4, 0.55, 0.7)[at % 3], 0.65))
         for at, name in enumerate(people)
     }
-    groups = in_order(points["people"], list(PEOPLE))
+    groups = in_order(points["people"], list(PEOPLE_LABELS))
     group_colours = {name: people_style(name)["color"] for name in groups}
     found = {
         "person": (

@@ -33,6 +33,7 @@ from thesislib.anchors import assign, fit_anchors
 from thesislib.data import synthetic_sets
 from thesislib.data.dataset import DatasetError
 from thesislib.data.loader import Augmentation, Crops, Photo, PhotoStore, collate
+from thesislib.embedding_metrics import normalise
 from thesislib.experiment1 import Experiment, code_hash, module_hash
 from thesislib.model import IdentityClassifier, JointNet, feature_map
 from thesislib.profiles import Profile, get_profile
@@ -76,7 +77,7 @@ def class_means(embeddings: np.ndarray, identities: np.ndarray, people: int) -> 
         float32 [people, E] of length 1.
 
     Raises:
-        ValueError: a person without any embedding; it is numbered.
+        ValueError: a person without any embedding, who is numbered; an embedding of length 0.
 
     The mean of embeddings of length 1, scaled to length 1 (Snell et al. 2017, prototypical
     networks, section 2.2, here with the cosine).
@@ -86,7 +87,7 @@ def class_means(embeddings: np.ndarray, identities: np.ndarray, people: int) -> 
            [0.   , 1.   ]], dtype=float32)
     """
     there = ~np.isnan(embeddings).any(axis=1)
-    unit = embeddings[there] / np.linalg.norm(embeddings[there], axis=1, keepdims=True)
+    unit = normalise(embeddings[there])
     total = np.zeros((people, embeddings.shape[1]))
     np.add.at(total, identities[there], unit)
     length = np.linalg.norm(total, axis=1, keepdims=True)
@@ -416,7 +417,7 @@ class Transfer:
             net, seconds = self.adapted(variant, photos_per_person, seed, folder)
             rows = self._evaluated(net, self.new.dataset, self.test_photos, seed)
             rows = rows[rows["metric"] != "ap50"]
-            if variant in ("class_mean", "classifier"):  # the old net is in there, untouched
+            if variant == "class_mean":  # nothing was trained
                 old = self._before
             else:
                 old = self._old(net, seed)

@@ -12,14 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from thesislib.figures import GREY, PALE, TEXT, in_order, log_ticks, styled
+from thesislib.results import TRANSFER_VARIANTS
 
-VARIANTS = {
-    "class_mean": "class mean, no training",
-    "classifier": "classifier",
-    "classifier_embedding": "classifier, embedding head",
-    "all": "everything",
-    "scratch": "everything, from scratch",
-}
 METRICS = {
     "accuracy": "accuracy",
     "joint_accuracy_50": "joint accuracy, IoU ≥ 0.5",
@@ -122,7 +116,7 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
-    variants = in_order(rows["variant"], list(VARIANTS))
+    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
     for axis, own in panels:
         for at, variant in enumerate(variants):
             line = _over_seeds(own[own["variant"] == variant])
@@ -139,7 +133,7 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         axis.set_xlim(photos[0] / 1.25, photos[-1] * 1.25)
         axis.set_xlabel("photos a person")
         axis.grid(axis="y")
-    handles = [Line2D([], [], **_style(v), label=VARIANTS.get(v, v)) for v in variants]
+    handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
     bar = {"color": GREY, "marker": "|", "markersize": 8, "linewidth": 0}
     handles.append(Line2D([], [], **bar, label=_bars(rows)))
     _finish(figure, panels, metric, handles)
@@ -150,7 +144,8 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
 def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Figure:
     """How well new people are recognised, against the seconds it took to add them.
 
-    A point a variant and number of photos, which stands in it: means over seeds.
+    A point a variant and number of photos: means over seeds. The fewest and most photos of a person
+    are written beside a line's ends.
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
@@ -162,27 +157,34 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
-    variants = in_order(rows["variant"], list(VARIANTS))
+    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
     for axis, own in panels:
         for variant in variants:
             line = _over_seeds(own[own["variant"] == variant])
-            colour = _style(variant)["color"]
-            axis.plot(line["seconds"], 100 * line["value"], color=colour)
-            for row in line.itertuples():
-                at = (row.seconds, 100 * row.value)
-                axis.plot(*at, "o", color=colour, markerfacecolor="white", markersize=8.5)
-                number = f"{row.photos_per_person:g}"
-                axis.annotate(number, at, ha="center", va="center_baseline", fontsize=6.5)
+            style = _style(variant)
+            axis.plot(line["seconds"], 100 * line["value"], **style)
+            few, most = line["photos_per_person"].agg(["min", "max"])
+            for row in line[line["photos_per_person"].isin([few, most])].itertuples():
+                first = row.photos_per_person == few
+                axis.annotate(
+                    f"{row.photos_per_person:g}",
+                    (row.seconds, 100 * row.value),
+                    xytext=(-4.5 if first else 4.5, 0),
+                    textcoords="offset points",
+                    ha="right" if first else "left",
+                    va="center_baseline",
+                    color=style["color"],
+                    fontsize=7,
+                )
         axis.set_xscale("log")
         axis.margins(x=0.1, y=0.1)
         log_ticks(axis)
         axis.set_xlabel("seconds to add the new people")
         axis.grid()
-    ring = {"marker": "o", "markerfacecolor": "white", "markersize": 7}
-    handles = [
-        Line2D([], [], color=_style(v)["color"], **ring, label=VARIANTS.get(v, v)) for v in variants
-    ]
-    handles.append(Line2D([], [], color=GREY, **ring, lw=0, label="number: photos a person"))
+    handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
+    counts = sorted(set(rows["photos_per_person"]))
+    points = ", ".join(f"{count:g}" for count in counts)
+    handles.append(Line2D([], [], lw=0, label=f"points: {points} photos a person"))
     _finish(figure, panels, metric, handles)
     return figure
 
@@ -204,7 +206,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     metrics = [name for name in _OLD if (rows["metric"] == name).any()]
     pairs = list(rows.groupby(["source", "target"], sort=False))
     photos = sorted(set(rows["photos_per_person"]))
-    variants = [v for v in in_order(rows["variant"], list(VARIANTS)) if v != "class_mean"]
+    variants = [v for v in in_order(rows["variant"], list(TRANSFER_VARIANTS)) if v != "class_mean"]
     lanes = len(photos) + 1
     figure, axes = plt.subplots(
         len(pairs),
@@ -240,7 +242,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
             axis.grid(axis="x")
         line[0].set_yticks(
             [at * lanes + (lanes - 2) / 2 for at in range(len(variants))],
-            [VARIANTS.get(variant, variant) for variant in variants],
+            [TRANSFER_VARIANTS.get(variant, variant) for variant in variants],
             fontsize=7.5,
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
