@@ -357,7 +357,7 @@ def test_confusion_lists_the_worst_pair_first():
         "4 of 5 faces (80.0 %) taken for another",
         "3",
         "ann → bob",
-        "and 1 more pair",
+        "and 1 more pair (equals: by name)",
     ]
     assert figure.axes[0].get_xlabel() == "taken for (2 people)"
 

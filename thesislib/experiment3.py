@@ -555,11 +555,20 @@ def joint_open_set(
         draws: of it.
 
     Returns:
-        rows ``metric, value, low, high, n`` (none if not supported) and rows of the curve.
+        rows ``metric, value, low, high, n, achieved, trials`` (none if the rate is not supported)
+        and rows of the curve.
+
+    Raises:
+        NotSupportedError: fewer than ten probes of people enrolled.
     """
     detections = open_set_detections(group, found, gallery)
     probes = group.rows.assign(known=np.isin(group.identities, group.identities[gallery]))[~gallery]
-    curve = em.joint_open_set(detections, int(probes["known"].sum()), len(probes))
+    mated = int(probes["known"].sum())
+    if mated < em.LEAST_ERRORS:
+        raise em.NotSupportedError(
+            f"gallery: {mated} probes of people enrolled, and at least {em.LEAST_ERRORS} are needed"
+        )
+    curve = em.joint_open_set(detections, mated, len(probes))
     drawn_curve = _curve("joint_open_set", curve.fpipi, curve.tpir, em.LEAST_ERRORS / len(probes))
     try:
         point = em.tpir_at_fpipi(curve, 0.1)
