@@ -143,7 +143,7 @@ class EmbeddingExperiment(Experiment):
     def command(self) -> str:
         """The command that gives these results."""
         words = super().command().replace("thesislib.experiment1", "thesislib.experiment3")
-        return words.replace(" --split identity", "")
+        return f"{words.replace(' --split identity', '')} --arms {self.arm}"
 
     def columns(self) -> dict:
         """What every row of a results table carries."""
@@ -209,8 +209,7 @@ def enrolled(identities: np.ndarray, sessions: np.ndarray, seed: int) -> np.ndar
     """
     sittings = sessions.astype(str)
     if (sittings == "").any():
-        sittings = np.arange(len(identities)).astype(str)  # every photo by itself
-        sittings = np.char.zfill(sittings, 9)
+        sittings = np.arange(len(identities))  # every photo by itself
     rows = pd.DataFrame({"person": identities.astype(str), "sitting": sittings})
     of_person = rows.groupby("person")["sitting"].unique().map(sorted)
     several = of_person[of_person.map(len) >= 2]
@@ -249,7 +248,7 @@ class _Measures:
     @functools.cached_property
     def _open(self):
         found = em.open_set(*self.data, self.gallery, **self.copies)
-        _need_mated(found, self.least)
+        _need_mated(found.mated_probes, self.least)
         return found
 
     def _point(self, name: str) -> em.TarAtFar | em.FnirAtFpir:
@@ -307,11 +306,10 @@ class _Measures:
         return em.uniformity(*self.data, **self.copies)
 
 
-def _need_mated(found: em.OpenSet, least: float = em.LEAST_ERRORS) -> None:
-    if found.mated_probes < least:
+def _need_mated(probes: int, least: float = em.LEAST_ERRORS) -> None:
+    if probes < least:
         raise em.NotSupportedError(
-            f"gallery: {found.mated_probes} probes of people enrolled, and at least {least} are "
-            "needed"
+            f"gallery: {probes} probes of people enrolled, and at least {least} are needed"
         )
 
 
@@ -444,7 +442,7 @@ def curves(embeddings: np.ndarray, identities: np.ndarray, gallery: np.ndarray) 
         least = em.LEAST_ERRORS / roc.impostor_pairs
         tables.append(_curve("roc", roc.far, roc.tar, least))
         found = em.open_set(embeddings, identities, gallery)
-        _need_mated(found)
+        _need_mated(found.mated_probes)
         least = em.LEAST_ERRORS / found.non_mated_probes
         tables.append(_curve("open_set", found.fpir, found.fnir, least))
         closed = np.isin(identities, np.unique(identities[gallery]))
@@ -564,10 +562,7 @@ def joint_open_set(
     detections = open_set_detections(group, found, gallery)
     probes = group.rows.assign(known=np.isin(group.identities, group.identities[gallery]))[~gallery]
     mated = int(probes["known"].sum())
-    if mated < em.LEAST_ERRORS:
-        raise em.NotSupportedError(
-            f"gallery: {mated} probes of people enrolled, and at least {em.LEAST_ERRORS} are needed"
-        )
+    _need_mated(mated)
     curve = em.joint_open_set(detections, mated, len(probes))
     drawn_curve = _curve("joint_open_set", curve.fpipi, curve.tpir, em.LEAST_ERRORS / len(probes))
     try:
@@ -931,23 +926,17 @@ def run_arm(
             table = pd.concat([tables[file] for tables in found if file in tables])
             storage.write_text(kept / file, table.to_csv(index=False, float_format="%.6g"))
         storage.write_text(done, "")
+    columns = experiment.columns()
+    if experiment.arm == MAIN_ARM and others:
+        columns["command"] += f" --others {' '.join(Path(folder).name for folder in others)}"
     tables = {
-        file.name: pd.read_csv(file, keep_default_na=True, dtype={"session": str}).assign(
-            **experiment.columns() | {"command": _command(experiment, others)}
-        )
+        file.name: pd.read_csv(file, keep_default_na=True, dtype={"session": str}).assign(**columns)
         for file in sorted(kept.glob("*.csv"))
     }
     if not experiment.holdout:  # nothing is published from a tuning run
         for file, table in tables.items():
             results.merge_table(paths.TABLES / file, table, KEYS)
     return tables
-
-
-def _command(experiment: EmbeddingExperiment, others: Sequence[Path]) -> str:
-    command = f"{experiment.command()} --arms {experiment.arm}"
-    if experiment.arm == MAIN_ARM and others:
-        command += f" --others {' '.join(Path(folder).name for folder in others)}"
-    return command
 
 
 def arms_of(profile: Profile) -> list[str]:

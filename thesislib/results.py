@@ -505,7 +505,7 @@ def experiment3_markdown(table: pd.DataFrame, main_arm: str) -> str:
     if not (table["arm"] == main_arm).any():
         raise ValueError(f"experiment3: no rows of arm {main_arm}")
     groups = sorted(set(table["people"]) - {*PEOPLE_LABELS, "seen and unseen"})
-    arms = sorted(set(table["arm"]) - set(ARM_LABELS))
+    arms = ARM_LABELS | {arm: arm for arm in sorted(set(table["arm"]) - set(ARM_LABELS))}
     unseen = table[table["people"] == "unseen"]
     about = (
         "95 % bootstrap intervals over people; a bare number is one that too few people give an "
@@ -526,14 +526,14 @@ def experiment3_markdown(table: pd.DataFrame, main_arm: str) -> str:
             _embedding_table(
                 table[table["arm"] == main_arm],
                 "people",
-                PEOPLE_LABELS | dict(zip(groups, groups, strict=True)),
+                PEOPLE_LABELS | {people: people for people in groups},
                 "People",
             ),
             "People never seen, by what was changed in training:",
-            _embedding_table(unseen, "arm", ARM_LABELS | dict(zip(arms, arms, strict=True)), "Arm"),
-            f"The same against {ARM_LABELS.get(main_arm, main_arm)}, person by person, each net "
+            _embedding_table(unseen, "arm", arms, "Arm"),
+            f"The same against {arms[main_arm]}, person by person, each net "
             "trained once: differences, in bold where the interval leaves out 0.",
-            _gains_table(table, ARM_LABELS | dict(zip(arms, arms, strict=True))),
+            _gains_table(table, arms),
         ]
     )
 
