@@ -1,5 +1,6 @@
 """The contract of the detector: what goes in, what comes out, and what is refused."""
 
+import copy
 import math
 from urllib.error import URLError
 
@@ -7,10 +8,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from conftest import ANCHORS, random_boxes, thin_net
 
 from thesislib import model
-from thesislib.model import FaceClassifier, IdentityClassifier, JointNet, make_backbone
+from thesislib.model import (
+    FaceClassifier,
+    IdentityClassifier,
+    JointNet,
+    PatchConv2d,
+    make_backbone,
+)
 
 SIZES = torch.tensor(ANCHORS)
 
@@ -288,6 +296,55 @@ def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch):
     assert asked == ["DEFAULT"]
     for part in ("resnet18", "Name or service not known", "weights=None", "checkpoints"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+@pytest.mark.parametrize("size", [(3, 3), (5, 5), (6, 4), (5, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_small_maps_multiplied_as_patches_against_the_convolution(
+    stride, size, layout, monkeypatch
+):
+    torch.manual_seed(0)
+    usual = torch.nn.Conv2d(4, 6, 3, stride, padding=1, bias=False).double()
+    patches = PatchConv2d.like(copy.deepcopy(usual)).to(memory_format=layout)
+    assert list(patches.state_dict()) == list(usual.state_dict())
+    photos = [torch.randn(2, 4, *size, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    photos[1].data.copy_(photos[0].data)
+    wanted = usual(photos[0])
+    with monkeypatch.context() as patch:  # it is really another way
+        patch.setattr(torch.nn.Conv2d, "forward", None)
+        found = patches(photos[1])
+    torch.testing.assert_close(found, wanted)
+    weight = torch.randn_like(wanted)
+    (wanted * weight).sum().backward()
+    (found * weight).sum().backward()
+    torch.testing.assert_close(photos[1].grad, photos[0].grad)
+    torch.testing.assert_close(patches.weight.grad, usual.weight.grad)
+    # AdamW's fused steps are wrong, without a word, where the two are laid out differently.
+    assert patches.weight.grad.stride() == patches.weight.stride()
+
+
+def test_large_maps_and_nets_in_use_are_convolved_as_ever():
+    torch.manual_seed(0)
+    usual = torch.nn.Conv2d(4, 6, 3, padding=1, bias=False)
+    patches = PatchConv2d.like(usual)
+    for training, size in ((True, 6), (False, 3)):
+        photo = torch.randn(1, 4, size, size)
+        assert torch.equal(patches.train(training)(photo), usual(photo))
+
+
+@pytest.mark.parametrize(("backbone", "count"), [("resnet18", 4), ("resnet50", 3)])
+def test_a_backbone_is_torchvisions_but_for_how_its_last_layer_is_multiplied(backbone, count):
+    torch.manual_seed(0)
+    net = make_backbone(backbone)
+    torch.manual_seed(0)
+    plain = torchvision.models.get_model(backbone)
+    replaced = [name for name, one in net.named_modules() if isinstance(one, PatchConv2d)]
+    assert len(replaced) == count
+    assert all(name.startswith("layer4.") for name in replaced)
+    expected = plain.state_dict()
+    assert [name for name in expected if not name.startswith("fc.")] == list(net.state_dict())
+    assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
 
 
 # The two-stage baseline's classifier

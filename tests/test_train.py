@@ -154,6 +154,23 @@ def test_a_real_net_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp
     assert_same_run(run("parts"), whole)
 
 
+@pytest.mark.parametrize("reads", ["cell", "box"])
+def test_gradients_and_weights_are_laid_out_alike(dataset, tmp_path, reads):
+    # AdamW's fused steps on a CPU are wrong, without a word, where they are not.
+    net = JointNet(["anna", "boris"], ANCHORS, "resnet18", embedding_dim=8, reads=reads)
+    profile = Profile("tiny", epochs=1, batch=4)
+    train.train(net, worker.crops_of(dataset), profile, 0, tmp_path, {}, False, stop_after=1)
+    for name, weight in net.named_parameters():
+        assert weight.grad.stride() == weight.stride(), name
+
+
+def test_training_leaves_how_new_tensors_are_filled_as_it_was(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    worker.run(dataset, tmp_path, stop_after=1)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_killed_run_goes_on_to_the_same_end(dataset, tmp_path):
     process = start(WORKER, dataset, tmp_path / "killed", "killed")
     whole = worker.run(dataset, tmp_path / "whole")

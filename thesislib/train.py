@@ -82,11 +82,15 @@ def use_channels_last(model: torch.nn.Module) -> None:
 def _deterministic(device: torch.device):
     """Bit-equal reruns on the CPU; on a GPU speed goes first."""
     before = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(device.type == "cpu")
+    # Else every new tensor is filled with NaN first, a quarter of a step; none is read unwritten.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def train(
