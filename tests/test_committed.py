@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thesislib import experiment3, figures, paths, pretraining, results, stand_in
+from thesislib import experiment3, figures, paths, pretraining, results, stand_in, transfer
 
 FIGURES = paths.ROOT / "figures"
 TABLE = FIGURES / "tables" / "experiment1.csv"
@@ -176,6 +176,19 @@ def test_readme_tells_what_the_transfer_table_says():
         f"(AP50 from {share['class_mean', 'old_ap50']:.1f} to {share['all', 'old_ap50']:.1f} %)",
     ):
         assert sentence in prose(), sentence
+    reverse = table[table["source"] == "caltech_faces"]
+    share = 100 * reverse.groupby(["variant", "metric", "photos_per_person"])["value"].mean()
+    for sentence in (
+        f"reaches a mean IoU of {share['class_mean', 'mean_iou', 8]:.0f} %, one that is trained "
+        f"further {share['all', 'mean_iou', 8]:.0f} %",
+        f"class means have {share['class_mean', 'accuracy', 8]:.1f} % of the photos right, the "
+        f"retrained classifier {share['classifier', 'accuracy', 8]:.1f} %",
+        f"one photo a person ({share['all', names, 1]:.1f} % found and named), which it sees "
+        f"seven times, than from eight ({share['all', names, 8]:.1f} %)",
+    ):
+        assert sentence in prose(), sentence
+    steps = reverse[reverse["variant"] != "class_mean"]["steps"]
+    assert (steps == 150).all() and set(reverse["seed"]) == set(transfer.SEEDS)
 
 
 def test_readme_tells_what_the_benchmark_s_table_says():

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from thesislib import experiment1, paths, results
+from thesislib import experiment1, paths, results, training_speed
 from thesislib.data import synthetic_sets
 from thesislib.data.synthetic_sets import SETS
 from thesislib.experiment1 import SYSTEMS, Experiment
+from thesislib.model import PatchConv2d
 from thesislib.profiles import get_profile
 
 
@@ -197,3 +198,21 @@ def test_merging_keeps_the_tables_of_other_runs(tmp_path):
         ["a", 3.5, "q"],
         ["b", 2.5, "p"],
     ]
+
+
+def test_training_is_timed_against_the_same_net_as_torchvision_convolves_it(
+    experiment, monkeypatch
+):
+    patched = []  # of each small map multiplied, the layout of its weights
+    usual = PatchConv2d.forward
+
+    def noted(conv, x):
+        patched.append(conv.weight.is_contiguous(memory_format=torch.channels_last))
+        return usual(conv, x)
+
+    monkeypatch.setattr(PatchConv2d, "forward", noted)
+    table = training_speed.compare(experiment, rounds=2, steps=1)
+    assert sorted(table["loop"]) == ["naive", "naive", "ours", "ours"]
+    assert sorted(table["turn"]) == [0, 0, 1, 1]
+    assert (table["photos_per_second"] > 0).all()
+    assert len(patched) == 3 * 4 and all(patched)  # three turns of ours alone, four layers

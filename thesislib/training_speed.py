@@ -1,7 +1,8 @@
 """How much faster the training loop is than the same loop written naively, side by side.
 
 Naive: photos decoded one by one from their files when they are needed, contiguous NCHW, fp32,
-plain AdamW. Both train the same network on the same crops. Command line::
+torchvision's ResNet as it is, plain AdamW. Both train the same network on the same crops. Command
+line::
 
     python -m thesislib.training_speed [--data <folder>] [--profile quick] [--rounds 5]
 """
@@ -27,6 +28,7 @@ from thesislib.data.loader import (
 )
 from thesislib.data.photos import read_photo
 from thesislib.experiment1 import Experiment
+from thesislib.model import BACKBONES
 from thesislib.profiles import get_profile
 from thesislib.train import (
     make_optimiser,
@@ -59,6 +61,8 @@ def _crops(experiment: Experiment, store) -> Crops:
 def _naive(experiment: Experiment) -> Callable[[int], None]:
     crops = _crops(experiment, FileStore(experiment.dataset.folder, experiment.train_photos))
     net = experiment.new_net("joint").train()
+    net.backbone = BACKBONES[experiment.profile.backbone]()  # every map convolved
+    net.backbone.fc = torch.nn.Identity()
     net.normalise.layout = torch.contiguous_format
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-4, foreach=False, fused=False)
     batches = iter(_sampler(experiment, len(crops)))
