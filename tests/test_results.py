@@ -413,7 +413,7 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
         ]
     )
     lines = results.experiment2_markdown(table).splitlines()
-    assert "means over seeds [range]" in lines[0] and "learning 4 of each" in lines[0]
+    assert "of one seed" in lines[0] and "learning 4 of each" in lines[0]
     assert lines[2] == (
         "| From → to | What is trained | 1 a person | 4 a person | By name alone (4) "
         "| Seconds (4) | Old people after |"

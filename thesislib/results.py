@@ -438,7 +438,7 @@ def experiment2_markdown(table: pd.DataFrame) -> str:
         "Joint accuracy @0.5 in percent of the new people's test faces, by photos a person, and of "
         f"the old people's after learning {counts[-1]} of each new one; by name alone: the share "
         "of photos whose best detection bears the right name, wherever its box is; means over "
-        "seeds [range]."
+        "seeds [range], where there is no range of one seed."
     )
     return f"{about}\n\n{_markdown(header, rows, left=2)}"
 

@@ -84,7 +84,7 @@ def _deterministic(device: torch.device):
     before = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(device.type == "cpu")
-    # Else every new tensor is filled with NaN first, a quarter of a step; none is read unwritten.
+    # Else every new tensor is filled with NaN first, which takes time; none is read unwritten.
     torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
