@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from thesislib.data.dataset import COLUMNS
-from thesislib.loss import JointLoss
-from thesislib.model import JointNet
+from thesislib.data.schema import COLUMNS
+from thesislib.models.joint import JointNet
+from thesislib.models.loss import JointLoss
 
 ANCHORS = ((16.0, 20.0), (36.0, 40.0))
 
@@ -57,7 +57,7 @@ def write_dataset(tmp_path):
     return write
 
 
-def thin_net(seed=0, identities=("anna", "boris"), reads="cell", **loss):
+def thin_net(seed=0, identities=("anna", "boris"), embedding_source="grid", **loss):
     """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)
     net = JointNet(
@@ -67,7 +67,7 @@ def thin_net(seed=0, identities=("anna", "boris"), reads="cell", **loss):
         pooling=1,
         embedding_dim=8,
         loss=JointLoss(**loss),
-        reads=reads,
+        embedding_source=embedding_source,
     )
     body = net.backbone
     body.layer1 = nn.Identity()

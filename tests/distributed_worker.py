@@ -18,9 +18,10 @@ import torch
 from conftest import thin_net
 from torchvision.ops import FrozenBatchNorm2d
 
-from thesislib import train
-from thesislib.data.dataset import read_dataset
-from thesislib.data.loader import Augmentation, Crops, PhotoStore, list_photos
+from thesislib.data.loading import Crops, PhotoStore, list_photos
+from thesislib.data.schema import read_dataset
+from thesislib.data.transforms import Augmentation
+from thesislib.engine import train
 from thesislib.profiles import Profile
 
 PROFILE = Profile("tiny", input_px=64, epochs=2, batch=4, warm_up=0.3, learning_rate=1e-3)

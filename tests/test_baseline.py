@@ -5,19 +5,24 @@ import pandas as pd
 import pytest
 import torch
 
-from thesislib import baseline, metrics
-from thesislib.data import synthetic
-from thesislib.data.loader import PADDING, Photo
-from thesislib.model import FaceClassifier, JointNet
-from thesislib.systems import Joint, TwoStage
+from thesislib.baselines import two_stage
+from thesislib.baselines.two_stage import TwoStage
+from thesislib.data import detector, transforms
+from thesislib.data.loading import Photo
+from thesislib.data.transforms import PADDING
+from thesislib.engine.systems import Joint
+from thesislib.metrics.boxes import BoxCalibration, apply_box_calibration, box_iou
+from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.joint import JointNet
+from thesislib.synthetic import scene
 
-NO_CHANGE = metrics.BoxCalibration(0.0, 0.0, 1.0, 1.0)
+NO_CHANGE = BoxCalibration(0.0, 0.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
 def portrait():
     for shot in range(8):
-        photo, faces = synthetic.render_photo(3, 0, shot, size=240)
+        photo, faces = scene.render_photo(3, 0, shot, size=240)
         if abs(faces[0]["factors"]["yaw"]) < 12:
             return photo, faces[0]["box"]
     raise AssertionError("no frontal shot among eight")
@@ -25,28 +30,28 @@ def portrait():
 
 def test_dlib_finds_the_face(portrait):
     photo, box = portrait
-    boxes, scores = baseline.detect_faces(photo, upsampling=1)
+    boxes, scores = detector.detect_faces(photo, upsampling=1)
     assert boxes.dtype == scores.dtype == np.float32
     assert (np.diff(scores) <= 0).all()
-    assert metrics.box_iou(boxes, box[None]).max() > 0.4
+    assert box_iou(boxes, box[None]).max() > 0.4
 
 
 def test_dlib_finds_nothing_in_a_plain_photo():
-    boxes, scores = baseline.detect_faces(np.full((120, 160, 3), 90, np.uint8), upsampling=0)
+    boxes, scores = detector.detect_faces(np.full((120, 160, 3), 90, np.uint8), upsampling=0)
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
 
 
 def test_cut_face_takes_the_pixels_of_the_box():
     photo = torch.randint(0, 255, (3, 60, 80), dtype=torch.uint8)
-    cut = baseline.cut_face(photo, np.array([10, 20, 30, 40]), size=20, margin=1.0)
+    cut = transforms.cut_face(photo, np.array([10, 20, 30, 40]), size=20, margin=1.0)
     assert torch.equal(cut, photo[:, 20:40, 10:30])
 
 
 @pytest.mark.parametrize("box", [[-30, -30, 10, 10], [70, 50, 110, 90], [-50, -50, -40, -40]])
 def test_cut_face_is_padded_beyond_the_photo(box):
     photo = torch.zeros(3, 60, 80, dtype=torch.uint8)
-    cut = baseline.cut_face(photo, np.array(box), size=16, margin=1.0)
+    cut = transforms.cut_face(photo, np.array(box), size=16, margin=1.0)
     assert cut.shape == (3, 16, 16)
     assert (cut == PADDING).any()
 
@@ -54,23 +59,23 @@ def test_cut_face_is_padded_beyond_the_photo(box):
 def test_calibration_recovers_a_planted_change():
     rng = np.random.default_rng(0)
     photos, rows = [], []
-    planted = metrics.BoxCalibration(0.1, -0.05, 1.3, 1.5)
+    planted = BoxCalibration(0.1, -0.05, 1.3, 1.5)
     for at in range(20):
         corner, size = rng.uniform(20, 60, 2), rng.uniform(30, 60, 2)
         detected = np.concatenate([corner, corner + size]).astype(np.float32)
-        truth = metrics.apply_box_calibration(detected[None], planted)
+        truth = apply_box_calibration(detected[None], planted)
         name = f"{at}.jpg"
         rows.append([name, 1.0, *detected])
         photos.append(Photo(name, torch.tensor(truth), torch.tensor([0]), (200, 200)))
-    table = pd.DataFrame(rows, columns=baseline.DETECTION_COLUMNS)
-    assert np.allclose(baseline.calibrate(table, photos), planted, atol=1e-4)
+    table = pd.DataFrame(rows, columns=detector.DETECTION_COLUMNS)
+    assert np.allclose(two_stage.calibrate(table, photos), planted, atol=1e-4)
 
 
 def test_calibration_without_detections_is_an_error():
     photo = Photo("a.jpg", torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), (10, 10))
-    empty = pd.DataFrame(columns=baseline.DETECTION_COLUMNS)
+    empty = pd.DataFrame(columns=detector.DETECTION_COLUMNS)
     with pytest.raises(ValueError, match="dlib found no annotated face"):
-        baseline.calibrate(empty, [photo])
+        two_stage.calibrate(empty, [photo])
 
 
 def classifier():

@@ -10,18 +10,21 @@ import torch
 from conftest import ANCHORS, noise
 from torch import nn
 
-from thesislib import benchmark, experiment1, limits, systems
-from thesislib.benchmark import COLUMNS, EarlyStageNet, measured_accuracy, take_turns, targets
-from thesislib.data import synthetic_sets
-from thesislib.data.synthetic_sets import SyntheticSet
-from thesislib.experiment1 import Experiment
-from thesislib.limits import work_of
-from thesislib.loss import JointLoss
-from thesislib.metrics import BoxCalibration
-from thesislib.model import JointNet
-from thesislib.peers import peers
+from thesislib.baselines.two_stage import TwoStage
+from thesislib.benchmarks import headline, limits, timing
+from thesislib.benchmarks.headline import COLUMNS, measured_accuracy, targets
+from thesislib.benchmarks.limits import work_of
+from thesislib.benchmarks.nets import EarlyStageNet
+from thesislib.benchmarks.peers import peers
+from thesislib.benchmarks.timing import take_turns
+from thesislib.experiments import baseline_comparison
+from thesislib.experiments.baseline_comparison import Experiment
+from thesislib.metrics.boxes import BoxCalibration
+from thesislib.models.joint import JointNet
+from thesislib.models.loss import JointLoss
 from thesislib.profiles import get_profile
-from thesislib.systems import TwoStage
+from thesislib.synthetic import sets
+from thesislib.synthetic.drawing import SyntheticSet
 
 
 def test_systems_take_turns_on_the_same_photo():
@@ -132,12 +135,12 @@ def test_peers_that_are_missing_are_named(tmp_path, monkeypatch, capsys):
 
 
 def test_photos_are_enlarged_to_their_shorter_side():
-    assert benchmark._enlarged(noise(30, 40), 60).shape == (60, 80, 3)
+    assert headline._enlarged(noise(30, 40), 60).shape == (60, 80, 3)
 
 
 def test_stages_add_up_to_the_whole_call():
     net = JointNet(["a", "b"], ANCHORS, "resnet18", pooling=1, embedding_dim=8).eval()
-    stages = benchmark.torch_stage_times(net, 64, noise(64, 80), runs=2)
+    stages = timing.torch_stage_times(net, 64, noise(64, 80), runs=2)
     assert list(stages) == ["preprocess", "network", "postprocess"]
     assert all(np.isfinite(ms) and ms > 0 for ms in stages.values())
 
@@ -179,13 +182,11 @@ class _Always(nn.Module):
 
 def test_nets_are_compared_plain_and_on_the_best_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "PAUSE", 0)
-    synthetic_sets.make(
-        tmp_path / "synthetic-few", SyntheticSet(2, 16, 2, 96), workers=1, progress=False
-    )
-    monkeypatch.setattr(experiment1.paths, "RUNS", tmp_path / "runs")
+    sets.make(tmp_path / "synthetic-few", SyntheticSet(2, 16, 2, 96), workers=1, progress=False)
+    monkeypatch.setattr(baseline_comparison.paths, "RUNS", tmp_path / "runs")
     profile = dataclasses.replace(get_profile("smoke"), epochs=1)
     experiment = Experiment(tmp_path / "synthetic-few", "photo", profile, progress=False)
-    table = benchmark.compare_engines(experiment, runs=2).set_index(["system", "engine"])
+    table = headline.compare_engines(experiment, runs=2).set_index(["system", "engine"])
     assert len(table) == 4
     assert table["ratio"]["two_stage_photo", "torch"] == 1
     assert (table["ms_median"] > 0).all()

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import benchmark_figures
-from thesislib.benchmark import COLUMNS
+from thesislib.benchmarks.headline import COLUMNS
+from thesislib.reporting.figures import benchmark
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def limits():
 
 
 def test_cost_of_faces_shows_time_and_recall(table):
-    left, right = benchmark_figures.cost_of_faces(table).axes
+    left, right = benchmark.cost_of_faces(table).axes
     assert len(left.lines) == len(right.lines) == 5
     assert np.allclose(left.lines[0].get_ydata(), 5)
     slow = next(line for line in left.lines if line.get_linestyle() == "--")
@@ -78,14 +78,14 @@ def test_cost_of_faces_shows_time_and_recall(table):
 
 
 def test_ratios_are_drawn_as_they_stand(table):
-    (axis,) = benchmark_figures.engine_ratios(table).axes
+    (axis,) = benchmark.engine_ratios(table).axes
     shown = sorted(patch.get_width() for patch in axis.patches)
     rows = table[table["joint_accuracy_50"].notna()]
     np.testing.assert_allclose(shown, sorted(rows["ratio_to_thesis_pipeline"]))
 
 
 def test_the_roofline_has_a_point_an_engine(limits):
-    axis, shares = benchmark_figures.roofline(limits).axes
+    axis, shares = benchmark.roofline(limits).axes
     points = [line for line in axis.lines if len(line.get_xdata()) == 1]
     assert len(points) == len(limits)
     found = [float(line.get_ydata()[0]) for line in points]
@@ -95,7 +95,7 @@ def test_the_roofline_has_a_point_an_engine(limits):
 
 
 def test_cost_of_work_has_its_three_parts(table):
-    sizes, batches, people = benchmark_figures.cost_of_work(table).axes
+    sizes, batches, people = benchmark.cost_of_work(table).axes
     assert len(sizes.lines) == 2
     assert len(batches.lines) == 2
     assert len(people.lines) == 4

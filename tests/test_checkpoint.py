@@ -9,8 +9,8 @@ import torch
 from conftest import thin_net
 from safetensors.torch import save_file
 
-from thesislib import checkpoint
-from thesislib.checkpoint import (
+pass
+from thesislib.engine.checkpoint import (
     CheckpointError,
     load_checkpoint,
     load_model,

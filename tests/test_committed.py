@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from thesislib import experiment3, figures, paths, pretraining, results, stand_in, transfer
+from thesislib import paths, tables
+from thesislib.experiments import embeddings, pretraining, stand_in, transfer
+from thesislib.reporting import tables
+from thesislib.reporting.figures import save
+from thesislib.reporting.readme import read_from
 
 FIGURES = paths.ROOT / "figures"
 TABLE = FIGURES / "tables" / "experiment1.csv"
@@ -16,40 +20,40 @@ TOLERANCE = 0.10
 
 
 def test_readme_and_table_agree():
-    table = results.read_results(TABLE)
+    table = tables.read_results(TABLE)
     assert (
-        results.read_from(paths.ROOT / "README.md", "experiment1").strip()
-        == results.experiment1_markdown(table).strip()
+        read_from(paths.ROOT / "README.md", "experiment1").strip()
+        == tables.experiment1_markdown(table).strip()
     )
 
 
 def test_readme_and_tables_of_new_people_and_of_people_never_seen_agree():
     readme = paths.ROOT / "README.md"
-    table = results.read_table(FIGURES / "tables" / "experiment2.csv")
-    assert results.read_from(readme, "experiment2") == results.experiment2_markdown(table)
-    table = results.read_table(FIGURES / "tables" / "experiment3.csv")
-    printed = results.experiment3_markdown(table, results.MAIN_ARM)
-    assert results.read_from(readme, "experiment3") == printed
+    table = tables.read_table(FIGURES / "tables" / "experiment2.csv")
+    assert read_from(readme, "experiment2") == tables.experiment2_markdown(table)
+    table = tables.read_table(FIGURES / "tables" / "experiment3.csv")
+    printed = tables.experiment3_markdown(table, tables.MAIN_ARM)
+    assert read_from(readme, "experiment3") == printed
 
 
 def test_latex_and_table_agree():
     latex = (FIGURES / "tables" / "experiment1.tex").read_text()
-    assert latex.strip() == results.experiment1_latex(results.read_results(TABLE)).strip()
+    assert latex.strip() == tables.experiment1_latex(tables.read_results(TABLE)).strip()
 
 
 def test_manifest_knows_every_figure_and_no_figure_is_stale():
-    assert figures.check_manifest(FIGURES) == []
+    assert save.check_manifest(FIGURES) == []
 
 
 def test_figures_carry_the_hash_of_the_default_dataset():
     default = paths.synthetic("quick")
     if not (default / "annotations.csv").exists():
         pytest.skip("the default dataset was not made yet: run the notebooks first")
-    from thesislib.data.dataset import read_dataset
+    from thesislib.data.schema import read_dataset
 
     if os.environ.get("CI"):  # pixels may round otherwise on another processor
         pytest.skip("bytes of rendered photos are compared on the machine that drew the figures")
-    manifest = figures.read_manifest(FIGURES)
+    manifest = save.read_manifest(FIGURES)
     hashes = {v["data_hash"] for k, v in manifest.items() if k.startswith("synthetic-photo/")}
     assert hashes == {read_dataset(default).content_hash}
 
@@ -59,8 +63,8 @@ def test_this_machine_gets_the_committed_numbers():
     if not os.environ.get("THESIS_FIGURES") or not here.exists():
         pytest.skip("numbers of this machine are made by the notebooks: run `make test`")
     key = ["dataset", "split", "profile", "seed", "system", "metric"]
-    ours = results.read_results(here).set_index(key)["value"]
-    committed = results.read_results(TABLE).set_index(key)["value"]
+    ours = tables.read_results(here).set_index(key)["value"]
+    committed = tables.read_results(TABLE).set_index(key)["value"]
     shares = [k for k in ours.index if k[-1] not in ("fps", "mcnemar_p")]
     assert len(shares) >= 20
     far = {
@@ -70,7 +74,7 @@ def test_this_machine_gets_the_committed_numbers():
 
 
 def test_default_profile_learns_its_people():
-    table = results.read_results(TABLE)
+    table = tables.read_results(TABLE)
     row = table[
         (table["dataset"] == "synthetic")
         & (table["profile"] == "quick")
@@ -83,7 +87,7 @@ def test_default_profile_learns_its_people():
 
 def test_synthetic_people_are_a_fair_stand_in():
     table, yaw = (
-        results.read_table(FIGURES / "tables" / file)
+        tables.read_table(FIGURES / "tables" / file)
         for file in (stand_in.TABLE, stand_in.YAW_TABLE)
     )
     answers = stand_in.verdicts(table, yaw)
@@ -97,7 +101,7 @@ def prose():
 
 
 def test_readme_tells_what_the_stand_in_table_says():
-    table = results.read_table(FIGURES / "tables" / stand_in.TABLE)
+    table = tables.read_table(FIGURES / "tables" / stand_in.TABLE)
     share = (100 * table.set_index(["measure", "split"])["value"]).map("{:.0f}".format)
     for told in (
         f"finds {share['detected_within_30_degrees', '']} % of them within 30 degrees",
@@ -110,7 +114,7 @@ def test_readme_tells_what_the_stand_in_table_says():
 
 
 def test_readme_tells_what_the_pretraining_table_says():
-    table = results.read_table(FIGURES / "tables" / pretraining.TABLE)
+    table = tables.read_table(FIGURES / "tables" / pretraining.TABLE)
     ytf = table[(table["dataset"] == "ytf") & (table["seed"] == 0)]
     share = 100 * ytf.set_index(["split", "arm", "metric"])["value"]
     scratch, taught = pretraining.ARMS
@@ -127,9 +131,9 @@ def test_readme_tells_what_the_pretraining_table_says():
 
 
 def test_readme_tells_what_the_table_of_embeddings_says():
-    table = results.read_table(FIGURES / "tables" / "experiment3.csv")
+    table = tables.read_table(FIGURES / "tables" / "experiment3.csv")
     ytf = table[table["dataset"] == "ytf"].set_index(["metric", "arm", "people"])
-    assert {arm for _, arm, _ in ytf.index} == set(experiment3.ARMS)
+    assert {arm for _, arm, _ in ytf.index} == set(embeddings.ARMS)
     share = 100 * ytf["value"]
     told = prose()
 
@@ -151,7 +155,7 @@ def test_readme_tells_what_the_table_of_embeddings_says():
         assert sentence in told, sentence
     gain = ytf.loc["map_at_r_gain"]
     helped = {arm for arm, people in gain.index[gain["low"] > 0] if people == "unseen"}
-    assert helped == {"box"}
+    assert helped == {"roi"}
     assert "gains in MAP@R beyond doubt" in told
     apart = ytf.loc["dprime_gain"]
     assert (
@@ -162,7 +166,7 @@ def test_readme_tells_what_the_table_of_embeddings_says():
 
 
 def test_readme_tells_what_the_transfer_table_says():
-    table = results.read_table(FIGURES / "tables" / "experiment2.csv")
+    table = tables.read_table(FIGURES / "tables" / "experiment2.csv")
     real = table[(table["source"] == "ytf") & (table["photos_per_person"] == 8)]
     share = 100 * real.groupby(["variant", "metric"])["value"].mean()
     names, old = "joint_accuracy_50", "old_joint_accuracy_50"
@@ -192,9 +196,9 @@ def test_readme_tells_what_the_transfer_table_says():
 
 
 def test_readme_tells_what_the_benchmark_s_table_says():
-    table = results.read_table(FIGURES / "tables" / "benchmark.csv")
-    printed = results.read_from(paths.ROOT / "README.md", "benchmark")
-    assert printed == results.benchmark_markdown(table)
+    table = tables.read_table(FIGURES / "tables" / "benchmark.csv")
+    printed = read_from(paths.ROOT / "README.md", "benchmark")
+    assert printed == tables.benchmark_markdown(table)
     crowd = table[table["recall_50"].notna() & table["joint_accuracy_50"].isna()]
     nets = crowd[crowd["system"] == "joint"].set_index(["grid", "faces"])
     recall = (100 * nets["recall_50"]).map("{:.0f} %".format)

@@ -9,18 +9,9 @@ import pytest
 from conftest import NO_BOX, face, noise
 from PIL import Image
 
-from thesislib.data import dataset
-from thesislib.data.dataset import (
-    BOX,
-    COLUMNS,
-    LANDMARKS,
-    DatasetError,
-    check_split,
-    make_split,
-    read_dataset,
-    subset,
-    write_annotations,
-)
+from thesislib.data.columns import BOX, LANDMARKS
+from thesislib.data.schema import COLUMNS, DatasetError, read_dataset, subset, write_annotations
+from thesislib.data.splits import SPLIT_KINDS, check_split, make_split
 
 GOOD = [face("photos/1.png"), face("photos/2.png", "boris"), face("photos/3.png", box=NO_BOX)]
 GOOD[2]["identity"] = ""
@@ -387,7 +378,7 @@ def parts(split):
     return dict(zip(split["photo"], split["part"], strict=True))
 
 
-@pytest.mark.parametrize("kind", dataset.SPLIT_KINDS)
+@pytest.mark.parametrize("kind", SPLIT_KINDS)
 def test_the_same_seed_gives_the_same_split_and_another_seed_another(people, kind):
     first, again, other = (make_split(people, kind, seed) for seed in (3, 3, 4))
     pd.testing.assert_frame_equal(first, again)
@@ -464,7 +455,7 @@ def test_an_unknown_kind_of_split_is_refused(people):
         make_split(people, "random", 0)
 
 
-@pytest.mark.parametrize("kind", dataset.SPLIT_KINDS)
+@pytest.mark.parametrize("kind", SPLIT_KINDS)
 def test_byte_equal_photos_stay_together(write_dataset, kind):
     rows = rows_of({"a": 8, "b": 8, "c": 8}, sessions=4)
     equal = ("a/0.png", "a/1.png", "a/5.png")

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import embedding_figures
-from thesislib.results import ARM_LABELS, PEOPLE_LABELS
+from thesislib.reporting.figures import embedding_curves, embedding_maps, embeddings
+from thesislib.reporting.labels import ARM_LABELS, PEOPLE_LABELS
 
 RUN = {
     "profile": "quick",
@@ -225,7 +225,7 @@ def texts(figure):
 
 def test_compactness_shows_each_value_and_interval():
     rows = results(("seen", "unseen"), seeds=(0, 1))
-    figure = embedding_figures.compactness(rows)
+    figure = embeddings.compactness(rows)
     assert [axis.get_title() for axis in figure.axes] == [
         "verification\naccuracy",
         "MAP@R",
@@ -243,7 +243,7 @@ def test_compactness_shows_each_value_and_interval():
 
 
 def test_compactness_marks_chance_and_the_better_side():
-    figure = embedding_figures.compactness(results())
+    figure = embeddings.compactness(results())
     accuracy, retrieval, *_, ratio = figure.axes
     dotted = [line for line in accuracy.lines if line.get_linestyle() == ":"]
     assert [line.get_xdata()[0] for line in dotted] == [50]
@@ -255,18 +255,18 @@ def test_compactness_marks_chance_and_the_better_side():
 
 def test_compactness_of_little():
     rows = results(("unseen", "my_photos")).assign(low=np.nan, high=np.nan)
-    figure = embedding_figures.compactness(rows[rows["metric"] == "dprime"])
+    figure = embeddings.compactness(rows[rows["metric"] == "dprime"])
     assert len(figure.axes) == 1
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["never seen", "my_photos"]
     two = pd.concat([rows, rows.assign(dataset="ytf")])
-    labels = embedding_figures.compactness(two).axes[0].get_yticklabels()
+    labels = embeddings.compactness(two).axes[0].get_yticklabels()
     assert {"synthetic, quick:", "ytf, quick:"} <= {label.get_text() for label in labels}
 
 
 def test_compactness_of_a_measure_it_does_not_know():
     rows = results(("unseen",)).replace({"metric": {"dprime": "odd_measure"}})
-    figure = embedding_figures.compactness(rows, metrics=("odd_measure",))
+    figure = embeddings.compactness(rows, metrics=("odd_measure",))
     assert figure.axes[0].get_title() == "odd measure"
 
 
@@ -274,14 +274,14 @@ def test_a_difference_that_means_nothing_does_not_fill_a_panel():
     rows = results(("unseen",), arms=("linear", "normalised"))
     rows = rows[rows["metric"] == "verification_accuracy"].assign(low=np.nan, high=np.nan)
     rows["value"] = [0.73, 0.74]
-    axis = embedding_figures.ablation(rows).axes[0]
+    axis = embeddings.ablation(rows).axes[0]
     assert np.ptp(axis.get_xlim()) == pytest.approx(10)
     assert "too few for intervals" in axis.get_xlabel()
 
 
 def test_ablation_has_a_line_an_arm_and_two_references():
     rows = results(("unseen", "seen"), arms=(*ARMS, "another"), seeds=(0, 1, 2))
-    figure = embedding_figures.ablation(rows)
+    figure = embeddings.ablation(rows)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [*ARM_LABELS.values(), "another"]
     own = rows[(rows["people"] == "unseen") & (rows["metric"] == "map_at_r")]
@@ -296,23 +296,23 @@ def test_ablation_has_a_line_an_arm_and_two_references():
 
 def test_ablation_without_references_and_with_one_measure():
     rows = results(("unseen",), arms=("dim64",))
-    embedding_figures.ablation(rows[rows["metric"] == "dprime"])
+    embeddings.ablation(rows[rows["metric"] == "dprime"])
 
 
 def test_compactness_and_ablation_say_what_is_missing():
     rows = results(("seen",))
-    for draw in (embedding_figures.compactness, embedding_figures.ablation):
+    for draw in (embeddings.compactness, embeddings.ablation):
         with pytest.raises(ValueError, match="experiment3: no rows"):
             draw(pd.DataFrame())
     with pytest.raises(ValueError, match="no rows of arm box; there are normalised"):
-        embedding_figures.compactness(rows, arm="box")
+        embeddings.compactness(rows, arm="roi")
     with pytest.raises(ValueError, match="arm normalised: no rows of fps"):
-        embedding_figures.compactness(rows, metrics=("fps",))
+        embeddings.compactness(rows, metrics=("fps",))
     with pytest.raises(ValueError, match="no rows of people unseen; there are seen"):
-        embedding_figures.ablation(rows)
+        embeddings.ablation(rows)
     with pytest.raises(ValueError, match=r"several in column dataset \(a, b\); choose one"):
         two = results(("unseen",), datasets=("a", "b"))
-        embedding_figures.ablation(two)
+        embeddings.ablation(two)
 
 
 # --- curves ---------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_compactness_and_ablation_say_what_is_missing():
 
 def test_curves_are_dotted_where_the_data_do_not_support_them():
     rows = curve_points(("unseen",))
-    axis = embedding_figures.curves(rows).axes[0]
+    axis = embedding_curves.curves(rows).axes[0]
     own = rows[rows["curve"] == "roc"].sort_values("x", kind="stable")
     solid, dotted, _ = axis.lines
     assert dotted.get_linestyle() == ":"
@@ -333,10 +333,10 @@ def test_curves_are_dotted_where_the_data_do_not_support_them():
 
 def test_curves_that_were_not_measured_say_so():
     rows = curve_points(("unseen", "lfw"), seeds=(0, 1))
-    figure = embedding_figures.curves(rows[rows["curve"] != "joint_open_set"])
+    figure = embedding_curves.curves(rows[rows["curve"] != "joint_open_set"])
     assert [text.get_text() for text in figure.axes[3].texts] == ["not measured"]
     assert texts(figure)[:2] == ["never seen", "LFW, another collection"]
-    embedding_figures.curves(rows[rows["curve"] == "cmc"])
+    embedding_curves.curves(rows[rows["curve"] == "cmc"])
 
 
 # --- similarities ---------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_curves_that_were_not_measured_say_so():
 
 def test_histograms_show_shares_and_print_dprime():
     rows, measured = similarity_bins(("seen", "unseen")), results(("seen",))
-    figure = embedding_figures.similarity_histograms(rows, measured)
+    figure = embedding_curves.similarity_histograms(rows, measured)
     dprime = measured[measured["metric"] == "dprime"].iloc[0]
     printed = f"d′ = {dprime.value:.2f} ({dprime.low:.2f} to {dprime.high:.2f})"
     assert figure.axes[0].get_title() == f"seen in training\n{printed}"
@@ -355,7 +355,7 @@ def test_histograms_show_shares_and_print_dprime():
 
 def test_histograms_average_seeds_and_print_their_range():
     rows, measured = similarity_bins(("seen",), (0, 1)), results(("seen",), seeds=(0, 1))
-    figure = embedding_figures.similarity_histograms(rows, measured)
+    figure = embedding_curves.similarity_histograms(rows, measured)
     intra = rows[rows["pairs"] == "intra"]
     wanted = (intra[intra["seed"] == 0]["share"].array + intra[intra["seed"] == 1]["share"]) / 2
     assert figure.axes[0].patches[2].get_data().values == pytest.approx(100 * wanted)
@@ -365,7 +365,7 @@ def test_histograms_average_seeds_and_print_their_range():
 
 def test_histograms_of_one_kind_of_pairs_without_results():
     rows = similarity_bins(("seen", "unseen", "lfw", "shuffled"))
-    embedding_figures.similarity_histograms(rows[rows["pairs"] == "inter"], pd.DataFrame())
+    embedding_curves.similarity_histograms(rows[rows["pairs"] == "inter"], pd.DataFrame())
 
 
 # --- factors --------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def test_histograms_of_one_kind_of_pairs_without_results():
 
 def test_factor_curves_stand_at_the_middle_of_their_bins():
     rows = factor_bins(("unseen",))
-    figure = embedding_figures.factor_curves(rows)
+    figure = embedding_curves.factor_curves(rows)
     own = rows[(rows["factor"] == "yaw") & (rows["pairs"] == "intra")]
     line = next(line for line in figure.axes[0].lines if line.get_marker() == "^")
     assert line.get_xdata() == pytest.approx(((own["low"] + own["high"]) / 2).to_numpy())
@@ -390,24 +390,24 @@ def test_bins_of_few_pairs_are_left_out():
     rows = factor_bins(("unseen",))
     yaw = (rows["factor"] == "yaw") & (rows["pairs"] == "intra")
     few = yaw & (rows["low"] == rows["low"].min())
-    figure = embedding_figures.factor_curves(rows.assign(n=np.where(few, 19, 20)))
+    figure = embedding_curves.factor_curves(rows.assign(n=np.where(few, 19, 20)))
     line = next(line for line in figure.axes[0].lines if line.get_marker() == "^")
     own = rows[yaw & ~few]
     assert line.get_ydata() == pytest.approx(own["mean"].to_numpy())
 
 
 def test_factor_curves_of_a_single_factor():
-    figure = embedding_figures.factor_curves(factor_bins(factors=("session",), seeds=(0, 1)))
+    figure = embedding_curves.factor_curves(factor_bins(factors=("session",), seeds=(0, 1)))
     assert len(figure.axes) == 1
     with pytest.raises(ValueError, match="no rows of yaw, light, session"):
-        embedding_figures.factor_curves(factor_bins().assign(factor="age"))
+        embedding_curves.factor_curves(factor_bins().assign(factor="age"))
 
 
 # --- maps -----------------------------------------------------------------------------------------
 
 
 def test_map_prints_what_it_is_worth_and_names_those_in_colour():
-    figure = embedding_figures.embedding_map(map_points(people=(8, 3), photos=3))
+    figure = embedding_maps.embedding_map(map_points(people=(8, 3), photos=3))
     assert [axis.get_title() for axis in figure.axes] == [
         "UMAP, map seed 0",
         "t-SNE, map seed 0",
@@ -421,13 +421,13 @@ def test_map_prints_what_it_is_worth_and_names_those_in_colour():
 
 
 def test_map_draws_every_photo_once():
-    figure = embedding_figures.embedding_map(map_points((0,), (8, 3), 4))
+    figure = embedding_maps.embedding_map(map_points((0,), (8, 3), 4))
     assert [sum(len(c.get_offsets()) for c in axis.collections) for axis in figure.axes] == [44, 44]
 
 
 def test_thumbnails_of_a_map_do_not_overlap():
     rows = map_points((0,))
-    figure = embedding_figures.embedding_map(rows, faces(rows))
+    figure = embedding_maps.embedding_map(rows, faces(rows))
     figure.draw_without_rendering()
     for axis in figure.axes:
         boxes = [artist.offsetbox.get_window_extent() for artist in axis.artists]
@@ -441,23 +441,23 @@ def test_map_of_one_method_and_group_with_a_thumbnail_that_is_missing():
     rows = rows[rows["method"] == "tsne"]
     shown = faces(rows)
     shown.pop("seen/0000/0.png")
-    embedding_figures.embedding_map(rows, shown)
-    embedding_figures.embedding_map(pd.concat([rows, map_points((1,), (2, 0), 3)]))
+    embedding_maps.embedding_map(rows, shown)
+    embedding_maps.embedding_map(pd.concat([rows, map_points((1,), (2, 0), 3)]))
 
 
 # --- what all have in common ----------------------------------------------------------------------
 
 DRAW = {
-    "experiment3_curves": (embedding_figures.curves, curve_points),
+    "experiment3_curves": (embedding_curves.curves, curve_points),
     "experiment3_similarities": (
-        lambda table, arm="normalised": embedding_figures.similarity_histograms(
+        lambda table, arm="normalised": embedding_curves.similarity_histograms(
             table, pd.DataFrame(), arm
         ),
         similarity_bins,
     ),
-    "experiment3_factors": (embedding_figures.factor_curves, factor_bins),
+    "experiment3_factors": (embedding_curves.factor_curves, factor_bins),
     "experiment3_map": (
-        lambda table, arm="normalised": embedding_figures.embedding_map(table, arm=arm),
+        lambda table, arm="normalised": embedding_maps.embedding_map(table, arm=arm),
         lambda: map_points((0,), (2, 2), 3),
     ),
 }
@@ -470,7 +470,7 @@ def test_rows_that_are_missing_or_of_two_datasets_are_an_error(name):
     with pytest.raises(ValueError, match=f"{name}: no rows$"):
         draw(pd.DataFrame())
     with pytest.raises(ValueError, match=f"{name}: no rows of arm box; there are normalised"):
-        draw(rows, arm="box")
+        draw(rows, arm="roi")
     with pytest.raises(ValueError, match=r"column dataset \(synthetic, ytf\); choose one"):
         draw(pd.concat([rows, rows.assign(dataset="ytf")]))
     with pytest.raises(ValueError, match=r"column profile \(laptop, quick\); choose one"):
@@ -480,5 +480,5 @@ def test_rows_that_are_missing_or_of_two_datasets_are_an_error(name):
 def test_same_table_gives_the_same_picture(tmp_path):
     rows = map_points((0,))
     for name in ("a.png", "b.png"):
-        embedding_figures.embedding_map(rows, faces(rows)).savefig(tmp_path / name)
+        embedding_maps.embedding_map(rows, faces(rows)).savefig(tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

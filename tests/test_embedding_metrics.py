@@ -11,7 +11,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import davies_bouldin_score, roc_auc_score, silhouette_score
 
-from thesislib import embedding_metrics as em
+from thesislib.metrics import compactness, identification, retrieval, statistics, verification
+from thesislib.metrics import similarity as similarity_metrics
+from thesislib.metrics.similarity import (
+    BLOCK,
+    DECIMALS,
+    NotSupportedError,
+    __name__,
+    checked,
+    normalise,
+    pair_similarities,
+    seeds,
+    shuffled,
+)
 
 DTYPES = (np.float16, np.float32, np.float64)
 FOUR = ([[5, 0], [4, 3], [3, 4], [0, 5]], ["ann", "ann", "bob", "bob"])
@@ -63,7 +75,7 @@ def cosine_twin(a, b):
     a, b = [float(value) for value in a], [float(value) for value in b]
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     lengths = math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(y * y for y in b))
-    return max(-1.0, min(1.0, round(dot / lengths, em.DECIMALS)))
+    return max(-1.0, min(1.0, round(dot / lengths, DECIMALS)))
 
 
 def kind_twin(names, copies, i, j):
@@ -94,31 +106,33 @@ def test_normalise_is_the_loop(dtype):
     for row in embeddings:
         length = math.sqrt(sum(float(value) ** 2 for value in row))
         expected.append([float(value) / length for value in row])
-    result = em.normalise(embeddings)
+    result = normalise(embeddings)
     assert result.dtype == np.float64
     np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def test_normalise_neither_overflows_nor_vanishes():
     np.testing.assert_allclose(
-        em.normalise([[3e300, 4e300], [3e-300, 4e-300]]), [[0.6, 0.8]] * 2, rtol=1e-12
+        normalise([[3e300, 4e300], [3e-300, 4e-300]]), [[0.6, 0.8]] * 2, rtol=1e-12
     )
 
 
 GALLERY = np.array([True, True, False, False])
 MEASURES = {
-    "pair_similarities": em.pair_similarities,
-    "roc": em.roc,
-    "verification_accuracy": lambda e, i, **k: em.verification_accuracy(e, i, seed=0, **k),
-    "cumulative_match": lambda e, i, **k: em.cumulative_match(e, i, GALLERY, **k),
-    "open_set": lambda e, i, **k: em.open_set(e, i, GALLERY, **k),
-    "dprime": em.dprime,
-    "compactness_ratio": em.compactness_ratio,
-    "silhouette": em.silhouette,
-    "davies_bouldin": em.davies_bouldin,
-    "alignment": em.alignment,
-    "uniformity": em.uniformity,
-    "retrieval": em.retrieval,
+    "pair_similarities": pair_similarities,
+    "roc": verification.roc,
+    "verification_accuracy": lambda e, i, **k: verification.verification_accuracy(
+        e, i, seed=0, **k
+    ),
+    "cumulative_match": lambda e, i, **k: identification.cumulative_match(e, i, GALLERY, **k),
+    "open_set": lambda e, i, **k: identification.open_set(e, i, GALLERY, **k),
+    "dprime": compactness.dprime,
+    "compactness_ratio": compactness.compactness_ratio,
+    "silhouette": compactness.silhouette,
+    "davies_bouldin": compactness.davies_bouldin,
+    "alignment": compactness.alignment,
+    "uniformity": compactness.uniformity,
+    "retrieval": retrieval.retrieval,
 }
 
 
@@ -127,7 +141,7 @@ def test_the_list_of_measures_is_complete():
     taking = {
         name
         for name, function in inspect.getmembers(em, inspect.isfunction)
-        if function.__module__ == em.__name__
+        if function.__module__ == __name__
         and not name.startswith("_")
         and "copies" in inspect.signature(function).parameters
     }
@@ -154,7 +168,7 @@ def test_the_list_of_measures_is_complete():
 def test_bad_embeddings_and_names_are_refused(name, embeddings, identities, message):
     with pytest.raises(ValueError, match=message) as raised:
         MEASURES[name](embeddings, identities)
-    assert not isinstance(raised.value, em.NotSupportedError)
+    assert not isinstance(raised.value, NotSupportedError)
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -177,7 +191,7 @@ OF_ONE_PERSON = {"pair_similarities", "uniformity", "alignment"}  # these are de
 
 @pytest.mark.parametrize("name", sorted(set(MEASURES) - OF_ONE_PERSON))
 def test_one_person_is_not_supported(name):
-    with pytest.raises(em.NotSupportedError, match=r"one person|folds need|no probe|one genuine"):
+    with pytest.raises(NotSupportedError, match=r"one person|folds need|no probe|one genuine"):
         MEASURES[name](FOUR[0], ["ann"] * 4)
 
 
@@ -194,22 +208,22 @@ def test_one_person_is_not_supported(name):
     ],
 )
 def test_one_photo_a_person_is_not_supported(name):
-    with pytest.raises(em.NotSupportedError, match=r"^identities: nobody has two photos"):
+    with pytest.raises(NotSupportedError, match=r"^identities: nobody has two photos"):
         MEASURES[name](FOUR[0], ["ann", "bob", "cat", "dan"])
-    with pytest.raises(em.NotSupportedError, match=r"^identities: nobody has two photos"):
+    with pytest.raises(NotSupportedError, match=r"^identities: nobody has two photos"):
         # The copies of a bootstrap are no genuine pair.
         MEASURES[name](FOUR[0], ["ann", "ann", "bob", "bob"], copies=[0, 1, 0, 1])
 
 
 def test_shuffled_keeps_how_often_each_name_occurs():
     names = [f"person {i % 7}" for i in range(50)]
-    result = em.shuffled(names, seed=3)
+    result = shuffled(names, seed=3)
     assert sorted(result) == sorted(names)
     assert result.tolist() != names
-    assert result.tolist() == em.shuffled(names, seed=3).tolist()
-    assert result.tolist() != em.shuffled(names, seed=4).tolist()
+    assert result.tolist() == shuffled(names, seed=3).tolist()
+    assert result.tolist() != shuffled(names, seed=4).tolist()
     with pytest.raises(ValueError, match=r"^identities: row 1 is no name: 5$"):
-        em.shuffled(["ann", 5], seed=0)
+        shuffled(["ann", 5], seed=0)
 
 
 # Similarities
@@ -217,7 +231,7 @@ def test_shuffled_keeps_how_often_each_name_occurs():
 
 def test_pair_similarities_are_the_loop():
     for embeddings, names, copies in cases():
-        intra, inter = em.pair_similarities(embeddings, names, copies=copies)
+        intra, inter = pair_similarities(embeddings, names, copies=copies)
         genuine, impostor = pairs_twin(embeddings, names, copies)
         np.testing.assert_allclose(sorted(intra), sorted(genuine), atol=2e-12)
         np.testing.assert_allclose(sorted(inter), sorted(impostor), atol=2e-12)
@@ -229,7 +243,7 @@ def test_equal_embeddings_tie_wherever_they_stand():
     other = rng.normal(size=(1, 257)).astype(np.float32)
     embeddings = np.concatenate([embedding.repeat(61, axis=0), other.repeat(38, axis=0)])
     names = ["ann"] * 61 + ["bob"] * 38
-    intra, inter = em.pair_similarities(embeddings, names)
+    intra, inter = pair_similarities(embeddings, names)
     assert set(intra) == {1.0}
     assert len(set(inter)) == 1
 
@@ -242,13 +256,13 @@ def test_blocks_do_not_change_a_result(monkeypatch, block):
 
     def results():
         whole = [
-            *em.roc(embeddings, names, copies=copies),
-            *em.open_set(embeddings, names, gallery, copies=copies),
-            em.dprime(embeddings, names, copies=copies),
-            em.compactness_ratio(embeddings, names, copies=copies),
-            em.uniformity(embeddings, names, copies=copies),
-            np.sort(em.pair_similarities(embeddings, names, copies=copies)[1]),
-            em._nearest(em._checked(embeddings, names, copies), 4)[0],
+            *verification.roc(embeddings, names, copies=copies),
+            *identification.open_set(embeddings, names, gallery, copies=copies),
+            compactness.dprime(embeddings, names, copies=copies),
+            compactness.compactness_ratio(embeddings, names, copies=copies),
+            compactness.uniformity(embeddings, names, copies=copies),
+            np.sort(pair_similarities(embeddings, names, copies=copies)[1]),
+            retrieval._nearest(checked(embeddings, names, copies), 4)[0],
         ]
         return [np.asarray(one) for one in whole]
 
@@ -263,7 +277,7 @@ def test_blocks_do_not_change_a_result(monkeypatch, block):
 
 def test_roc_is_the_loop():
     for embeddings, names, copies in cases():
-        curve = em.roc(embeddings, names, copies=copies)
+        curve = verification.roc(embeddings, names, copies=copies)
         genuine, impostor = pairs_twin(embeddings, names, copies)
         assert (curve.genuine_pairs, curve.impostor_pairs) == (len(genuine), len(impostor))
         assert (curve.far[0], curve.tar[0], curve.threshold[0]) == (0, 0, np.inf)
@@ -285,7 +299,7 @@ def test_roc_of_exact_similarities_is_the_loop_at_every_threshold():
         embeddings = np.eye(2)[rng.integers(0, 2, n)] * rng.choice([-1.0, 1.0], (n, 1))
         names = ["ann", "ann", "bob", *rng.choice(["ann", "bob", "cat"], n - 3).tolist()]
         genuine, impostor = pairs_twin(embeddings, names)
-        curve = em.roc(embeddings, names)
+        curve = verification.roc(embeddings, names)
         # Every threshold there is lies on the curve drawn through the vertices.
         for value in (-1.0, 0.0, 1.0):
             far, tar = share_twin(impostor, value), share_twin(genuine, value)
@@ -312,7 +326,7 @@ def auc_twin(genuine, impostor):
 def test_area_under_roc_is_the_loop_and_scikit_learns():
     for embeddings, names, copies in cases():
         genuine, impostor = pairs_twin(embeddings, names, copies)
-        area = em.area_under_roc(em.roc(embeddings, names, copies=copies))
+        area = verification.area_under_roc(verification.roc(embeddings, names, copies=copies))
         assert area == pytest.approx(auc_twin(genuine, impostor), abs=1e-12)
         same = [1] * len(genuine) + [0] * len(impostor)
         assert area == pytest.approx(roc_auc_score(same, genuine + impostor), abs=1e-12)
@@ -333,7 +347,7 @@ def eer_twin(genuine, impostor):
 def test_equal_error_rate_is_the_loop():
     for embeddings, names, copies in cases():
         genuine, impostor = pairs_twin(embeddings, names, copies)
-        rate = em.equal_error_rate(em.roc(embeddings, names, copies=copies))
+        rate = verification.equal_error_rate(verification.roc(embeddings, names, copies=copies))
         assert rate == pytest.approx(eer_twin(genuine, impostor), abs=1e-9)
 
 
@@ -349,9 +363,9 @@ def tar_at_far_twin(genuine, impostor, far):
 def test_tar_at_far_is_the_loop():
     for embeddings, names, copies in cases():
         genuine, impostor = pairs_twin(embeddings, names, copies)
-        curve = em.roc(embeddings, names, copies=copies)
+        curve = verification.roc(embeddings, names, copies=copies)
         for far in (0.01, 0.05, 0.1, 0.3, 0.5, 1.0):
-            point = em.tar_at_far(curve, far, least=0)
+            point = verification.tar_at_far(curve, far, least=0)
             expected = tar_at_far_twin(genuine, impostor, far)
             assert (point.tar, point.far) == pytest.approx(expected, abs=1e-12)
             assert point.far <= far
@@ -361,31 +375,31 @@ def test_tar_at_far_is_the_loop():
 def test_all_embeddings_alike_recognise_nobody():
     embeddings = np.ones((40, 3))
     names = [f"person {i // 4}" for i in range(40)]
-    curve = em.roc(embeddings, names)
+    curve = verification.roc(embeddings, names)
     assert curve.far.tolist() == [0, 1] and curve.tar.tolist() == [0, 1]
-    assert em.area_under_roc(curve) == 0.5
-    assert em.equal_error_rate(curve) == 0.5
-    assert em.tar_at_far(curve, 0.1).tar == 0
-    assert em.verification_accuracy(embeddings, names, folds=5, seed=0).mean == 0.5
+    assert verification.area_under_roc(curve) == 0.5
+    assert verification.equal_error_rate(curve) == 0.5
+    assert verification.tar_at_far(curve, 0.1).tar == 0
+    assert verification.verification_accuracy(embeddings, names, folds=5, seed=0).mean == 0.5
     gallery = np.arange(40) % 4 == 0
-    assert em.cumulative_match(embeddings, names, gallery).tolist() == [0] * 9 + [1]
-    assert em.open_set(embeddings, names, gallery & (np.arange(40) < 20)).rank_one == 0
-    _, nearest = em._nearest(em._checked(embeddings, names, None), 3)
+    assert identification.cumulative_match(embeddings, names, gallery).tolist() == [0] * 9 + [1]
+    assert identification.open_set(embeddings, names, gallery & (np.arange(40) < 20)).rank_one == 0
+    _, nearest = retrieval._nearest(checked(embeddings, names, None), 3)
     assert all(names[one] != names[row] for row in range(40) for one in nearest[row])
 
 
 def test_a_far_is_supported_from_ten_false_accepts_on():
     rng = np.random.default_rng(0)
     names = ["ann"] * 10 + ["bob"] * 100
-    curve = em.roc(rng.normal(size=(110, 4)), names)  # 1000 impostor pairs
-    assert em.tar_at_far(curve, 0.01).impostor_pairs == 1000
+    curve = verification.roc(rng.normal(size=(110, 4)), names)  # 1000 impostor pairs
+    assert verification.tar_at_far(curve, 0.01).impostor_pairs == 1000
     message = "^far: 0.0099 of 1000 impostor pairs is 9.9, and at least 10 are needed$"
-    with pytest.raises(em.NotSupportedError, match=message):
-        em.tar_at_far(curve, 0.0099)
-    assert em.tar_at_far(curve, 0.0099, least=0).far <= 0.0099
+    with pytest.raises(NotSupportedError, match=message):
+        verification.tar_at_far(curve, 0.0099)
+    assert verification.tar_at_far(curve, 0.0099, least=0).far <= 0.0099
     for far in (0, -0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match=r"^far: expected above 0 and at most 1, got"):
-            em.tar_at_far(curve, far)
+            verification.tar_at_far(curve, far)
 
 
 def balanced_twin(genuine, impostor, threshold):
@@ -400,7 +414,7 @@ def folds_twin(embeddings, names, folds, seed, copies=None):
         one: sum(n == one and c == 0 for n, c in zip(names, first, strict=True)) > 1
         for one in people
     }
-    order = em.seeds.generator(seed, "folds").permutation(len(people)).tolist()
+    order = seeds.generator(seed, "folds").permutation(len(people)).tolist()
     order = [p for p in order if paired[people[p]]] + [p for p in order if not paired[people[p]]]
     fold = {people[person]: at % folds for at, person in enumerate(order)}
     scores = []
@@ -433,7 +447,9 @@ def test_verification_accuracy_is_the_loop(dtype, copied):
         if copied:
             embeddings, names, copies = random_copies(rng, embeddings, names)
         folds = 2 + seed % 3
-        result = em.verification_accuracy(embeddings, names, folds, seed=seed, copies=copies)
+        result = verification.verification_accuracy(
+            embeddings, names, folds, seed=seed, copies=copies
+        )
         mean, error, accuracies = folds_twin(embeddings, names, folds, seed, copies)
         np.testing.assert_allclose(result.accuracies, accuracies, atol=1e-12)
         assert (result.mean, result.standard_error) == pytest.approx((mean, error), abs=1e-12)
@@ -444,7 +460,7 @@ def test_verification_accuracy_of_ties_is_the_loop():
     for seed in range(20):
         names = np.repeat([f"person {i}" for i in range(8)], 3).tolist()
         embeddings = np.eye(2)[rng.integers(0, 2, 24)] * rng.choice([-1.0, 1.0], (24, 1))
-        result = em.verification_accuracy(embeddings, names, 3, seed=seed)
+        result = verification.verification_accuracy(embeddings, names, 3, seed=seed)
         mean, error, _ = folds_twin(embeddings, names, 3, seed)
         assert (result.mean, result.standard_error) == pytest.approx((mean, error), abs=1e-12)
 
@@ -454,45 +470,48 @@ def test_folds_hold_different_people_and_follow_the_seed(monkeypatch):
     embeddings = rng.normal(size=(100, 3))
     names = [f"person {i // 4:02d}" for i in range(100)]
     seen = []
-    blocks = em._blocks
+    blocks = similarity_metrics.blocks
     monkeypatch.setattr(
         em, "_blocks", lambda photos, upper: seen.append(photos.person) or blocks(photos, upper)
     )
-    first = em.verification_accuracy(embeddings, names, seed=0)
+    first = verification.verification_accuracy(embeddings, names, seed=0)
     people = [set(one.tolist()) for one in seen]
     assert len(people) == 10 and set.union(*people) == set(range(25))
     assert sum(len(one) for one in people) == 25
-    assert em.verification_accuracy(embeddings, names, seed=0).mean == first.mean
-    assert em.verification_accuracy(embeddings, names, seed=1).mean != first.mean
+    assert verification.verification_accuracy(embeddings, names, seed=0).mean == first.mean
+    assert verification.verification_accuracy(embeddings, names, seed=1).mean != first.mean
 
 
 def test_people_with_one_photo_leave_no_fold_without_genuine_pairs():
     names = ["ann", "ann", "bob", "bob", *(f"lone {i}" for i in range(30))]
     embeddings = np.random.default_rng(0).normal(size=(34, 3))
     for seed in range(10):
-        assert np.isfinite(em.verification_accuracy(embeddings, names, 2, seed=seed).mean)
+        assert np.isfinite(verification.verification_accuracy(embeddings, names, 2, seed=seed).mean)
 
 
 def test_folds_that_people_cannot_fill_are_not_supported():
     embeddings = np.random.default_rng(0).normal(size=(38, 3))
     names = [f"person {i // 2:02d}" for i in range(38)]
     message = "^folds: 10 folds need 20 people, 10 of them with two photos; there are 19, 19 of"
-    with pytest.raises(em.NotSupportedError, match=message):
-        em.verification_accuracy(embeddings, names, seed=0)
+    with pytest.raises(NotSupportedError, match=message):
+        verification.verification_accuracy(embeddings, names, seed=0)
     names = [f"person {max(i, 9):02d}" for i in range(38)]
-    with pytest.raises(em.NotSupportedError, match=r"there are 29, 1 of them with two photos$"):
-        em.verification_accuracy(embeddings, names, seed=0)
+    with pytest.raises(NotSupportedError, match=r"there are 29, 1 of them with two photos$"):
+        verification.verification_accuracy(embeddings, names, seed=0)
     with pytest.raises(ValueError, match=r"^folds: expected at least 2, got 1$"):
-        em.verification_accuracy(embeddings, names, 1, seed=0)
+        verification.verification_accuracy(embeddings, names, 1, seed=0)
 
 
 def test_shuffled_names_give_chance():
     rng = np.random.default_rng(6)
     embeddings = rng.normal(size=(40, 8)).repeat(6, axis=0) + 0.3 * rng.normal(size=(240, 8))
     names = [f"person {i // 6}" for i in range(240)]
-    assert em.area_under_roc(em.roc(embeddings, names)) > 0.95
+    assert verification.area_under_roc(verification.roc(embeddings, names)) > 0.95
     areas = np.array(
-        [em.area_under_roc(em.roc(embeddings, em.shuffled(names, seed=seed))) for seed in range(30)]
+        [
+            verification.area_under_roc(verification.roc(embeddings, shuffled(names, seed=seed)))
+            for seed in range(30)
+        ]
     )
     assert abs(areas.mean() - 0.5) < 3 * areas.std(ddof=1) / math.sqrt(len(areas))
 
@@ -542,9 +561,9 @@ def test_the_nearest_are_the_loop(ties, copied):
         copies = None
         if copied:
             embeddings, names, copies = random_copies(rng, embeddings, names)
-        photos = em._checked(embeddings, names, copies)
+        photos = checked(embeddings, names, copies)
         k = int(np.bincount(photos.group).max()) - 1
-        similarity, nearest = em._nearest(photos, k)
+        similarity, nearest = retrieval._nearest(photos, k)
         for row in range(len(names)):
             others = sorted(
                 (-cosine_twin(embeddings[row], embeddings[other]), kind == "genuine")
@@ -571,7 +590,7 @@ def test_retrieval_is_the_loop(dtype, ties, copied):
         embeddings, copies = embeddings.astype(dtype), None
         if copied:
             embeddings, names, copies = random_copies(rng, embeddings, names)
-        result = em.retrieval(embeddings, names, copies=copies)
+        result = retrieval.retrieval(embeddings, names, copies=copies)
         expected = retrieval_twin(embeddings, names, copies)
         np.testing.assert_allclose(result, expected, atol=1e-12)
 
@@ -629,7 +648,7 @@ def test_cumulative_match_is_the_loop():
         expected = [
             sum(rank <= most for *_, rank in found) / len(found) for most in range(1, enrolled + 1)
         ]
-        result = em.cumulative_match(embeddings, names, gallery, copies=copies)
+        result = identification.cumulative_match(embeddings, names, gallery, copies=copies)
         np.testing.assert_allclose(result, expected, atol=1e-12)
 
 
@@ -642,7 +661,7 @@ def test_open_set_is_the_loop():
         if not mated or not strangers:
             continue
         compared += 1
-        curve = em.open_set(embeddings, names, gallery, copies=copies)
+        curve = identification.open_set(embeddings, names, gallery, copies=copies)
         assert (curve.mated_probes, curve.non_mated_probes) == (len(mated), len(strangers))
         assert curve.rank_one == sum(rank == 1 for *_, rank in mated) / len(mated)
         scores = {one[2] for one in strangers} | {one[1] for one in mated if one[3] == 1}
@@ -656,7 +675,7 @@ def test_open_set_is_the_loop():
             best = min(
                 (miss, alarm) for miss, alarm in zip(fnir, fpir, strict=True) if alarm <= limit
             )
-            point = em.fnir_at_fpir(curve, limit, least=0)
+            point = identification.fnir_at_fpir(curve, limit, least=0)
             assert (point.fnir, point.fpir) == pytest.approx(best, abs=1e-12)
     assert compared > 100
 
@@ -665,13 +684,13 @@ def test_a_fpir_is_supported_from_ten_false_positives_on():
     rng = np.random.default_rng(0)
     names = ["ann", "bob", "ann", "bob", *(f"stranger {i}" for i in range(100))]
     gallery = np.arange(104) < 2
-    curve = em.open_set(rng.normal(size=(104, 4)), names, gallery)
-    assert em.fnir_at_fpir(curve, 0.1).non_mated_probes == 100
+    curve = identification.open_set(rng.normal(size=(104, 4)), names, gallery)
+    assert identification.fnir_at_fpir(curve, 0.1).non_mated_probes == 100
     message = "^fpir: 0.01 of 100 non-mated probes is 1, and at least 10 are needed$"
-    with pytest.raises(em.NotSupportedError, match=message):
-        em.fnir_at_fpir(curve, 0.01)
+    with pytest.raises(NotSupportedError, match=message):
+        identification.fnir_at_fpir(curve, 0.01)
     with pytest.raises(ValueError, match=r"^fpir: expected above 0 and at most 1, got 0$"):
-        em.fnir_at_fpir(curve, 0)
+        identification.fnir_at_fpir(curve, 0)
 
 
 @pytest.mark.parametrize(
@@ -679,13 +698,13 @@ def test_a_fpir_is_supported_from_ten_false_positives_on():
     [
         (["a", "b", "a", "c"], [1, 1, 0], ValueError, r"expected \[4\] bool"),
         (["a", "b", "a", "c"], [1, 1, 0, 0], ValueError, r"expected \[4\] bool"),
-        (["a", "b", "a", "c"], [True] * 4, em.NotSupportedError, "there is no probe photo"),
-        (["a", "b", "a", "c"], [False] * 4, em.NotSupportedError, "there is no gallery photo"),
-        (["a", "b", "a", "c"], [True, False, False, False], em.NotSupportedError, "one person"),
+        (["a", "b", "a", "c"], [True] * 4, NotSupportedError, "there is no probe photo"),
+        (["a", "b", "a", "c"], [False] * 4, NotSupportedError, "there is no gallery photo"),
+        (["a", "b", "a", "c"], [True, False, False, False], NotSupportedError, "one person"),
     ],
 )
 def test_bad_galleries_are_refused(identities, gallery, error, message):
-    for measure in (em.cumulative_match, em.open_set):
+    for measure in (identification.cumulative_match, identification.open_set):
         with pytest.raises(error, match=f"^gallery: {message}"):
             measure(FOUR[0], identities, gallery)
 
@@ -694,11 +713,11 @@ def test_probes_of_the_wrong_kind_are_refused():
     names, gallery = ["a", "b", "a", "c"], [True, True, False, False]
     message = "^gallery: the person of the probe in row 3 is not enrolled$"
     with pytest.raises(ValueError, match=message):
-        em.cumulative_match(FOUR[0], names, gallery)
+        identification.cumulative_match(FOUR[0], names, gallery)
     for names, what in ((["a", "b", "c", "c"], "is"), (["a", "b", "a", "b"], "is not")):
         message = f"^gallery: there is no probe whose person {what} enrolled$"
-        with pytest.raises(em.NotSupportedError, match=message):
-            em.open_set(FOUR[0], names, gallery)
+        with pytest.raises(NotSupportedError, match=message):
+            identification.open_set(FOUR[0], names, gallery)
 
 
 # Joint open set
@@ -739,7 +758,7 @@ def test_joint_open_set_is_the_loop(dtype):
     for _ in range(40):
         photos = int(rng.integers(1, 12))
         table = random_detections(rng, photos).astype({"score": dtype, "iou": dtype})
-        curve = em.joint_open_set(table, known_faces=3 * photos, photos=photos)
+        curve = identification.joint_open_set(table, known_faces=3 * photos, photos=photos)
         assert curve.threshold[0] == np.inf and (np.diff(curve.threshold) < 0).all()
         named = table.score[table.predicted_identity != ""]
         assert set(curve.threshold[1:]) == set(named.astype(np.float64))
@@ -748,7 +767,7 @@ def test_joint_open_set_is_the_loop(dtype):
         np.testing.assert_allclose(found, expected, atol=1e-12)
         for limit in (0.1, 0.5, 2.0):
             best = max((tpir, -fpipi) for tpir, fpipi, _ in expected if fpipi <= limit)
-            point = em.tpir_at_fpipi(curve, limit, least=0)
+            point = identification.tpir_at_fpipi(curve, limit, least=0)
             assert (point.tpir, -point.fpipi) == pytest.approx(best, abs=1e-12)
 
 
@@ -764,11 +783,13 @@ def detections(**changes):
 
 
 def test_a_missed_face_counts_and_an_iou_of_a_half_is_enough():
-    curve = em.joint_open_set(detections(iou=[0.5, 0.8, 0.499]), known_faces=4, photos=2)
+    curve = identification.joint_open_set(
+        detections(iou=[0.5, 0.8, 0.499]), known_faces=4, photos=2
+    )
     assert curve.tpir[-1] == 0.25
     assert curve.fpipi[-1] == 1.0  # the stranger, and the face that is not covered enough
     none = detections().iloc[:0]
-    curve = em.joint_open_set(none, known_faces=4, photos=2)
+    curve = identification.joint_open_set(none, known_faces=4, photos=2)
     assert (curve.tpir.tolist(), curve.fpipi.tolist()) == ([0], [0])
 
 
@@ -803,22 +824,22 @@ def test_a_missed_face_counts_and_an_iou_of_a_half_is_enough():
 )
 def test_bad_detections_are_refused_by_row(table, message):
     with pytest.raises(ValueError, match=message):
-        em.joint_open_set(table, known_faces=2, photos=2)
+        identification.joint_open_set(table, known_faces=2, photos=2)
 
 
 def test_joint_open_set_needs_known_faces_photos_and_enough_of_them():
-    with pytest.raises(em.NotSupportedError, match=r"^known_faces: there is no known face$"):
-        em.joint_open_set(detections(), known_faces=0, photos=2)
-    with pytest.raises(em.NotSupportedError, match=r"^photos: there is no photo$"):
-        em.joint_open_set(detections(), known_faces=2, photos=0)
-    curve = em.joint_open_set(detections(), known_faces=2, photos=99)
+    with pytest.raises(NotSupportedError, match=r"^known_faces: there is no known face$"):
+        identification.joint_open_set(detections(), known_faces=0, photos=2)
+    with pytest.raises(NotSupportedError, match=r"^photos: there is no photo$"):
+        identification.joint_open_set(detections(), known_faces=2, photos=0)
+    curve = identification.joint_open_set(detections(), known_faces=2, photos=99)
     message = "^fpipi: 0.1 of 99 false positives a photo is 9.9, and at least 10 are needed$"
-    with pytest.raises(em.NotSupportedError, match=message):
-        em.tpir_at_fpipi(curve, 0.1)
-    assert em.tpir_at_fpipi(curve._replace(photos=100), 0.1).photos == 100
+    with pytest.raises(NotSupportedError, match=message):
+        identification.tpir_at_fpipi(curve, 0.1)
+    assert identification.tpir_at_fpipi(curve._replace(photos=100), 0.1).photos == 100
     for fpipi in (0, -1, np.nan, np.inf):
         with pytest.raises(ValueError, match=r"^fpipi: expected above 0, got"):
-            em.tpir_at_fpipi(curve, fpipi)
+            identification.tpir_at_fpipi(curve, fpipi)
 
 
 # Compactness
@@ -837,7 +858,9 @@ def test_dprime_is_the_loop():
         genuine, impostor = pairs_twin(embeddings, names, copies)
         spread = math.sqrt((variance_twin(genuine) + variance_twin(impostor)) / 2)
         expected = abs(mean_twin(genuine) - mean_twin(impostor)) / spread
-        assert em.dprime(embeddings, names, copies=copies) == pytest.approx(expected, rel=1e-8)
+        assert compactness.dprime(embeddings, names, copies=copies) == pytest.approx(
+            expected, rel=1e-8
+        )
 
 
 def ratio_twin(embeddings, names, copies=None):
@@ -857,10 +880,10 @@ def test_compactness_ratio_is_the_loop():
     for embeddings, names, copies in cases():
         within, nearest = ratio_twin(embeddings, names, copies)
         if nearest < 1e-9:
-            with pytest.raises(em.NotSupportedError, match=r"every photo equals one of another"):
-                em.compactness_ratio(embeddings, names, copies=copies)
+            with pytest.raises(NotSupportedError, match=r"every photo equals one of another"):
+                compactness.compactness_ratio(embeddings, names, copies=copies)
             continue
-        ratio = em.compactness_ratio(embeddings, names, copies=copies)
+        ratio = compactness.compactness_ratio(embeddings, names, copies=copies)
         assert ratio == pytest.approx(within / nearest, rel=1e-8)
 
 
@@ -901,13 +924,15 @@ def test_silhouette_is_the_loop(dtype, copied):
         if copied:
             embeddings, names, copies = random_copies(rng, embeddings, names)
         expected = silhouette_twin(embeddings, names, copies)
-        assert em.silhouette(embeddings, names, copies=copies) == pytest.approx(expected, abs=1e-9)
+        assert compactness.silhouette(embeddings, names, copies=copies) == pytest.approx(
+            expected, abs=1e-9
+        )
 
 
 def test_silhouette_is_scikit_learns():
     embeddings, names = random_people(np.random.default_rng(12), people=7)
     expected = silhouette_score(embeddings, names, metric="cosine")
-    assert em.silhouette(embeddings, names) == pytest.approx(expected, abs=1e-9)
+    assert compactness.silhouette(embeddings, names) == pytest.approx(expected, abs=1e-9)
 
 
 def davies_bouldin_twin(embeddings, names, copies=None):
@@ -943,11 +968,11 @@ def test_davies_bouldin_is_the_loop_and_scikit_learns(dtype, copied):
         copies = None
         if copied:
             embeddings, names, copies = random_copies(rng, embeddings, names)
-        result = em.davies_bouldin(embeddings, names, copies=copies)
+        result = compactness.davies_bouldin(embeddings, names, copies=copies)
         expected = davies_bouldin_twin(embeddings, names, copies)
         assert result == pytest.approx(expected, rel=1e-9)
         if not copied:
-            theirs = davies_bouldin_score(em.normalise(embeddings), names)
+            theirs = davies_bouldin_score(normalise(embeddings), names)
             # Their distances are roots of differences, and good to some eight digits.
             assert result == pytest.approx(theirs, rel=1e-6)
 
@@ -960,26 +985,28 @@ def test_alignment_and_uniformity_are_the_loop():
         for i, j in itertools.combinations(range(len(names)), 2):
             distances[kind_twin(names, copies, i, j)].append(math.dist(rows[i], rows[j]))
         expected = mean_twin([one**2 for one in distances["genuine"]])
-        assert em.alignment(embeddings, names, copies=copies) == pytest.approx(expected, abs=1e-9)
+        assert compactness.alignment(embeddings, names, copies=copies) == pytest.approx(
+            expected, abs=1e-9
+        )
         compared = distances["genuine"] + distances["impostor"]
         expected = math.log(mean_twin([math.exp(-2 * one**2) for one in compared]))
-        assert em.uniformity(embeddings, names, copies=copies) == pytest.approx(expected, abs=1e-9)
+        assert compactness.uniformity(embeddings, names, copies=copies) == pytest.approx(
+            expected, abs=1e-9
+        )
 
 
 def test_compactness_without_spread_is_not_supported():
     ones, names = np.ones((4, 3)), FOUR[1]
-    with pytest.raises(em.NotSupportedError, match=r"^embeddings: similarities do not vary"):
-        em.dprime(ones, names)
-    with pytest.raises(em.NotSupportedError, match=r"^embeddings: every photo equals one of anoth"):
-        em.compactness_ratio(ones, names)
-    with pytest.raises(
-        em.NotSupportedError, match=r"^embeddings: the photos of two people have on"
-    ):
-        em.davies_bouldin(ones, names)
-    with pytest.raises(em.NotSupportedError, match=r"^embeddings: fewer than two photos$"):
-        em.uniformity(ones[:1], names[:1])
-    assert em.alignment(ones, names) == 0
-    assert em.uniformity(ones, names) == 0
+    with pytest.raises(NotSupportedError, match=r"^embeddings: similarities do not vary"):
+        compactness.dprime(ones, names)
+    with pytest.raises(NotSupportedError, match=r"^embeddings: every photo equals one of anoth"):
+        compactness.compactness_ratio(ones, names)
+    with pytest.raises(NotSupportedError, match=r"^embeddings: the photos of two people have on"):
+        compactness.davies_bouldin(ones, names)
+    with pytest.raises(NotSupportedError, match=r"^embeddings: fewer than two photos$"):
+        compactness.uniformity(ones[:1], names[:1])
+    assert compactness.alignment(ones, names) == 0
+    assert compactness.uniformity(ones, names) == 0
 
 
 def trustworthiness_twin(truth, shown, k):
@@ -1003,8 +1030,8 @@ def test_map_faithfulness_is_the_loop(dtype):
         k = int(rng.integers(1, (n - 1) // 2))
         embeddings = rng.normal(size=(n, 6)).astype(dtype)
         shown = embeddings[:, :2].astype(np.float64) + rng.normal(size=(n, 2))
-        truth = em.normalise(embeddings)
-        trusted, continuous = em.map_faithfulness(embeddings, shown, k)
+        truth = normalise(embeddings)
+        trusted, continuous = compactness.map_faithfulness(embeddings, shown, k)
         assert trusted == pytest.approx(trustworthiness_twin(truth, shown, k), abs=1e-12)
         assert continuous == pytest.approx(trustworthiness_twin(shown, truth, k), abs=1e-12)
 
@@ -1012,18 +1039,18 @@ def test_map_faithfulness_is_the_loop(dtype):
 def test_a_map_that_cannot_be_judged_is_refused():
     points = np.random.default_rng(0).normal(size=(30, 2))
     message = "^k: 15 neighbours need more than 30 points, there are 30$"
-    with pytest.raises(em.NotSupportedError, match=message):
-        em.map_faithfulness(points, points)
+    with pytest.raises(NotSupportedError, match=message):
+        compactness.map_faithfulness(points, points)
     with pytest.raises(ValueError, match=r"^k: expected at least 1, got 0$"):
-        em.map_faithfulness(points, points, k=0)
+        compactness.map_faithfulness(points, points, k=0)
     with pytest.raises(ValueError, match=r"^coordinates: expected shape \[30, 2\], got \[29, 2\]$"):
-        em.map_faithfulness(points, points[:29], k=5)
+        compactness.map_faithfulness(points, points[:29], k=5)
     broken = points.copy()
     broken[7, 1] = np.nan
     with pytest.raises(ValueError, match=r"^coordinates: NaN or infinite value in row 7$"):
-        em.map_faithfulness(points, broken, k=5)
+        compactness.map_faithfulness(points, broken, k=5)
     with pytest.raises(ValueError, match=r"^embeddings: NaN or infinite value in row 7$"):
-        em.map_faithfulness(broken, points, k=5)
+        compactness.map_faithfulness(broken, points, k=5)
 
 
 # Uncertainty
@@ -1031,7 +1058,7 @@ def test_a_map_that_cannot_be_judged_is_refused():
 
 def bootstrap_twin(function, embeddings, names, seed, draws, level):
     people = sorted(set(names))
-    rng = em.seeds.generator(seed, "person_bootstrap")
+    rng = seeds.generator(seed, "person_bootstrap")
     values = []
     measure = function(embeddings, names, [0] * len(names))
     for _ in range(draws):
@@ -1057,7 +1084,9 @@ def test_person_bootstrap_is_the_loop():
         genuine, _ = pairs_twin(embeddings, names, copies)
         return mean_twin([2 - 2 * similarity for similarity in genuine])
 
-    found = em.person_bootstrap(em.alignment, embeddings, names, seed=4, draws=40, level=0.8)
+    found = statistics.person_bootstrap(
+        compactness.alignment, embeddings, names, seed=4, draws=40, level=0.8
+    )
     expected = bootstrap_twin(alignment, embeddings, names, seed=4, draws=40, level=0.8)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -1069,11 +1098,11 @@ def test_a_copy_of_a_photo_is_never_a_genuine_pair():
     seen = []
 
     def highest(embeddings, identities, copies):
-        intra, inter = em.pair_similarities(embeddings, identities, copies=copies)
+        intra, inter = pair_similarities(embeddings, identities, copies=copies)
         seen.append((copies.max(), len(intra), len(inter)))
         return intra.max()
 
-    low, high = em.person_bootstrap(highest, embeddings, names, seed=0, draws=50)
+    low, high = statistics.person_bootstrap(highest, embeddings, names, seed=0, draws=50)
     assert (low, high) == (0, 0)
     assert max(most for most, _, _ in seen) >= 2
     # Six people drawn have 6 * 6 genuine pairs, whoever they are; impostor pairs are fewer.
@@ -1083,26 +1112,32 @@ def test_a_copy_of_a_photo_is_never_a_genuine_pair():
 
 def rate_measures():
     return {
-        "auc": lambda e, i, copies: em.area_under_roc(em.roc(e, i, copies=copies)),
-        "tar": lambda e, i, copies: em.tar_at_far(em.roc(e, i, copies=copies), 0.1, least=0).tar,
-        "accuracy": lambda e, i, copies: (
-            em.verification_accuracy(e, i, 2, seed=0, copies=copies).mean
+        "auc": lambda e, i, copies: verification.area_under_roc(
+            verification.roc(e, i, copies=copies)
         ),
-        "rank one": lambda e, i, copies, gallery: em.cumulative_match(e, i, gallery, copies=copies)[
-            0
-        ],
+        "tar": lambda e, i, copies: (
+            verification.tar_at_far(verification.roc(e, i, copies=copies), 0.1, least=0).tar
+        ),
+        "accuracy": lambda e, i, copies: (
+            verification.verification_accuracy(e, i, 2, seed=0, copies=copies).mean
+        ),
+        "rank one": lambda e, i, copies, gallery: identification.cumulative_match(
+            e, i, gallery, copies=copies
+        )[0],
         "fnir": lambda e, i, copies, gallery: (
-            em.fnir_at_fpir(
-                em.open_set(e, i, gallery & (i < "person 15"), copies=copies), 0.1, least=0
+            identification.fnir_at_fpir(
+                identification.open_set(e, i, gallery & (i < "person 15"), copies=copies),
+                0.1,
+                least=0,
             ).fnir
         ),
-        "dprime": em.dprime,
-        "ratio": em.compactness_ratio,
-        "silhouette": em.silhouette,
-        "davies_bouldin": em.davies_bouldin,
-        "alignment": em.alignment,
-        "uniformity": em.uniformity,
-        "retrieval": em.retrieval,
+        "dprime": compactness.dprime,
+        "ratio": compactness.compactness_ratio,
+        "silhouette": compactness.silhouette,
+        "davies_bouldin": compactness.davies_bouldin,
+        "alignment": compactness.alignment,
+        "uniformity": compactness.uniformity,
+        "retrieval": retrieval.retrieval,
     }
 
 
@@ -1117,10 +1152,10 @@ def test_person_bootstrap_takes_every_measure(name):
     if name in ("rank one", "fnir"):
         rows = {"gallery": np.arange(people * photos) % photos == 0}
     measure = rate_measures()[name]
-    low, high = em.person_bootstrap(measure, embeddings, names, seed=0, draws=60, **rows)
+    low, high = statistics.person_bootstrap(measure, embeddings, names, seed=0, draws=60, **rows)
     value = measure(embeddings, names.astype(object), copies=None, **rows)
     assert (low <= value).all() and (value <= high).all() and (low < high).all()
-    again = em.person_bootstrap(measure, embeddings, names, seed=0, draws=60, **rows)
+    again = statistics.person_bootstrap(measure, embeddings, names, seed=0, draws=60, **rows)
     np.testing.assert_array_equal(again, (low, high))
 
 
@@ -1138,7 +1173,7 @@ def test_person_bootstrap_is_as_wide_as_the_spread_over_other_people(name):
     values = [measure(*people(seed)) for seed in range(200)]
     widths, covered = [], 0
     for seed in range(12):
-        low, high = em.person_bootstrap(measure, *people(seed), seed=seed, draws=100)
+        low, high = statistics.person_bootstrap(measure, *people(seed), seed=seed, draws=100)
         widths.append((high - low) / (2 * 1.96))
         covered += low <= np.mean(values) <= high
     assert np.mean(widths) == pytest.approx(np.std(values), rel=0.25)
@@ -1148,8 +1183,12 @@ def test_person_bootstrap_is_as_wide_as_the_spread_over_other_people(name):
 def test_person_bootstrap_refuses_what_it_cannot_do():
     embeddings, names = FOUR
 
-    def bootstrap(function=em.alignment, embeddings=embeddings, names=names, draws=50, **options):
-        return em.person_bootstrap(function, embeddings, names, seed=0, draws=draws, **options)
+    def bootstrap(
+        function=compactness.alignment, embeddings=embeddings, names=names, draws=50, **options
+    ):
+        return statistics.person_bootstrap(
+            function, embeddings, names, seed=0, draws=draws, **options
+        )
 
     with pytest.raises(ValueError, match=r"^draws: expected at least 1, got 0$"):
         bootstrap(draws=0)
@@ -1160,16 +1199,16 @@ def test_person_bootstrap_refuses_what_it_cannot_do():
         bootstrap(gallery=np.ones(3, dtype=bool))
     with pytest.raises(ValueError, match=r"^embeddings: NaN or infinite value in row 0$"):
         bootstrap(embeddings=[[np.nan, 1]] * 4)
-    with pytest.raises(em.NotSupportedError, match=r"^identities: one person only"):
+    with pytest.raises(NotSupportedError, match=r"^identities: one person only"):
         bootstrap(names=["ann"] * 4)
     with pytest.raises(ValueError, match=r"^function: NaN for the data$"):
         bootstrap(function=lambda embeddings, identities, copies: np.nan)
     with pytest.raises(ValueError, match=r"^function: NaN in draw \d+ of 50$"):
         bootstrap(function=lambda embeddings, identities, copies: np.nan if copies.any() else 0)
     # Of two people, every other draw has one of them twice and the other not at all.
-    with pytest.raises(em.NotSupportedError, match=r"^draw \d+ of 50: identities: one person only"):
-        bootstrap(function=em.dprime)
-    with pytest.raises(em.NotSupportedError, match=r"^identities: nobody has two photos"):
+    with pytest.raises(NotSupportedError, match=r"^draw \d+ of 50: identities: one person only"):
+        bootstrap(function=compactness.dprime)
+    with pytest.raises(NotSupportedError, match=r"^identities: nobody has two photos"):
         bootstrap(names=["ann", "bob", "cat", "dan"])
 
 
@@ -1181,16 +1220,16 @@ def test_many_photos_do_not_need_all_pairs_in_memory():
     rng = np.random.default_rng(17)
     names = [f"person {i // 10}" for i in range(5000)]
     embeddings = rng.normal(size=(5000, 16)).astype(np.float32)
-    em._BLOCK, block = 2**18, em._BLOCK
+    BLOCK, block = 2**18, BLOCK
     tracemalloc.start()
     start = time.perf_counter()
     try:
-        curve = em.roc(embeddings, names)
-        em.uniformity(embeddings, names)
+        curve = verification.roc(embeddings, names)
+        compactness.uniformity(embeddings, names)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        em._BLOCK = block
+        BLOCK = block
     assert curve.impostor_pairs == 5000 * 4990 // 2
     assert peak < 40e6
     assert time.perf_counter() - start < 30

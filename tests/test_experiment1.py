@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from thesislib import experiment1, paths, results, training_speed
-from thesislib.data import synthetic_sets
-from thesislib.data.synthetic_sets import SETS
-from thesislib.experiment1 import SYSTEMS, Experiment
-from thesislib.model import PatchConv2d
+from thesislib import paths, tables
+from thesislib.benchmarks import training
+from thesislib.experiments import baseline_comparison
+from thesislib.experiments.baseline_comparison import SYSTEMS, Experiment
+from thesislib.models.convolutions import PatchConv2d
 from thesislib.profiles import get_profile
+from thesislib.synthetic import sets
+from thesislib.synthetic.sets import SETS
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def experiment(root):
         patch.setattr(paths, "RUNS", root / "runs")
         patch.setattr(paths, "TABLES", root / "tables")
         data = root / "synthetic-tiny"
-        synthetic_sets.make(data, SETS["smoke"], workers=1, progress=False)
+        sets.make(data, SETS["smoke"], workers=1, progress=False)
         made = Experiment(data, "photo", get_profile("smoke"), progress=False)
         made.run()
         yield made
@@ -37,17 +39,17 @@ def again(experiment, **changes):
 
 
 def test_every_system_has_every_metric(experiment, root):
-    table = results.read_results(root / "tables" / "experiment1.csv")
+    table = tables.read_results(root / "tables" / "experiment1.csv")
     for system in SYSTEMS:
         found = set(table[table["system"] == system]["metric"])
-        assert found >= {"accuracy", "joint_accuracy_50", "ap50", "fps", "upper_bound_accuracy"}
+        assert found >= {"accuracy", "joint_accuracy_50", "ap50", "fps", "oracle_box_accuracy"}
         assert ("mcnemar_p" in found) == (system != "joint")
 
 
 def test_tables_recompute_to_the_results(experiment, root):
-    table = results.read_results(root / "tables" / "experiment1.csv")
-    photos = results.read_table(root / "tables" / experiment1.PHOTOS_TABLE)
-    faces = results.read_table(root / "tables" / experiment1.FACES_TABLE)
+    table = tables.read_results(root / "tables" / "experiment1.csv")
+    photos = tables.read_table(root / "tables" / baseline_comparison.PHOTOS_TABLE)
+    faces = tables.read_table(root / "tables" / baseline_comparison.FACES_TABLE)
     for system in SYSTEMS:
         value = table[table["system"] == system].set_index("metric")["value"]
         mine = photos[photos["system"] == system]
@@ -57,8 +59,8 @@ def test_tables_recompute_to_the_results(experiment, root):
         mine = faces[faces["system"] == system]
         right = (mine["identity"] == mine["predicted_identity"]) & (mine["iou_calibrated"] >= 0.5)
         assert value["joint_accuracy_50"] == pytest.approx(right.mean(), abs=1e-5)
-        bound = (mine["identity"] == mine["bound_identity"]).mean()
-        assert value["upper_bound_accuracy"] == pytest.approx(bound, abs=1e-5)
+        bound = (mine["identity"] == mine["oracle_identity"]).mean()
+        assert value["oracle_box_accuracy"] == pytest.approx(bound, abs=1e-5)
 
 
 def test_asked_again_nothing_is_trained(experiment, monkeypatch):
@@ -106,7 +108,7 @@ def test_systems_start_from_the_same_backbone(experiment):
 
 
 def test_starting_from_a_checkpoint_is_another_run_and_takes_its_backbone(experiment, monkeypatch):
-    start = experiment.run_folder("joint") / experiment1.MODEL
+    start = experiment.run_folder("joint") / baseline_comparison.MODEL
     begun = again(experiment, start=start)
     assert begun.run_folder("joint") != experiment.run_folder("joint")
     seen = {}
@@ -127,7 +129,7 @@ def test_anchors_are_at_the_networks_scale(experiment):
 
 
 def test_timing_is_turn_by_turn(experiment, root):
-    stages = results.read_table(root / "tables" / experiment1.STAGES_TABLE)
+    stages = tables.read_table(root / "tables" / baseline_comparison.STAGES_TABLE)
     turns = stages.groupby("system")["turn"].unique()
     assert all(len(turn) >= 30 for turn in turns)
     assert len({tuple(turn) for turn in turns}) == 1
@@ -139,7 +141,7 @@ def test_comments_and_docstrings_do_not_train_again(tmp_path, monkeypatch):
     (tmp_path / "b.py").write_text('"""Other."""\n\n\ndef f(x):  # why\n    return x + 1\n')
     (tmp_path / "c.py").write_text(source.replace("+ 1", "+ 2"))
     monkeypatch.setattr(experiment1, "__file__", str(tmp_path / "experiment1.py"))
-    a, b, c = (experiment1.module_hash(name) for name in ("a.py", "b.py", "c.py"))
+    a, b, c = (baseline_comparison.module_hash(name) for name in ("a.py", "b.py", "c.py"))
     assert a == b
     assert a != c
 
@@ -147,21 +149,21 @@ def test_comments_and_docstrings_do_not_train_again(tmp_path, monkeypatch):
 def test_an_unknown_profile_is_named(monkeypatch):
     monkeypatch.setenv("PROFILE", "gigantic")
     with pytest.raises(ValueError, match="PROFILE=gigantic is unknown; choose one of quick"):
-        experiment1.from_environment()
+        baseline_comparison.from_environment()
 
 
 def test_the_environment_says_which_experiment(monkeypatch, tmp_path):
     for name in ("PROFILE", "DATA", "SPLIT", "SEED", "EPOCHS", "BATCH"):
         monkeypatch.delenv(name, raising=False)
-    plain = experiment1.from_environment()
+    plain = baseline_comparison.from_environment()
     assert plain.profile == get_profile("quick")
     assert (plain.split_kind, plain.seed) == ("photo", 0)
     monkeypatch.chdir(tmp_path)  # a relative DATA is the project's, wherever a notebook runs
     values = {"DATA": "data/mine", "SPLIT": "session", "SEED": "3", "EPOCHS": "7", "BATCH": "9"}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    asked = experiment1.from_environment()
-    assert asked.data == experiment1.paths.ROOT / "data/mine"
+    asked = baseline_comparison.from_environment()
+    assert asked.data == baseline_comparison.paths.ROOT / "data/mine"
     assert (asked.split_kind, asked.seed) == ("session", 3)
     assert (asked.profile.epochs, asked.profile.batch) == (7, 9)
 
@@ -171,7 +173,7 @@ def test_the_environment_says_which_experiment(monkeypatch, tmp_path):
 def test_a_setting_that_is_no_count_is_named(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=f"{name}={value} is no whole number above 0"):
-        experiment1.from_environment()
+        baseline_comparison.from_environment()
 
 
 def test_data_pointing_nowhere_is_named(tmp_path):
@@ -190,10 +192,10 @@ def test_command_line_says_the_command_that_gives_the_row(experiment):
 def test_merging_keeps_the_tables_of_other_runs(tmp_path):
     keys = {"split": "photo", "system": "joint", "profile": "quick", "seed": 0}
     path = tmp_path / "t.csv"
-    results.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 1.5, "photo": "NA"}]))
-    results.merge_table(path, pd.DataFrame([{"dataset": "b", **keys, "x": 2.5, "photo": "p"}]))
-    results.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 3.5, "photo": "q"}]))
-    table = results.read_table(path)
+    tables.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 1.5, "photo": "NA"}]))
+    tables.merge_table(path, pd.DataFrame([{"dataset": "b", **keys, "x": 2.5, "photo": "p"}]))
+    tables.merge_table(path, pd.DataFrame([{"dataset": "a", **keys, "x": 3.5, "photo": "q"}]))
+    table = tables.read_table(path)
     assert table[["dataset", "x", "photo"]].to_numpy().tolist() == [
         ["a", 3.5, "q"],
         ["b", 2.5, "p"],
@@ -211,7 +213,7 @@ def test_training_is_timed_against_the_same_net_as_torchvision_convolves_it(
         return usual(conv, x)
 
     monkeypatch.setattr(PatchConv2d, "forward", noted)
-    table = training_speed.compare(experiment, rounds=2, steps=1)
+    table = training.compare(experiment, rounds=2, steps=1)
     assert sorted(table["loop"]) == ["naive", "naive", "ours", "ours"]
     assert sorted(table["turn"]) == [0, 0, 1, 1]
     assert (table["photos_per_second"] > 0).all()

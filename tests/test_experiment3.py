@@ -8,10 +8,13 @@ import pytest
 import torch
 from conftest import face
 
-from thesislib import embedding_metrics as em
-from thesislib import experiment3, inference, metrics, paths, results
-from thesislib.data.dataset import DatasetError, read_dataset
+from thesislib import paths
+from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.experiments import embeddings
+from thesislib.metrics import compactness, identification, retrieval, similarity, verification
+from thesislib.metrics.boxes import box_iou
 from thesislib.profiles import get_profile
+from thesislib.tables import read_table
 
 
 def clusters(people=12, photos=6, spread=0.6, seed=0):
@@ -35,7 +38,7 @@ def experiment(write_dataset, tmp_path, monkeypatch):
         for at in range(6)
     ]
     folder = write_dataset(rows)
-    return experiment3.EmbeddingExperiment(folder, profile=get_profile("smoke"), progress=False)
+    return embeddings.EmbeddingExperiment(folder, profile=get_profile("smoke"), progress=False)
 
 
 def people_of(experiment, part):
@@ -63,13 +66,13 @@ def test_a_holdout_reads_nobody_who_is_kept_for_the_test(experiment):
 
 def test_arms_change_what_they_say_and_have_runs_of_their_own(experiment):
     folders = set()
-    for arm, changes in experiment3.ARMS.items():
-        one = experiment3.EmbeddingExperiment(
+    for arm, changes in embeddings.ARMS.items():
+        one = embeddings.EmbeddingExperiment(
             experiment.data, profile=get_profile("quick"), progress=False, arm=arm
         )
         assert dataclasses.replace(get_profile("quick"), **changes) == one.profile
         folders.add(one.run_folder("joint"))
-    assert len(folders) == len(experiment3.ARMS)
+    assert len(folders) == len(embeddings.ARMS)
     with pytest.raises(ValueError, match="sphere"):
         dataclasses.replace(experiment, arm="sphere")
 
@@ -83,14 +86,14 @@ def test_a_group_has_the_photos_of_one_known_face(write_dataset):
         face("d.png", "", (None,) * 4),
         face("e.png", "boris", session="2"),
     ]
-    group = experiment3.Group.of(read_dataset(write_dataset(rows)))
+    group = embeddings.Group.of(read_dataset(write_dataset(rows)))
     assert [photo.name for photo in group.photos] == list(group.rows["photo"]) == ["a.png", "e.png"]
     assert group.identities.tolist() == ["anna", "boris"]
     assert group.sessions.tolist() == ["", "2"]
 
 
 def test_one_photo_a_sitting(experiment):
-    apart = experiment3._one_a_session(experiment.group("unseen"))
+    apart = embeddings._one_a_session(experiment.group("unseen"))
     assert len(apart.rows) == 4 * 2
     assert not apart.rows.duplicated(["identity", "session"]).any()
     assert [photo.name for photo in apart.photos] == list(apart.rows["photo"])
@@ -98,7 +101,7 @@ def test_one_photo_a_sitting(experiment):
 
 def test_people_unseen_are_also_shown_with_as_few_photos_as_those_seen(experiment):
     unseen = experiment.group("unseen")
-    few = experiment3._as_few(experiment, unseen)
+    few = embeddings._as_few(experiment, unseen)
     assert set(few.rows["photo"]) < set(unseen.rows["photo"])
     assert set(few.identities) == set(unseen.identities)
     seen = experiment.group("seen").rows.groupby("identity").size().mean()
@@ -110,23 +113,26 @@ def test_people_unseen_are_also_shown_with_as_few_photos_as_those_seen(experimen
 
 def test_measures_are_those_of_embedding_metrics():
     vectors, names = clusters(people=30, photos=5)
-    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
-    table = experiment3.measure(vectors, names, gallery, seed=0, draws=0)
+    gallery = embeddings.enrolled(names, np.full(len(names), ""), seed=0)
+    table = embeddings.measure(vectors, names, gallery, seed=0, draws=0)
     value = table.set_index("metric")["value"]
-    curve = em.roc(vectors, names)
-    assert value["equal_error_rate"] == em.equal_error_rate(curve)
-    assert value["tar_at_far_1e2"] == em.tar_at_far(curve, 0.01).tar
-    assert value["map_at_r"] == em.retrieval(vectors, names).map_at_r
-    assert value["dprime"] == em.dprime(vectors, names)
-    assert value["rank_one"] == em.open_set(vectors, names, gallery).rank_one
-    assert value["verification_accuracy"] == em.verification_accuracy(vectors, names, seed=0).mean
+    curve = verification.roc(vectors, names)
+    assert value["equal_error_rate"] == verification.equal_error_rate(curve)
+    assert value["tar_at_far_1e2"] == verification.tar_at_far(curve, 0.01).tar
+    assert value["map_at_r"] == retrieval.retrieval(vectors, names).map_at_r
+    assert value["dprime"] == compactness.dprime(vectors, names)
+    assert value["rank_one"] == identification.open_set(vectors, names, gallery).rank_one
+    assert (
+        value["verification_accuracy"]
+        == verification.verification_accuracy(vectors, names, seed=0).mean
+    )
     assert (table["n"] == 150).all() and table["low"].isna().all()
 
 
 def test_what_data_cannot_support_has_no_row():
     vectors, names = clusters(people=4, photos=3)
-    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
-    found = set(experiment3.measure(vectors, names, gallery, seed=0, draws=0)["metric"])
+    gallery = embeddings.enrolled(names, np.full(len(names), ""), seed=0)
+    found = set(embeddings.measure(vectors, names, gallery, seed=0, draws=0)["metric"])
     # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR,
     # 4 probes of people enrolled for anything.
     absent = {"verification_accuracy", "tar_at_far_1e2", "tar_at_far_1e3", "fnir_at_fpir_1e1"}
@@ -136,10 +142,10 @@ def test_what_data_cannot_support_has_no_row():
 
 def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
     vectors, names = clusters(people=30, photos=8, spread=2.0)
-    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
-    rows = experiment3.measure(vectors, names, gallery, seed=0, draws=0).set_index("metric")
-    far = em.tar_at_far(em.roc(vectors, names), 0.01)
-    fpir = em.fnir_at_fpir(em.open_set(vectors, names, gallery), 0.1)
+    gallery = embeddings.enrolled(names, np.full(len(names), ""), seed=0)
+    rows = embeddings.measure(vectors, names, gallery, seed=0, draws=0).set_index("metric")
+    far = verification.tar_at_far(verification.roc(vectors, names), 0.01)
+    fpir = identification.fnir_at_fpir(identification.open_set(vectors, names, gallery), 0.1)
     assert rows.loc["tar_at_far_1e2", "achieved"] == far.far
     assert rows.loc["tar_at_far_1e2", "trials"] == far.impostor_pairs
     assert rows.loc["fnir_at_fpir_1e1", "achieved"] == fpir.fpir
@@ -150,8 +156,8 @@ def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
 def test_verification_of_few_people_has_an_interval_over_folds():
     vectors, names = clusters(people=21, photos=4, spread=1.5)
     gallery = np.zeros(len(names), dtype=bool)
-    rows = experiment3.measure(vectors, names, gallery, seed=0, draws=20).set_index("metric")
-    found = em.verification_accuracy(vectors, names, seed=0)
+    rows = embeddings.measure(vectors, names, gallery, seed=0, draws=20).set_index("metric")
+    found = verification.verification_accuracy(vectors, names, seed=0)
     low, high = rows.loc["verification_accuracy", ["low", "high"]]
     assert high - found.mean == pytest.approx(2.262 * found.standard_error, rel=1e-3)
     assert low + high == pytest.approx(2 * found.mean)
@@ -162,28 +168,28 @@ def test_gains_are_differences_of_measures_and_paired():
     noise = np.random.default_rng(1).normal(size=better.shape)
     worse = np.concatenate([better + 0.4 * noise, noise[:, :3]], axis=1)
     worse[5] = np.nan
-    table = experiment3.gains(better, worse, names, seed=0, draws=60).set_index("metric")
+    table = embeddings.gains(better, worse, names, seed=0, draws=60).set_index("metric")
     there = np.arange(len(names)) != 5
     first, second = (
-        em.retrieval(vectors[there], names[there]).map_at_r for vectors in (better, worse)
+        retrieval.retrieval(vectors[there], names[there]).map_at_r for vectors in (better, worse)
     )
     row = table.loc["map_at_r_gain"]
     assert row["value"] == pytest.approx(first - second)
     assert row["low"] < row["value"] < row["high"]
     assert (table["n"] == 99).all()
     once = np.zeros(len(names), dtype=bool)
-    alone = experiment3.measure(better, names, once, seed=0, draws=60).set_index("metric")
+    alone = embeddings.measure(better, names, once, seed=0, draws=60).set_index("metric")
     assert row["high"] - row["low"] < np.diff(alone.loc["map_at_r", ["low", "high"]])[0]
-    same = experiment3.gains(better, better, names, seed=0, draws=5)
+    same = embeddings.gains(better, better, names, seed=0, draws=5)
     assert (same[["value", "low", "high"]] == 0).all(axis=None)
-    assert experiment3.gains(better[:4], worse[:4], names[:4], seed=0, draws=5).empty
+    assert embeddings.gains(better[:4], worse[:4], names[:4], seed=0, draws=5).empty
 
 
 def test_intervals_hold_the_value_and_lost_faces_are_left_out():
     vectors, names = clusters(people=24, photos=4, spread=1.5)
     vectors[5] = np.nan
-    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
-    table = experiment3.measure(vectors, names, gallery, seed=0, draws=60)
+    gallery = embeddings.enrolled(names, np.full(len(names), ""), seed=0)
+    table = embeddings.measure(vectors, names, gallery, seed=0, draws=60)
     assert (table["n"] == 95).all()
     there = table.dropna(subset=["low"])
     assert len(there) > 10
@@ -196,14 +202,14 @@ def test_intervals_hold_the_value_and_lost_faces_are_left_out():
 def test_enrolled_people_are_half_and_their_probes_are_of_later_sittings():
     names = np.repeat(np.array([f"p{at}" for at in range(10)], object), 6)
     sessions = np.tile(np.array(["2", "1", "1", "2", "1", "2"], object), 10)
-    gallery = experiment3.enrolled(names, sessions, seed=3)
+    gallery = embeddings.enrolled(names, sessions, seed=3)
     people = set(names[gallery])
     assert len(people) == 5
     for person in people:
         mine = names == person
         assert set(sessions[mine & gallery]) == {"1"} and set(sessions[mine & ~gallery]) == {"2"}
-    assert (gallery == experiment3.enrolled(names, sessions, seed=3)).all()
-    assert (gallery != experiment3.enrolled(names, sessions, seed=4)).any()
+    assert (gallery == embeddings.enrolled(names, sessions, seed=3)).all()
+    assert (gallery != embeddings.enrolled(names, sessions, seed=4)).any()
 
 
 def test_no_probe_is_from_a_sitting_that_is_enrolled():
@@ -211,7 +217,7 @@ def test_no_probe_is_from_a_sitting_that_is_enrolled():
     sessions = np.tile(np.repeat(np.array(["a", "b", "c"], object), (2, 3, 4)), 8)
     names[-9:] = "once"
     sessions[-9:] = "a"  # a single sitting: a stranger, since all probes would be from it
-    gallery = experiment3.enrolled(names, sessions, seed=0)
+    gallery = embeddings.enrolled(names, sessions, seed=0)
     people = set(names[gallery])
     assert len(people) == 3 and "once" not in people
     for person in people:
@@ -224,7 +230,7 @@ def test_no_probe_is_from_a_sitting_that_is_enrolled():
 
 def test_similarities_against_loops():
     vectors, names = clusters(people=4, photos=3)
-    table = experiment3.similarities(vectors, names)
+    table = embeddings.similarities(vectors, names)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     counts = {"intra": {}, "inter": {}}
     for i in range(12):
@@ -244,12 +250,12 @@ def test_similarities_against_loops():
 
 def test_curves_run_from_end_to_end_and_say_what_is_supported():
     vectors, names = clusters(people=40, photos=6, spread=1.2)
-    gallery = experiment3.enrolled(names, np.full(len(names), ""), seed=0)
-    table = experiment3.curves(vectors, names, gallery)
+    gallery = embeddings.enrolled(names, np.full(len(names), ""), seed=0)
+    table = embeddings.curves(vectors, names, gallery)
     assert set(table["curve"]) == {"roc", "open_set", "cmc"}
-    whole = em.roc(vectors, names)
+    whole = verification.roc(vectors, names)
     drawn = table[table["curve"] == "roc"]
-    assert len(drawn) <= experiment3._CURVE_POINTS
+    assert len(drawn) <= embeddings._CURVE_POINTS
     points = set(zip(whole.far, whole.tar, strict=True))
     assert set(zip(drawn["x"], drawn["y"], strict=True)) <= points
     assert (drawn["x"].iloc[0], drawn["x"].iloc[-1], drawn["y"].iloc[-1]) == (0, 1, 1)
@@ -271,7 +277,7 @@ def test_factors_against_loops():
             "factor_light_elevation": rng.uniform(10, 60, 24),
         }
     )
-    table = experiment3.factors(vectors, rows, seed=0, draws=50)
+    table = embeddings.factors(vectors, rows, seed=0, draws=50)
     assert set(table["factor"]) == {"yaw", "light", "session"}
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -309,7 +315,7 @@ def test_factors_against_loops():
 
 def test_factors_that_are_not_known_are_not_drawn():
     rows = pd.DataFrame({"identity": ["a", "a"], "session": ["", "1"]})
-    assert experiment3.factor_differences(rows) == {}
+    assert embeddings.factor_differences(rows) == {}
 
 
 # Whole photos
@@ -319,7 +325,7 @@ def test_factors_that_are_not_known_are_not_drawn():
 def looked_at(write_dataset):
     """Six people of four photos, what a net would find in them, and who is enrolled."""
     rows = [face(f"p{who}_{at}.png", f"p{who}") for who in range(6) for at in range(4)]
-    group = experiment3.Group.of(read_dataset(write_dataset(rows)))
+    group = embeddings.Group.of(read_dataset(write_dataset(rows)))
     vectors, _ = clusters(people=6, photos=4, spread=0.5)
     rng = np.random.default_rng(2)
     found = []
@@ -334,12 +340,12 @@ def looked_at(write_dataset):
                 "embeddings": faces / np.linalg.norm(faces, axis=-1, keepdims=True),
             }
         )
-    return group, found, experiment3.enrolled(group.identities, group.sessions, seed=0)
+    return group, found, embeddings.enrolled(group.identities, group.sessions, seed=0)
 
 
 def test_detections_in_whole_photos_against_loops(looked_at):
     group, found, gallery = looked_at
-    table = experiment3.open_set_detections(group, found, gallery)
+    table = embeddings.open_set_detections(group, found, gallery)
     truth = np.array([5.0, 4, 25, 24])
     wanted = []
     for at in range(24):
@@ -352,7 +358,7 @@ def test_detections_in_whole_photos_against_loops(looked_at):
                     cosine = float(found[other]["embeddings"][0] @ vector)
                     if cosine > best:
                         best, who = cosine, group.identities[other]
-            iou = metrics.box_iou(box[None], truth[None])[0, 0]
+            iou = box_iou(box[None], truth[None])[0, 0]
             known = group.identities[at] in set(group.identities[gallery]) and iou >= 0.5
             wanted.append((best, who, iou, group.identities[at] if known else ""))
     assert len(table) == len(wanted) > 12
@@ -373,14 +379,14 @@ def repeated(looked_at, times):
 
 
 def test_a_missed_face_counts_against_the_rate(looked_at):
-    with pytest.raises(em.NotSupportedError, match="6 probes of people enrolled"):
-        experiment3.joint_open_set(*looked_at, seed=0, draws=10)
+    with pytest.raises(similarity.NotSupportedError, match="6 probes of people enrolled"):
+        embeddings.joint_open_set(*looked_at, seed=0, draws=10)
     group, found, gallery = repeated(looked_at, 2)
-    numbers, curve = experiment3.joint_open_set(group, found, gallery, seed=0, draws=10)
+    numbers, curve = embeddings.joint_open_set(group, found, gallery, seed=0, draws=10)
     assert numbers.empty  # 36 probes cannot tell 0.1 false positives a photo
     probes = ~gallery
     known = np.isin(group.identities, group.identities[gallery]) & probes
-    detections = experiment3.open_set_detections(group, found, gallery)
+    detections = embeddings.open_set_detections(group, found, gallery)
     right = (detections["identity"] != "") & (
         detections["identity"] == detections["predicted_identity"]
     )
@@ -396,11 +402,13 @@ def test_known_people_taken_for_another_are_told_apart(looked_at):
         {**one, "embeddings": unit[at : at + 1].repeat(len(one["boxes"]), axis=0)}
         for at, one in enumerate(found)
     ]
-    numbers, _ = experiment3.joint_open_set(many, found, gallery, seed=0, draws=30)
+    numbers, _ = embeddings.joint_open_set(many, found, gallery, seed=0, draws=30)
     numbers = numbers.set_index("metric")
-    detections = experiment3.open_set_detections(many, found, gallery)
+    detections = embeddings.open_set_detections(many, found, gallery)
     known = np.isin(many.identities, many.identities[gallery]) & ~gallery
-    point = em.tpir_at_fpipi(em.joint_open_set(detections, known.sum(), (~gallery).sum()), 0.1)
+    point = identification.tpir_at_fpipi(
+        identification.joint_open_set(detections, known.sum(), (~gallery).sum()), 0.1
+    )
     row = numbers.loc["taken_for_another_at_fpipi_1e1"]
     assert row["value"] == point.taken_for_another > 0
     assert row["low"] <= row["value"] <= row["high"]
@@ -411,8 +419,8 @@ def test_known_people_taken_for_another_are_told_apart(looked_at):
 def test_a_gallery_without_a_found_face_says_so(looked_at):
     group, found, gallery = looked_at
     blind = [{**one, "boxes": one["boxes"][:0]} for one in found]
-    with pytest.raises(em.NotSupportedError, match="finds no face to enrol"):
-        experiment3.open_set_detections(group, blind, gallery)
+    with pytest.raises(similarity.NotSupportedError, match="finds no face to enrol"):
+        embeddings.open_set_detections(group, blind, gallery)
 
 
 # Maps
@@ -423,12 +431,12 @@ def test_maps_are_the_same_again_and_say_how_far_to_trust_them():
     rows = pd.DataFrame({"photo": [f"{at}.png" for at in range(64)], "identity": names})
     rows = rows.assign(session="", people="seen", factor_yaw=0.0)
     threads = torch.get_num_threads()
-    table = experiment3.maps(vectors, rows, map_seeds=(0,))
+    table = embeddings.maps(vectors, rows, map_seeds=(0,))
     assert torch.get_num_threads() == threads
     assert set(table["method"]) == {"umap", "tsne"} and len(table) == 128
     assert table[["trustworthiness", "continuity"]].stack().between(0.7, 1).all()
-    pd.testing.assert_frame_equal(table, experiment3.maps(vectors, rows, map_seeds=(0,)))
-    other = experiment3.maps(vectors, rows, map_seeds=(1,))
+    pd.testing.assert_frame_equal(table, embeddings.maps(vectors, rows, map_seeds=(0,)))
+    other = embeddings.maps(vectors, rows, map_seeds=(1,))
     assert not np.allclose(table["x"], other["x"])
 
 
@@ -447,20 +455,20 @@ def smoke(tmp_path_factory):
     patch.setenv("TQDM_DISABLE", "1")
     for name in ("DATA", "EPOCHS", "BATCH", "SEED", "SPLIT"):
         patch.delenv(name, raising=False)
-    experiment = experiment3.from_environment()
-    yield experiment, experiment3.run_arm(experiment, draws=5), root
+    experiment = embeddings.from_environment()
+    yield experiment, embeddings.run_arm(experiment, draws=5), root
     patch.undo()
 
 
 def test_the_main_arm_has_groups_controls_and_a_map(smoke):
     experiment, tables, root = smoke
-    numbers = tables[experiment3.RESULTS_TABLE]
+    numbers = tables[embeddings.RESULTS_TABLE]
     groups = {"seen", "unseen", "unseen_matched", "unseen_apart"}
     groups |= {"untrained", "two_stage", "shuffled", "untrained_apart", "two_stage_apart"}
     assert groups <= set(numbers["people"])
-    assert set(tables[experiment3.MAP_TABLE]["people"]) == {"seen", "unseen"}
+    assert set(tables[embeddings.MAP_TABLE]["people"]) == {"seen", "unseen"}
     for name, table in tables.items():
-        stored = results.read_table(root / "tables" / name)
+        stored = read_table(root / "tables" / name)
         assert len(stored) == len(table)
         for column in ("dataset", "arm", "profile", "seed", "backbone", "input_px", "command"):
             assert stored[column].notna().all()
@@ -469,21 +477,21 @@ def test_the_main_arm_has_groups_controls_and_a_map(smoke):
         "--arms normalised"
     }
     unseen = people_of(experiment, "unseen")
-    assert set(tables[experiment3.MAP_TABLE].query("people == 'unseen'")["identity"]) <= unseen
+    assert set(tables[embeddings.MAP_TABLE].query("people == 'unseen'")["identity"]) <= unseen
 
 
 def test_people_of_another_collection_must_be_new(smoke):
     experiment, _, _ = smoke
     with pytest.raises(DatasetError, match=r"is in .* too; these people must be new"):
-        experiment3.run_arm(experiment, [experiment.data], draws=5)
+        embeddings.run_arm(experiment, [experiment.data], draws=5)
 
 
 def test_another_arm_is_compared_with_the_main_one(smoke):
     _, tables, _ = smoke
-    box = experiment3.from_environment("box")
-    rows = experiment3.run_arm(box, draws=5)[experiment3.RESULTS_TABLE]
+    box = embeddings.from_environment("roi")
+    rows = embeddings.run_arm(box, draws=5)[embeddings.RESULTS_TABLE]
     rows = rows.set_index(["people", "metric"])["value"]
-    main = tables[experiment3.RESULTS_TABLE].set_index(["people", "metric"])["value"]
+    main = tables[embeddings.RESULTS_TABLE].set_index(["people", "metric"])["value"]
     for people in ("unseen", "unseen_apart"):
         gain = rows[people, "map_at_r"] - main[people, "map_at_r"]
         assert rows[people, "map_at_r_gain"] == pytest.approx(gain, abs=1e-5)
@@ -498,7 +506,7 @@ def test_asked_again_nothing_is_measured(smoke, monkeypatch):
 
     monkeypatch.setattr(experiment3, "measure", never)
     monkeypatch.setattr(inference, "embed", never)
-    again = experiment3.run_arm(dataclasses.replace(experiment), draws=5)
+    again = embeddings.run_arm(dataclasses.replace(experiment), draws=5)
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, again[name])
 
@@ -506,4 +514,4 @@ def test_asked_again_nothing_is_measured(smoke, monkeypatch):
 def test_a_dataset_of_few_people_gives_way_to_synthetic_ones(smoke, write_dataset, monkeypatch):
     rows = [face(f"{who}{at}.png", who) for who in ("anna", "boris") for at in range(3)]
     monkeypatch.setenv("DATA", str(write_dataset(rows)))
-    assert experiment3.from_environment().data.name == "synthetic-smoke_many"
+    assert embeddings.from_environment().data.name == "synthetic-smoke_many"

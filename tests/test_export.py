@@ -8,19 +8,16 @@ import pytest
 import torch
 from conftest import noise, random_boxes, thin_net
 
-from thesislib import export, storage
-from thesislib.export import (
-    ABOUT,
-    INT8,
-    ExportError,
-    PhotosToFaces,
-    read_about,
-    within_limits,
-)
-from thesislib.metrics import box_iou
-from thesislib.model import FaceClassifier
-from thesislib.recogniser import open_engine
-from thesislib.systems import Joint, scaled_size
+from thesislib import storage
+from thesislib.data.transforms import scaled_size
+from thesislib.deploy import export, int8
+from thesislib.deploy.engines import open_engine
+from thesislib.deploy.export import ABOUT, INT8, ExportError, read_about
+from thesislib.deploy.graph import PhotosToFaces, survivors
+from thesislib.deploy.int8 import within_limits
+from thesislib.engine.systems import Joint
+from thesislib.metrics.boxes import box_iou
+from thesislib.models.face_classifier import FaceClassifier
 
 INPUT_PX = 96
 # What engines may differ by, on the same scaled photo: pixels of it, and scores.
@@ -132,7 +129,7 @@ def test_suppression_leaves_boxes_apart_photo_by_photo():
     rng = np.random.default_rng(0)
     boxes = torch.stack([random_boxes(rng, 40), random_boxes(rng, 40)])
     scores = torch.tensor(rng.uniform(0, 1, (2, 40)), dtype=torch.float32)
-    found = export.survivors(boxes, scores, 0.5, 0.3, 100)
+    found = survivors(boxes, scores, 0.5, 0.3, 100)
     for photo in (0, 1):
         kept, naive = found[found[:, 0] == photo, 1].tolist(), []
         for at in np.argsort(-scores[photo].numpy()):
@@ -215,7 +212,7 @@ def test_accuracy_against_a_loop():
         },
         {"boxes": [[0, 0, 10, 10]], "scores": [0.7], "identities": ["boris"]},
     ]
-    found = export.accuracy(predictions, truths)
+    found = int8.accuracy(predictions, truths)
     assert found["joint_accuracy_50"] == pytest.approx(1 / 3)
     assert found["recall_50"] == pytest.approx(2 / 3)
     assert found["mean_iou"] == pytest.approx((0.8 + 0.4 + 1) / 3)
@@ -226,8 +223,8 @@ def test_accuracy_against_a_loop():
 
 def test_nets_that_read_under_the_box_are_refused(tmp_path):
     net = thin_net()
-    net.reads = "box"
-    with pytest.raises(ExportError, match=r"reads='box'.*cell"):
+    net.embedding_source = "roi"
+    with pytest.raises(ExportError, match=r"embedding_source='box'.*cell"):
         export.export(net, INPUT_PX, tmp_path)
 
 

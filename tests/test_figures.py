@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import figures, paths
+from thesislib import paths
+from thesislib.reporting.figures import comparison, data, photos, save, scheme, style, training
 
 SAVED = {
     "dataset": "synthetic",
@@ -41,7 +42,9 @@ def folder(tmp_path, monkeypatch):
 @functools.cache
 def curve():
     rows = [("joint", 0.9, 0.9), ("joint", 0.0, 0.0)]
-    return figures.iou_distribution(pd.DataFrame(rows, columns=["system", "iou", "iou_calibrated"]))
+    return comparison.iou_distribution(
+        pd.DataFrame(rows, columns=["system", "iou", "iou_calibrated"])
+    )
 
 
 def faces_table(systems=("joint",), n=40, seed=0):
@@ -58,7 +61,7 @@ def faces_table(systems=("joint",), n=40, seed=0):
                     "photo": f"{at}.jpg",
                     "identity": random.choice(["ann", "bob", "cyd", ""]),
                     "predicted_identity": random.choice(["ann", "bob", "cyd"]) if found else "",
-                    "bound_identity": random.choice(["ann", "bob", "cyd", ""]),
+                    "oracle_identity": random.choice(["ann", "bob", "cyd", ""]),
                     "found": found,
                     "iou": iou,
                     "iou_calibrated": iou,
@@ -76,8 +79,8 @@ def photo(height=30, width=40):
 
 
 def test_same_figure_gives_same_bytes(folder):
-    first = figures.save(curve.__wrapped__(), "one", **SAVED)
-    second = figures.save(curve.__wrapped__(), "two", **SAVED)
+    first = save.save(curve.__wrapped__(), "one", **SAVED)
+    second = save.save(curve.__wrapped__(), "two", **SAVED)
     for suffix in (".png", ".pdf"):
         one, two = (file.with_suffix(suffix).read_bytes() for file in (first, second))
         assert one == two
@@ -85,30 +88,30 @@ def test_same_figure_gives_same_bytes(folder):
 
 def test_saving_a_figure_again_gives_same_bytes(folder):
     figure = curve()
-    before = figures.save(figure, "one", **SAVED).read_bytes()
-    assert figures.save(figure, "one", **SAVED).read_bytes() == before
+    before = save.save(figure, "one", **SAVED).read_bytes()
+    assert save.save(figure, "one", **SAVED).read_bytes() == before
 
 
 def test_saved_figure_is_recorded_and_nothing_is_left_over(folder):
-    file = figures.save(curve(), "iou", **SAVED)
+    file = save.save(curve(), "iou", **SAVED)
     assert file == folder / "synthetic-photo" / "iou.png"
     assert sorted(f.name for f in file.parent.iterdir()) == ["iou.pdf", "iou.png"]
     record = json.loads((folder / "manifest.json").read_text())["synthetic-photo/iou"]
     assert record["notebook"] == "data.ipynb"
     assert (record["profile"], record["seed"], record["caption"]) == ("quick", 0, "a curve")
     assert set(record["sha256"]) == {"pdf", "png"}
-    assert figures.check_manifest(folder) == []
+    assert save.check_manifest(folder) == []
 
 
 def test_what_it_was_drawn_from_stands_in_the_figure(folder):
     figure = curve()
-    figures.save(figure, "iou", **SAVED)
+    save.save(figure, "iou", **SAVED)
     assert figure.get_supxlabel() == "profile quick, synthetic people, photo split, seed 0"
 
 
 def test_second_figure_keeps_the_first_record(folder):
-    figures.save(curve(), "one", **SAVED)
-    figures.save(curve(), "two", **SAVED | {"split": "session"})
+    save.save(curve(), "one", **SAVED)
+    save.save(curve(), "two", **SAVED | {"split": "session"})
     keys = json.loads((folder / "manifest.json").read_text())
     assert list(keys) == ["synthetic-photo/one", "synthetic-session/two"]
 
@@ -117,21 +120,21 @@ def test_second_figure_keeps_the_first_record(folder):
     ("dataset", "private"), [("ytf", True), ("synthetic", False), ("synthetic-large", False)]
 )
 def test_real_faces_are_private(folder, dataset, private):
-    file = figures.save(curve(), "sheet", **SAVED | {"dataset": dataset}, faces=True)
+    file = save.save(curve(), "sheet", **SAVED | {"dataset": dataset}, faces=True)
     assert (folder / "private" in file.parents) == private
     assert (folder / "manifest.json").exists() != private
-    assert figures.check_manifest(folder) == []
+    assert save.check_manifest(folder) == []
 
 
 def test_manifest_complaints(folder):
     for name in ("kept", "gone", "changed"):
-        figures.save(curve(), name, **SAVED)
-    figures.save(curve(), "homeless", **SAVED | {"notebook": "nowhere.ipynb"})
+        save.save(curve(), name, **SAVED)
+    save.save(curve(), "homeless", **SAVED | {"notebook": "nowhere.ipynb"})
     here = folder / "synthetic-photo"
     (here / "gone.pdf").unlink()
     (here / "changed.png").write_bytes(b"else")
     (here / "stray.png").write_bytes(b"who knows")
-    assert figures.check_manifest(folder) == [
+    assert save.check_manifest(folder) == [
         "synthetic-photo/changed.png: differs from the manifest",
         "synthetic-photo/gone.pdf: missing",
         "synthetic-photo/homeless: its notebook nowhere.ipynb is missing",
@@ -140,7 +143,7 @@ def test_manifest_complaints(folder):
 
 
 def test_no_figures_no_complaints(folder):
-    assert figures.check_manifest(folder) == []
+    assert save.check_manifest(folder) == []
 
 
 # --- error split ----------------------------------------------------------------------------------
@@ -159,13 +162,13 @@ def test_error_shares_are_those_of_a_loop():
             verdict = "right"
         elif named:
             verdict = "box"
-        elif face["bound_identity"] == face["identity"]:
+        elif face["oracle_identity"] == face["identity"]:
             verdict = "place"
         else:
             verdict = "identification"
         own = counts.setdefault(face["system"], {})
         own[verdict] = own.get(verdict, 0) + 1
-    shares = figures.error_shares(faces)
+    shares = comparison.error_shares(faces)
     assert list(shares.index) == ["joint", "two_stage_face"]
     for system, own in counts.items():
         assert len(own) == 5, "the table must hold every kind"
@@ -179,21 +182,21 @@ def test_error_shares_are_those_of_a_loop():
 
 
 def test_contact_sheet_of_one_photo_without_faces():
-    figure = figures.contact_sheet([photo()], [np.zeros((0, 4))], ["a" * 200])
+    figure = photos.contact_sheet([photo()], [np.zeros((0, 4))], ["a" * 200])
     assert len(figure.axes) == 1
 
 
 def test_contact_sheet_of_photos_of_two_sizes():
     boxes = np.array([[1, 1, 9, 9]])
-    figure = figures.contact_sheet([photo(), photo(80, 20)], [boxes, boxes], ["a", "b"], 1)
+    figure = photos.contact_sheet([photo(), photo(80, 20)], [boxes, boxes], ["a", "b"], 1)
     assert [len(axis.patches) for axis in figure.axes] == [1, 1]
 
 
 def test_contact_sheet_needs_photos_and_a_title_for_each():
     with pytest.raises(ValueError, match="empty"):
-        figures.contact_sheet([], [], [])
+        photos.contact_sheet([], [], [])
     with pytest.raises(ValueError):
-        figures.contact_sheet([photo()], [np.zeros((0, 4))], [])
+        photos.contact_sheet([photo()], [np.zeros((0, 4))], [])
 
 
 def test_detections_found_and_not_found():
@@ -211,17 +214,17 @@ def test_detections_found_and_not_found():
             | lost,
         ]
     )
-    figure = figures.detections([photo(), photo()], faces)
+    figure = photos.detections([photo(), photo()], faces)
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
     assert texts == ["bob\nis ann", "not found: bob"]
     with pytest.raises(ValueError):
-        figures.detections([photo()], faces)
+        photos.detections([photo()], faces)
 
 
 def test_box_statistics_of_one_face():
     columns = ["width", "height", "x1", "y1", "x2", "y2"]
     boxes = pd.DataFrame([[40, 30, 5, 5, 15, 18]], columns=columns)
-    figures.box_statistics(boxes, np.array([[30.0, 40.0]]), 96)
+    data.box_statistics(boxes, np.array([[30.0, 40.0]]), 96)
 
 
 def test_dataset_overview_counts_people_and_shares_of_each_part():
@@ -233,7 +236,7 @@ def test_dataset_overview_counts_people_and_shares_of_each_part():
             "box_shape": [0.9, 1.1, np.nan],
         }
     )
-    axes = figures.dataset_overview(people, looks).axes
+    axes = data.dataset_overview(people, looks).axes
     for axis, counts in ((axes[0], {3: 2, 12: 1}), (axes[1], {1: 2, 2: 1})):
         bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axis.patches}
         assert {at: count for at, count in bars.items() if count} == counts
@@ -260,7 +263,7 @@ def test_stand_in_hides_no_dot_behind_its_legend():
         columns=["dataset", "split", "value", "low", "high"],
     )
     for beside, lines in ((real, 4), (real[:0], 3)):
-        figure = figures.stand_in(table, yaw, beside)
+        figure = data.stand_in(table, yaw, beside)
         figure.canvas.draw()
         named = figure.axes[1]
         assert len(named.get_yticks()) == lines
@@ -274,7 +277,7 @@ def test_stand_in_hides_no_dot_behind_its_legend():
 
 @pytest.mark.parametrize("cell", [32, 64])
 def test_network_scheme_names_every_shape(cell):
-    figure = figures.network_scheme(320, "resnet50", 5, cell, 3, 512, 285)
+    figure = scheme.network_scheme(320, "resnet50", 5, cell, 3, 512, 285)
     text = "\n".join(text.get_text() for text in figure.axes[0].texts)
     shapes = ("320 × 320 × 3", "5 × 5 × 2048", "5 × 5 × (3 · 5)", "75 × 5")
     for shape in (*shapes, "5 × 5 × (3 · 512)", "5 × 5 × (3 · 285)"):
@@ -288,14 +291,14 @@ def test_network_scheme_names_every_shape(cell):
 def test_training_curves_with_and_without_accuracy(metric, label):
     rows = [("joint", 1, "identity", 2.0), ("joint", 2, "identity", 1.0), ("joint", 1, metric, 0.5)]
     columns = ["system", "epoch", "metric", "value"]
-    figure = figures.training_curves(pd.DataFrame(rows, columns=columns))
+    figure = training.training_curves(pd.DataFrame(rows, columns=columns))
     assert figure.axes[1].get_ylabel() == label
 
 
 def test_training_curves_without_the_joint_net():
     rows = [("two_stage_face", 1, "identity", 2.0), ("two_stage_face", 1, "box", np.nan)]
     columns = ["system", "epoch", "metric", "value"]
-    figures.training_curves(pd.DataFrame(rows, columns=columns))
+    training.training_curves(pd.DataFrame(rows, columns=columns))
 
 
 def test_intervals_of_one_number_stand_below_the_thesis():
@@ -304,7 +307,7 @@ def test_intervals_of_one_number_stand_below_the_thesis():
         ("synthetic", "photo", "quick", 0, "joint", "accuracy", 0.9, 0.8, 1.0),
         ("synthetic", "photo", "quick", 0, "joint", "fps", 30.0, np.nan, np.nan),
     ]
-    figure = figures.experiment1_intervals(pd.DataFrame(rows, columns=columns))
+    figure = comparison.experiment1_intervals(pd.DataFrame(rows, columns=columns))
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [float(np.ravel(dot.get_xdata())[0]) for dot in dots] == [98.15, 97.54, 90.0]
 
@@ -317,10 +320,10 @@ def test_the_thesis_stands_beside_photo_splits_alone_and_names_have_one_axis():
             ("accuracy", 0.12),
             ("joint_accuracy_50", 0.11),
             ("joint_accuracy_75", 0.05),
-            ("upper_bound_accuracy", 0.2),
+            ("oracle_box_accuracy", 0.2),
         )
     ]
-    figure = figures.experiment1_intervals(pd.DataFrame(rows, columns=columns))
+    figure = comparison.experiment1_intervals(pd.DataFrame(rows, columns=columns))
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [float(np.ravel(dot.get_xdata())[0]) for dot in dots] == [12.0]
     accuracy, joint, strict, _, bound = figure.axes
@@ -330,7 +333,7 @@ def test_the_thesis_stands_beside_photo_splits_alone_and_names_have_one_axis():
 def test_success_curve_counts_faces_that_reach_the_iou():
     faces = pd.DataFrame({"system": "joint", "iou": [0.0, 0.5, 0.8], "iou_calibrated": 0.0})
     faces["iou_calibrated"] = faces["iou"]
-    line = figures.iou_distribution(faces).axes[0].lines[0]
+    line = comparison.iou_distribution(faces).axes[0].lines[0]
     x, y = line.get_data()
     for threshold in (0.01, 0.5, 0.51, 0.8, 0.81):
         drawn = y[np.searchsorted(x, threshold)]
@@ -338,20 +341,20 @@ def test_success_curve_counts_faces_that_reach_the_iou():
 
 
 def test_error_split_of_one_system():
-    figures.error_split(faces_table())
+    comparison.error_split(faces_table())
 
 
 def test_confusion_of_nobody():
     faces = faces_table()
     right = faces.assign(predicted_identity=faces["identity"])
-    figures.confusion(right)
-    figures.confusion(right[:0])
+    comparison.confusion(right)
+    comparison.confusion(right[:0])
 
 
 def test_confusion_lists_the_worst_pair_first():
     rows = [("ann", "bob")] * 3 + [("bob", "ann"), ("bob", "bob"), ("", "ann")]
     faces = pd.DataFrame(rows, columns=["identity", "predicted_identity"]).assign(found=True)
-    figure = figures.confusion(faces, ["bob", "ann"], pairs=1)
+    figure = comparison.confusion(faces, ["bob", "ann"], pairs=1)
     texts = [text.get_text() for text in figure.axes[1].texts]
     assert texts[:4] == [
         "4 of 5 faces (80.0 %) taken for another",
@@ -365,7 +368,7 @@ def test_confusion_lists_the_worst_pair_first():
 def test_stage_times_prints_the_median_of_the_whole():
     rows = [("joint", "network", turn, ms) for turn, ms in enumerate((10.0, 20.0, 90.0))]
     rows += [("joint", "odd stage", turn, 5.0) for turn in range(3)]
-    figure = figures.stage_times(pd.DataFrame(rows, columns=["system", "stage", "turn", "ms"]))
+    figure = comparison.stage_times(pd.DataFrame(rows, columns=["system", "stage", "turn", "ms"]))
     assert [text.get_text() for text in figure.axes[0].texts] == ["25 ms, 40 FPS"]
     assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) == pytest.approx(25)
 
@@ -381,7 +384,7 @@ def test_stage_times_prints_the_median_of_the_whole():
 def test_logarithmic_axis_has_plain_numbers(limits, labels):
     figure, axis = plt.subplots()
     axis.set_xlim(*limits)
-    figures.log_ticks(axis)
+    style.log_ticks(axis)
     figure.draw_without_rendering()
     shown = [
         label.get_text()

@@ -11,12 +11,14 @@ import torch
 from conftest import noise, thin_net
 from safetensors.numpy import load_file, save_file
 
-from thesislib import gallery as gallery_module
-from thesislib import gallery_speed, paths, storage
-from thesislib.checkpoint import CheckpointError, save_checkpoint
-from thesislib.embedding_metrics import NotSupportedError, fnir_at_fpir, open_set
-from thesislib.gallery import Calibration, Gallery
-from thesislib.systems import Joint
+pass
+from thesislib import paths, storage
+from thesislib.benchmarks.gallery import KINDS, TABLE, main, measure
+from thesislib.deploy.gallery import Calibration, Gallery
+from thesislib.engine.checkpoint import CheckpointError, save_checkpoint
+from thesislib.engine.systems import Joint
+from thesislib.metrics.identification import fnir_at_fpir, open_set
+from thesislib.metrics.similarity import NotSupportedError
 
 DIMENSION = 16
 ENGINES = {"exact": 10**6, "faiss": 0}
@@ -42,7 +44,7 @@ def empty(request):
 @pytest.fixture
 def full(empty):
     names, embeddings = people()
-    empty.enroll(list(names), embeddings)
+    empty.enrol(list(names), embeddings)
     return empty
 
 
@@ -102,7 +104,7 @@ def test_a_probe_alone_or_among_others_gets_the_same(full):
 def test_codes_find_the_mates_among_many(dimension):
     names, templates = people(3000, 1, dimension=dimension)
     gallery = Gallery(dimension, "net 1", exact_up_to=0)
-    gallery.enroll(list(names), templates)
+    gallery.enrol(list(names), templates)
     unit = templates / np.linalg.norm(templates, axis=1, keepdims=True)
     asked = unit[:200] + 0.7 * probes(200, 1, dimension) / dimension**0.5
     found = gallery.search(asked)[1][:, 0]
@@ -113,7 +115,7 @@ def test_codes_find_the_mates_among_many(dimension):
 def test_codes_stand_a_mean_that_all_embeddings_share():
     names, templates = people(3000, 1, dimension=64)
     gallery = Gallery(64, "net 1", exact_up_to=0)
-    gallery.enroll(list(names), templates + 20)
+    gallery.enrol(list(names), templates + 20)
     asked = templates[:200] + 20 + 0.3 * probes(200, 1, 64)
     found = gallery.search(asked)[1][:, 0]
     gallery.exact_up_to = 3000
@@ -128,9 +130,9 @@ def test_a_large_gallery_is_searched_by_codes_and_a_small_one_is_not(monkeypatch
             Gallery, name, lambda *a, name=name, method=method: used.append(name) or method(*a)
         )
     gallery = Gallery(2, "net 1", exact_up_to=3)
-    gallery.enroll(["a", "b", "c"], probes(3, 0, 2))
+    gallery.enrol(["a", "b", "c"], probes(3, 0, 2))
     gallery.search([1, 0])
-    gallery.enroll("d", [1, 1])
+    gallery.enrol("d", [1, 1])
     gallery.search([1, 0])
     assert used == ["_by_product", "_by_codes"]
 
@@ -145,7 +147,7 @@ def test_without_faiss_the_error_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     gallery = Gallery(2, "net 1", exact_up_to=1)
-    gallery.enroll(["a", "b"], [[1, 0], [0, 1]])
+    gallery.enrol(["a", "b"], [[1, 0], [0, 1]])
     with pytest.raises(ImportError, match=r"more than 1 templates.*pip install faiss-cpu"):
         gallery.search([1, 0])
 
@@ -155,7 +157,7 @@ def test_threads_of_faiss_are_left_as_they_were():
 
     before = faiss.omp_get_max_threads()
     gallery = Gallery(2, "net 1", exact_up_to=0)
-    gallery.enroll(["a", "b"], [[1, 0], [0, 1]])
+    gallery.enrol(["a", "b"], [[1, 0], [0, 1]])
     gallery.search([1, 0])
     assert faiss.omp_get_max_threads() == before
 
@@ -197,7 +199,7 @@ def test_coming_and_going_in_any_order_ends_in_the_same_gallery(empty):
             del inside[name]
         else:
             name, new = f"p{rng.integers(20)}", probes(rng.integers(1, 4), step)
-            empty.enroll(name, new)
+            empty.enrol(name, new)
             inside[name] = [*inside.get(name, []), *new]
         if inside and rng.random() < 0.3:
             k = int(rng.integers(1, len(inside) + 1))
@@ -211,10 +213,10 @@ def test_coming_and_going_in_any_order_ends_in_the_same_gallery(empty):
 
 def test_one_photo_or_several_one_person_or_several():
     one, other = Gallery(2, "net 1"), Gallery(2, "net 1")
-    one.enroll("ann", [3, 4])
-    one.enroll("ann", torch.tensor([[1.0, 0.0]]))
-    one.enroll("bob", np.float32([[0, 2]]))
-    other.enroll(["ann", "ann", "bob"], [[3, 4], [1, 0], [0, 2]])
+    one.enrol("ann", [3, 4])
+    one.enrol("ann", torch.tensor([[1.0, 0.0]]))
+    one.enrol("bob", np.float32([[0, 2]]))
+    other.enrol(["ann", "ann", "bob"], [[3, 4], [1, 0], [0, 2]])
     asked = probes(9, 0, 2)
     assert one.search(asked, 2)[0] == other.search(asked, 2)[0]
     assert one.identities == other.identities == ["ann", "bob"]
@@ -222,16 +224,16 @@ def test_one_photo_or_several_one_person_or_several():
 
 def test_a_score_is_of_the_best_template_and_never_of_a_mean(empty):
     basis = np.eye(DIMENSION)
-    empty.enroll("ann", basis[:2])
-    empty.enroll("bob", 0.8 * basis[0] + 0.8 * basis[1] + 0.6 * basis[2])
+    empty.enrol("ann", basis[:2])
+    empty.enrol("bob", 0.8 * basis[0] + 0.8 * basis[1] + 0.6 * basis[2])
     assert empty.identify(basis[0], 0.99)[0] == ["ann"]
     assert empty.identify(basis[0] + basis[1], 0.1)[0] == ["bob"]
 
 
 def test_a_tie_between_people_names_neither(empty):
     basis = np.eye(DIMENSION)
-    empty.enroll("ann", [basis[0], basis[0], basis[3]])
-    empty.enroll("bob", [5 * basis[0], basis[4]])
+    empty.enrol("ann", [basis[0], basis[0], basis[3]])
+    empty.enrol("bob", [5 * basis[0], basis[4]])
     names, scores = empty.identify([basis[0], basis[3], basis[4]], 0.5)
     assert names == ["", "ann", "bob"] and scores.tolist() == [1, 1, 1]
     empty.remove("bob")
@@ -239,13 +241,13 @@ def test_a_tie_between_people_names_neither(empty):
 
 
 def test_embeddings_that_are_all_alike_recognise_nobody(empty):
-    empty.enroll([f"p{at}" for at in range(30)], np.ones((30, DIMENSION)))
+    empty.enrol([f"p{at}" for at in range(30)], np.ones((30, DIMENSION)))
     names, scores = empty.identify(np.ones((5, DIMENSION)), 0.5)
     assert names == [""] * 5 and scores.tolist() == [1] * 5
 
 
 def test_the_threshold_itself_is_accepted(empty):
-    empty.enroll("ann", np.eye(DIMENSION)[0])
+    empty.enrol("ann", np.eye(DIMENSION)[0])
     probe = np.eye(DIMENSION)[0] + np.eye(DIMENSION)[1]
     score = empty.search(probe)[1][0, 0]
     assert empty.identify(probe, score)[0] == ["ann"]
@@ -332,7 +334,7 @@ BAD_EMBEDDINGS = [
 def test_bad_embeddings_are_refused_everywhere_and_change_nothing(full, bad, message):
     before = len(full)
     for use in (
-        lambda: full.enroll("new", bad),
+        lambda: full.enrol("new", bad),
         lambda: full.search(bad),
         lambda: full.identify(bad, 0.5),
         lambda: full.calibrate(bad, 0.5),
@@ -346,7 +348,7 @@ def test_bad_embeddings_are_refused_everywhere_and_change_nothing(full, bad, mes
 def test_what_is_no_name_is_refused(full, name):
     before = len(full)
     with pytest.raises(ValueError, match="identity: this is no name: "):
-        full.enroll(["new", name], np.ones((2, DIMENSION)))
+        full.enrol(["new", name], np.ones((2, DIMENSION)))
     with pytest.raises(ValueError, match="model: this is no name: "):
         Gallery(DIMENSION, name)
     assert len(full) == before and "new" not in full.identities
@@ -354,7 +356,7 @@ def test_what_is_no_name_is_refused(full, name):
 
 def test_other_bad_input_is_refused(full):
     with pytest.raises(ValueError, match="identity: 3 names for 2 embeddings"):
-        full.enroll(["a", "b", "c"], np.ones((2, DIMENSION)))
+        full.enrol(["a", "b", "c"], np.ones((2, DIMENSION)))
     with pytest.raises(ValueError, match="identity: 'nobody' is not enrolled"):
         full.remove("nobody")
     for k in (0, 13):
@@ -363,9 +365,9 @@ def test_other_bad_input_is_refused(full):
     with pytest.raises(ValueError, match="none was given, and the gallery is not calibrated"):
         full.identify(np.ones(DIMENSION))
     full.calibrate(probes(200, 0), 0.5)
-    full.enroll("one more", probes(1, 3)[0])
+    full.enrol("one more", probes(1, 3)[0])
     full.identify(np.ones(DIMENSION))
-    full.enroll("and another", probes(1, 4)[0])
+    full.enrol("and another", probes(1, 4)[0])
     with pytest.raises(ValueError, match="calibrated among 12 people, and 14 are enrolled"):
         full.identify(np.ones(DIMENSION))
     full.identify(np.ones(DIMENSION), 0.5)
@@ -395,8 +397,8 @@ def answer(*scores):
 
 
 def test_the_one_face_of_a_photo_is_enrolled(empty):
-    empty.enroll_photo("ann", answer(0.9, 0.3), "a.jpg")
-    empty.enroll_photo(
+    empty.enrol_photo("ann", answer(0.9, 0.3), "a.jpg")
+    empty.enrol_photo(
         "bob",
         answer(0.2, 0.15) | {"embeddings": 1 - np.eye(DIMENSION)[:2]},
         "b.jpg",
@@ -413,9 +415,9 @@ def test_a_photo_with_no_face_or_several_is_refused_by_name(empty):
         ((0.9, 0.5), r"^a\.jpg: 2 faces, and one was expected"),
     ):
         with pytest.raises(ValueError, match=message):
-            empty.enroll_photo("ann", answer(*scores), "a.jpg")
+            empty.enrol_photo("ann", answer(*scores), "a.jpg")
     with pytest.raises(ValueError, match=r"^a\.jpg: the answer has no embeddings"):
-        empty.enroll_photo("ann", {"scores": np.ones(1)}, "a.jpg")
+        empty.enrol_photo("ann", {"scores": np.ones(1)}, "a.jpg")
     assert len(empty) == 0
 
 
@@ -430,7 +432,7 @@ def test_the_answer_of_a_joint_net_is_enrolled():
     np.testing.assert_allclose(found["embeddings"], detections["embeddings"], atol=1e-5)
     gallery = Gallery(net.embedding_dim, "thin")
     best = {key: found[key][:1] for key in ("scores", "embeddings")}
-    gallery.enroll_photo("ann", best, "a.jpg", score_threshold=0.0)
+    gallery.enrol_photo("ann", best, "a.jpg", score_threshold=0.0)
     assert gallery.identify(found["embeddings"][0], 0.999)[0] == ["ann"]
 
 
@@ -447,7 +449,7 @@ def load(path, model="net 1", dimension=DIMENSION, **more):
 
 
 def test_a_gallery_comes_back_as_it_was_saved(full, path):
-    full.enroll('Анна "x"\n', probes(2, 9))
+    full.enrol('Анна "x"\n', probes(2, 9))
     full.remove("p003")
     full.calibrate(probes(200, 5), 0.1)
     full.save(path)
@@ -458,7 +460,7 @@ def test_a_gallery_comes_back_as_it_was_saved(full, path):
     assert again.identify(asked)[0] == full.identify(asked)[0]
     assert again.calibration == full.calibration and isinstance(again.calibration, Calibration)
     assert set(again.identities) == set(full.identities) and len(again) == len(full)
-    again.enroll("new", probes(1, 7))
+    again.enrol("new", probes(1, 7))
     again.remove("p005")
     assert again.identify(probes(1, 7), 0.999)[0] == ["new"]
 
@@ -467,7 +469,7 @@ def test_an_empty_gallery_comes_back(path):
     Gallery(DIMENSION, "net 1").save(path)
     again = load(path)
     assert len(again) == 0 and again.calibration is None
-    again.enroll("ann", np.ones(DIMENSION))
+    again.enrol("ann", np.ones(DIMENSION))
     assert again.identify(np.ones(DIMENSION), 0.9)[0] == ["ann"]
 
 
@@ -508,7 +510,7 @@ def test_a_truncated_gallery_is_refused(full, path, share):
 
 def test_every_altered_byte_is_noticed(path):
     gallery = Gallery(2, "net 1")
-    gallery.enroll(["ann", "bob"], probes(2, 0, 2))
+    gallery.enrol(["ann", "bob"], probes(2, 0, 2))
     gallery.calibrate(probes(20, 1, 2), 0.5)
     gallery.save(path)
     whole = path.read_bytes()
@@ -559,7 +561,7 @@ def test_an_interrupted_save_leaves_the_old_gallery_and_nothing_beside_it(
         monkeypatch.setattr(gallery_module, "save_file", half)
     else:
         monkeypatch.setattr(storage.os, "replace", interrupted)
-    full.enroll("new", np.ones(DIMENSION))
+    full.enrol("new", np.ones(DIMENSION))
     with pytest.raises((OSError, KeyboardInterrupt)):
         full.save(path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
@@ -572,7 +574,7 @@ def test_an_interrupted_save_leaves_the_old_gallery_and_nothing_beside_it(
 def test_the_benchmark_measures_and_keeps_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paths, "TABLES", tmp_path)
     monkeypatch.setattr(gallery_speed, "KINDS", ("alone", "narrow"))
-    table = gallery_speed.main(["--templates", "20000", "--probes", "40"])
+    table = main(["--templates", "20000", "--probes", "40"])
     saved = pd.read_csv(tmp_path / "gallery_speed.csv")
     assert list(saved.columns) == list(table.columns) and len(saved) == len(table) == 4
     assert set(saved["command"]) == {
@@ -589,15 +591,15 @@ def test_the_benchmark_measures_and_keeps_a_table(tmp_path, monkeypatch, capsys)
 
 def test_the_benchmark_refuses_what_it_cannot_make():
     with pytest.raises(ValueError, match="kind 'odd' is unknown; choose one of alone, "):
-        gallery_speed.measure("odd", 20000)
+        measure("odd", 20000)
     with pytest.raises(ValueError, match="templates: expected a multiple of 10000, got 15000"):
-        gallery_speed.measure("alone", 15000)
+        measure("alone", 15000)
 
 
 def test_the_committed_table_meets_the_target():
-    table = pd.read_csv(paths.ROOT / "figures" / "tables" / gallery_speed.TABLE)
+    table = pd.read_csv(paths.ROOT / "figures" / "tables" / TABLE)
     large = table[(table["templates"] == 1_000_000) & (table["engine"] == "faiss")]
-    assert set(large["data"]) == set(gallery_speed.KINDS) and set(large["dimension"]) == {512}
+    assert set(large["data"]) == set(KINDS) and set(large["dimension"]) == {512}
     assert (large["recall_at_1"] >= 0.99).all()
     assert (large["ms_median"] <= 10).all()
     assert set(table["command"]) == {"python -m thesislib.gallery_speed"}

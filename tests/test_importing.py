@@ -15,10 +15,14 @@ from PIL import Image
 
 from thesislib import storage
 from thesislib.data import __main__ as command
-from thesislib.data import importing, synthetic, synthetic_sets
-from thesislib.data.dataset import BOX, DatasetError, read_dataset
-from thesislib.data.importing import LOOK_OVER, import_photos, merge
-from thesislib.data.sources import SourceError
+from thesislib.data.columns import BOX
+from thesislib.data.importers import importing
+from thesislib.data.importers.importing import import_photos
+from thesislib.data.importers.look_over import LOOK_OVER
+from thesislib.data.importers.merge import merge
+from thesislib.data.importers.source import SourceError
+from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.synthetic import scene, sets
 
 
 def picture(seed=0, width=64, height=48):
@@ -33,7 +37,7 @@ def portraits():
     """Photos in which dlib finds one face each."""
     found = []
     for identity in range(20):
-        photo, faces = synthetic.render_photo(identity, 0, 0, size=160, changes={"yaw": 0.0})
+        photo, faces = scene.render_photo(identity, 0, 0, size=160, changes={"yaw": 0.0})
         boxes, _ = importing.detect_faces(photo, upsampling=1)
         if len(boxes) == 1:
             found.append((Image.fromarray(photo), faces[0]["box"]))
@@ -580,8 +584,8 @@ def test_an_archive_too_large_or_damaged_is_refused(tmp_path, georgia, monkeypat
 
 def test_merging_keeps_two_annas_apart(georgia, tmp_path):
     a = quietly("georgia_tech", georgia, tmp_path / "gt").folder
-    spec = synthetic_sets.SyntheticSet(people=1, photos=2, sessions=1, size=64)
-    synthetic_sets.make(tmp_path / "made", spec, workers=1, progress=False)
+    spec = sets.SyntheticSet(people=1, photos=2, sessions=1, size=64)
+    sets.make(tmp_path / "made", spec, workers=1, progress=False)
     merged = merge([a, tmp_path / "made"], tmp_path / "both", progress=False)
     assert merged.identities == ["gt-s01", "gt-s02", "made-p0000"]
     assert len(merged.photos) == 6

@@ -5,13 +5,14 @@ import pytest
 import torch
 from conftest import face, thin_net
 
-from thesislib import inference
-from thesislib.baseline import FACE_MARGIN, cut_face
-from thesislib.data.dataset import read_dataset
-from thesislib.data.loader import list_photos
-from thesislib.data.photos import read_photo
-from thesislib.model import FaceClassifier
-from thesislib.systems import Joint
+from thesislib.baselines.two_stage import FACE_MARGIN
+from thesislib.data.images import read_photo
+from thesislib.data.loading import list_photos
+from thesislib.data.schema import read_dataset
+from thesislib.data.transforms import cut_face
+from thesislib.engine import predict
+from thesislib.engine.systems import Joint
+from thesislib.models.face_classifier import FaceClassifier
 
 INPUT = 64
 
@@ -41,7 +42,7 @@ def net():
 def test_detections_are_those_of_the_system_that_takes_one_photo(dataset, net, monkeypatch):
     monkeypatch.setattr(inference, "BATCH", 2)
     photos = list_photos(dataset, ["anna", "boris"])
-    found = inference.detect(net, dataset, photos, INPUT, progress=False)
+    found = predict.detect(net, dataset, photos, INPUT, progress=False)
     system = Joint(net, INPUT)
     assert len(found) == 7
     for photo, one in zip(photos, found, strict=True):
@@ -55,7 +56,7 @@ def test_detections_are_those_of_the_system_that_takes_one_photo(dataset, net, m
 def test_embeddings_are_those_at_the_annotated_boxes(dataset, net, monkeypatch):
     monkeypatch.setattr(inference, "BATCH", 2)
     photos = list_photos(dataset, ["anna", "boris"])
-    found = inference.embed(net, dataset, photos, INPUT, progress=False)
+    found = predict.embed(net, dataset, photos, INPUT, progress=False)
     assert found.shape == (7, 8)
     system, at = Joint(net, INPUT), 0
     for photo in photos:
@@ -71,7 +72,7 @@ def test_the_two_stage_classifier_sees_the_face_cut_out(dataset):
     torch.manual_seed(0)
     classifier = FaceClassifier(["anna", "boris"], "resnet18", embedding_dim=8).eval()
     photos = [photo for photo in list_photos(dataset, ["anna", "boris"]) if len(photo.boxes)]
-    found = inference.embed(classifier, dataset, photos, INPUT, progress=False)
+    found = predict.embed(classifier, dataset, photos, INPUT, progress=False)
     pixels = torch.from_numpy(read_photo(dataset.folder / photos[3].name)).permute(2, 0, 1)
     cut = cut_face(pixels, photos[3].boxes[1].numpy(), INPUT, FACE_MARGIN)
     with torch.no_grad():
@@ -86,5 +87,5 @@ def test_a_face_without_a_place_is_nan(write_dataset, net):
         for at, name in enumerate(names)
     ]
     dataset = read_dataset(write_dataset(rows))
-    found = inference.embed(net, dataset, list_photos(dataset, names), INPUT, progress=False)
+    found = predict.embed(net, dataset, list_photos(dataset, names), INPUT, progress=False)
     assert np.isnan(found).all(axis=1).sum() == 1  # two anchors, three faces in one cell

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from thesislib import interactive_map
+from thesislib.reporting import interactive_map
 
 
 def map_points(people=("seen", "unseen"), photos=4, factors=True):

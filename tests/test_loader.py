@@ -12,22 +12,20 @@ from PIL import Image
 from torchvision.tv_tensors import BoundingBoxes
 from torchvision.tv_tensors import Image as ImageTensor
 
-from thesislib.data import loader
-from thesislib.data.dataset import read_dataset
-from thesislib.data.loader import (
+from thesislib.data import loading
+from thesislib.data.columns import UNKNOWN
+from thesislib.data.images import PhotoError
+from thesislib.data.loading import (
     MIN_VISIBLE,
-    PADDING,
-    UNKNOWN,
-    Augmentation,
     Crops,
     EpochBatches,
     PhotoStore,
-    RandomSquareCrop,
     collate,
     list_photos,
     training_batches,
 )
-from thesislib.data.photos import PhotoError
+from thesislib.data.schema import read_dataset
+from thesislib.data.transforms import PADDING, Augmentation, RandomSquareCrop
 
 STILL = Augmentation(crop_scale=(1.0, 1.0), flip=0.0, colour=0.0)
 
@@ -327,7 +325,7 @@ def test_the_next_batch_is_made_while_the_one_before_is_in_use():
             made.append(threading.current_thread())
             yield at
 
-    ahead = loader._one_ahead(batches())
+    ahead = loading._one_ahead(batches())
     assert next(ahead) == 0
     end = time.monotonic() + 10
     while len(made) < 2 and time.monotonic() < end:
@@ -342,7 +340,7 @@ def test_an_error_in_making_a_batch_comes_out_where_it_is_taken():
         yield 0
         raise PhotoError("a.png: photo is missing")
 
-    ahead = loader._one_ahead(batches())
+    ahead = loading._one_ahead(batches())
     assert next(ahead) == 0
     with pytest.raises(PhotoError, match=r"a\.png"):
         next(ahead)

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from thesislib.data import look
-from thesislib.data.dataset import read_dataset
+from thesislib.data import inspect
+from thesislib.data.schema import read_dataset
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def looked(tmp_path):
     rows.append("photos/5.png,boris,,64,48,30,4,60,44")
     (tmp_path / "annotations.csv").write_text("\n".join(rows) + "\n")
     dataset = read_dataset(tmp_path)
-    table, thumbs = look.photo_looks(dataset, progress=False)
+    table, thumbs = inspect.photo_looks(dataset, progress=False)
     return table, thumbs
 
 
@@ -55,25 +55,25 @@ def test_near_duplicates_are_found_across_parts_alone(looked):
     photos = table["photo"].tolist()
     part = pd.DataFrame({"photo": photos, "part": ["train", "test", "train", "train", "test", "x"]})
     part.loc[5, "part"] = "train"
-    found = look.near_duplicates(photos, thumbs, part)
+    found = inspect.near_duplicates(photos, thumbs, part)
     # 4 is 3 but brighter; 2 is uniform and like nothing.
     pairs = set(zip(found["test_photo"], found["train_photo"], strict=True))
     assert pairs == {("photos/1.png", "photos/0.png"), ("photos/4.png", "photos/3.png")}
     assert (found["likeness"] >= 0.995).all() and found["likeness"].is_monotonic_decreasing
     same_side = part.assign(part=["train", "train", "test", "train", "train", "train"])
-    assert look.near_duplicates(photos, thumbs, same_side).empty
+    assert inspect.near_duplicates(photos, thumbs, same_side).empty
 
 
 def test_the_oddest_against_a_loop():
     rng = np.random.default_rng(1)
-    names = [*look._MEASURES]
+    names = [*inspect._MEASURES]
     looks = pd.DataFrame(rng.normal(size=(40, len(names))), columns=names)
     looks.insert(0, "photo", [f"{at}.png" for at in range(40)])
     looks.loc[7, "brightness"] = 30.0
     looks.loc[9, "box_shape"] = -20.0
     looks.loc[3, "face_size"] = np.nan
     looks["off_centre"] = 0.0  # no spread: tells nothing
-    found = look.oddest(looks, 5)
+    found = inspect.oddest(looks, 5)
     assert found["photo"].tolist()[:2] == ["7.png", "9.png"]
     assert found["measure"].tolist()[:2] == ["brightness", "box_shape"]
     for row in found.itertuples():
@@ -81,4 +81,4 @@ def test_the_oddest_against_a_loop():
         middle = np.median(column)
         spread = 1.4826 * np.median([abs(v - middle) for v in column])
         assert row.distance == pytest.approx(abs(row.value - middle) / spread)
-    assert len(look.oddest(looks)) == 20
+    assert len(inspect.oddest(looks)) == 20

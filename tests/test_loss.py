@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import ANCHORS, random_boxes
 
-from thesislib.anchors import assign
-from thesislib.data.loader import UNKNOWN
-from thesislib.loss import SMOOTH_L1_BETA, TERMS, JointLoss
-from thesislib.model import IdentityClassifier
+from thesislib.data.columns import UNKNOWN
+from thesislib.models.anchors import assign
+from thesislib.models.heads import IdentityClassifier
+from thesislib.models.loss import SMOOTH_L1_BETA, TERMS, JointLoss
 
 GRID, CELL, EMBEDDING, PEOPLE = (4, 4), 32, 6, 3
 SIZES = torch.tensor(ANCHORS)

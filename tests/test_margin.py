@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss
 
-from thesislib.margin import Margin
-from thesislib.model import IdentityClassifier
+from thesislib.models.heads import IdentityClassifier
+from thesislib.models.margin import Margin
 
 PEOPLE, LENGTH = 5, 6
 

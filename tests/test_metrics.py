@@ -6,7 +6,14 @@ import time
 import numpy as np
 import pytest
 
-from thesislib import metrics
+from thesislib.metrics import matching, statistics
+from thesislib.metrics.boxes import (
+    BoxCalibration,
+    apply_box_calibration,
+    average_precision,
+    box_iou,
+    fit_box_calibration,
+)
 
 DTYPES = (np.float32, np.float64)
 
@@ -76,13 +83,13 @@ def test_box_iou_is_the_loop(dtype):
     rng = np.random.default_rng(0)
     a, b = random_boxes(rng, 17, dtype), random_boxes(rng, 9, dtype)
     expected = [[iou_twin(one, other) for other in b] for one in a]
-    np.testing.assert_allclose(metrics.box_iou(a, b), expected, rtol=1e-12)
+    np.testing.assert_allclose(box_iou(a, b), expected, rtol=1e-12)
 
 
 def test_box_iou_of_none_and_of_boxes_without_area():
-    assert metrics.box_iou(np.zeros((0, 4)), np.zeros((3, 4))).shape == (0, 3)
-    assert metrics.box_iou([], [[0, 0, 1, 1]]).shape == (0, 1)
-    assert metrics.box_iou([[5, 5, 5, 5]], [[5, 5, 5, 5]]) == 0
+    assert box_iou(np.zeros((0, 4)), np.zeros((3, 4))).shape == (0, 3)
+    assert box_iou([], [[0, 0, 1, 1]]).shape == (0, 1)
+    assert box_iou([[5, 5, 5, 5]], [[5, 5, 5, 5]]) == 0
 
 
 @pytest.mark.parametrize(
@@ -99,24 +106,20 @@ def test_bad_boxes_are_refused_by_name(boxes, message):
     good = np.array([[0.0, 0.0, 1.0, 1.0]])
     scores = np.zeros(len(boxes))
     for name, call in (
-        ("a", lambda: metrics.box_iou(boxes, good)),
-        ("b", lambda: metrics.box_iou(good, boxes)),
-        ("boxes", lambda: metrics.match_greedy(boxes, scores, good)),
-        ("truth", lambda: metrics.match_greedy(good, [0.5], boxes)),
-        ("detected", lambda: metrics.fit_box_calibration(boxes, good)),
-        ("truth", lambda: metrics.fit_box_calibration(good, boxes)),
-        ("boxes", lambda: metrics.apply_box_calibration(boxes, (0, 0, 1, 1))),
+        ("a", lambda: box_iou(boxes, good)),
+        ("b", lambda: box_iou(good, boxes)),
+        ("boxes", lambda: matching.match_greedy(boxes, scores, good)),
+        ("truth", lambda: matching.match_greedy(good, [0.5], boxes)),
+        ("detected", lambda: fit_box_calibration(boxes, good)),
+        ("truth", lambda: fit_box_calibration(good, boxes)),
+        ("boxes", lambda: apply_box_calibration(boxes, (0, 0, 1, 1))),
         (
             "predictions",
-            lambda: metrics.average_precision(
-                [{"boxes": boxes, "scores": scores}], [{"boxes": good}]
-            ),
+            lambda: average_precision([{"boxes": boxes, "scores": scores}], [{"boxes": good}]),
         ),
         (
             "truths",
-            lambda: metrics.average_precision(
-                [{"boxes": good, "scores": [0.5]}], [{"boxes": boxes}]
-            ),
+            lambda: average_precision([{"boxes": good, "scores": [0.5]}], [{"boxes": boxes}]),
         ),
     ):
         with pytest.raises(ValueError, match=f"^{name}: {message}"):
@@ -133,7 +136,7 @@ def test_match_greedy_is_the_loop(dtype):
         boxes = random_boxes(rng, int(rng.integers(0, 7)), dtype)
         truth = random_boxes(rng, int(rng.integers(0, 5)), dtype)
         scores = rng.choice([0.2, 0.4, 0.6], len(boxes)).astype(dtype)
-        matched, iou = metrics.match_greedy(boxes, scores, truth)
+        matched, iou = matching.match_greedy(boxes, scores, truth)
         expected, expected_iou = match_twin(boxes, scores, truth)
         assert matched.tolist() == expected
         np.testing.assert_allclose(iou, expected_iou, rtol=1e-12)
@@ -141,18 +144,18 @@ def test_match_greedy_is_the_loop(dtype):
 
 def test_match_greedy_keeps_the_order_of_equals():
     box = [0, 0, 10, 10]
-    assert metrics.match_greedy([box, box], [0.5, 0.5], [box])[0].tolist() == [0, -1]
-    assert metrics.match_greedy([box], [0.5], [box, box])[0].tolist() == [0]
+    assert matching.match_greedy([box, box], [0.5, 0.5], [box])[0].tolist() == [0, -1]
+    assert matching.match_greedy([box], [0.5], [box, box])[0].tolist() == [0]
 
 
 def test_match_greedy_refuses_bad_scores():
     box = [[0, 0, 10, 10]]
     with pytest.raises(ValueError, match=r"^scores: 2 entries, but boxes has 1"):
-        metrics.match_greedy(box, [0.5, 0.5], box)
+        matching.match_greedy(box, [0.5, 0.5], box)
     with pytest.raises(ValueError, match=r"^scores: NaN"):
-        metrics.match_greedy(box, [np.nan], box)
+        matching.match_greedy(box, [np.nan], box)
     with pytest.raises(ValueError, match=r"^scores: expected one dimension"):
-        metrics.match_greedy(box, [[0.5]], box)
+        matching.match_greedy(box, [[0.5]], box)
 
 
 # faces_table and photos_table
@@ -161,7 +164,7 @@ def test_match_greedy_refuses_bad_scores():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_faces_table_is_the_loop(dtype):
     photos, predictions, truths = random_photos(np.random.default_rng(2), 60, dtype)
-    table = metrics.faces_table(photos, predictions, truths)
+    table = matching.faces_table(photos, predictions, truths)
     row = 0
     for photo, prediction, truth in zip(photos, predictions, truths, strict=True):
         scores = prediction["scores"].tolist()
@@ -191,7 +194,7 @@ def test_faces_table_is_the_loop(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_photos_table_is_the_loop(dtype):
     photos, predictions, truths = random_photos(np.random.default_rng(3), 100, dtype)
-    table = metrics.photos_table(photos, predictions, truths)
+    table = matching.photos_table(photos, predictions, truths)
     assert table["photo"].tolist() == photos
     for got, prediction, truth in zip(table.itertuples(), predictions, truths, strict=True):
         scores = prediction["scores"].tolist()
@@ -212,7 +215,7 @@ def test_photos_table_is_the_loop(dtype):
 
 def test_photos_table_where_the_detection_is_of_no_face():
     beside = {"boxes": [[200, 200, 210, 210]], "scores": [0.9], "identities": ["ann"]}
-    table = metrics.photos_table(
+    table = matching.photos_table(
         ["one", "two", "none"], [beside, beside, NO_DETECTION], [ANN, ANN_AND_BOB, ANN_AND_BOB]
     )
     assert table["identity"].tolist() == ["ann", "", ""]
@@ -221,17 +224,17 @@ def test_photos_table_where_the_detection_is_of_no_face():
 
 
 def test_tables_of_nothing_have_their_columns_and_types():
-    for build in (metrics.faces_table, metrics.photos_table):
+    for build in (matching.faces_table, matching.photos_table):
         full, empty = build(["a"], [NO_DETECTION], [ANN]), build([], [], [])
         assert len(empty) == 0
         assert empty.dtypes.to_dict() == full.dtypes.to_dict()
     without_face = {"boxes": [], "identities": []}
-    assert len(metrics.faces_table(["a"], [NO_DETECTION], [without_face])) == 0
+    assert len(matching.faces_table(["a"], [NO_DETECTION], [without_face])) == 0
     with pytest.raises(ValueError, match=r"^truths: photo 'a' has no face"):
-        metrics.photos_table(["a"], [NO_DETECTION], [without_face])
+        matching.photos_table(["a"], [NO_DETECTION], [without_face])
 
 
-@pytest.mark.parametrize("build", [metrics.faces_table, metrics.photos_table])
+@pytest.mark.parametrize("build", [matching.faces_table, matching.photos_table])
 def test_tables_refuse_what_does_not_fit(build):
     with pytest.raises(ValueError, match=r"^predictions: 0 entries, but photos has 1"):
         build(["a"], [], [ANN])
@@ -254,56 +257,56 @@ def test_tables_refuse_what_does_not_fit(build):
 def test_shares_and_means_are_the_loops(dtype):
     rng = np.random.default_rng(4)
     photos, predictions, truths = random_photos(rng, 80, dtype)
-    table = metrics.photos_table(photos, predictions, truths)
+    table = matching.photos_table(photos, predictions, truths)
     iou = table["iou"].to_numpy(dtype)
     right, total, found = 0, 0.0, []
     for correct, one in zip(table["correct"], iou.tolist(), strict=True):
         right += bool(correct)
         total += one
         found += [one] if one > 0 else []
-    assert metrics.accuracy(table["correct"]) == pytest.approx(right / 80)
-    assert metrics.mean_iou(iou) == pytest.approx(total / 80, rel=1e-6)
-    assert metrics.mean_iou_found(iou) == pytest.approx(sum(found) / len(found), rel=1e-6)
-    faces = metrics.faces_table(photos, predictions, truths)
+    assert matching.accuracy(table["correct"]) == pytest.approx(right / 80)
+    assert matching.mean_iou(iou) == pytest.approx(total / 80, rel=1e-6)
+    assert matching.mean_iou_found(iou) == pytest.approx(sum(found) / len(found), rel=1e-6)
+    faces = matching.faces_table(photos, predictions, truths)
     for threshold in (0.1, 0.5, 0.75):
         count = 0
         for face in faces.itertuples():
             count += face.iou >= threshold and face.identity == face.predicted_identity
-        assert metrics.joint_accuracy(faces, threshold) == pytest.approx(count / len(faces))
+        assert matching.joint_accuracy(faces, threshold) == pytest.approx(count / len(faces))
 
 
 def test_joint_accuracy_counts_an_iou_at_the_threshold():
     prediction = {"boxes": [[0, 0, 10, 5]], "scores": [0.9], "identities": ["ann"]}
-    assert metrics.joint_accuracy(metrics.faces_table(["a"], [prediction], [ANN]), 0.5) == 1
+    assert matching.joint_accuracy(matching.faces_table(["a"], [prediction], [ANN]), 0.5) == 1
 
 
 def test_measures_of_nothing_are_refused():
     none = np.zeros(0)
     for name, call in (
-        ("correct", lambda: metrics.accuracy(none)),
-        ("iou", lambda: metrics.mean_iou(none)),
-        ("iou", lambda: metrics.mean_iou_found(none)),
-        ("faces", lambda: metrics.joint_accuracy(metrics.faces_table([], [], []), 0.5)),
-        ("values", lambda: metrics.bootstrap_interval(none, seed=0)),
-        ("correct_a", lambda: metrics.mcnemar_exact(none, none)),
+        ("correct", lambda: matching.accuracy(none)),
+        ("iou", lambda: matching.mean_iou(none)),
+        ("iou", lambda: matching.mean_iou_found(none)),
+        ("faces", lambda: matching.joint_accuracy(matching.faces_table([], [], []), 0.5)),
+        ("values", lambda: statistics.bootstrap_interval(none, seed=0)),
+        ("correct_a", lambda: statistics.mcnemar_exact(none, none)),
     ):
         with pytest.raises(ValueError, match=f"^{name}: empty"):
             call()
     with pytest.raises(ValueError, match=r"^iou: no face was found"):
-        metrics.mean_iou_found(np.zeros(3))
+        matching.mean_iou_found(np.zeros(3))
 
 
 def test_measures_refuse_nan_shape_and_threshold():
     with pytest.raises(ValueError, match=r"^iou: NaN"):
-        metrics.mean_iou([0.5, np.nan])
+        matching.mean_iou([0.5, np.nan])
     with pytest.raises(ValueError, match=r"^iou: NaN"):
-        metrics.mean_iou_found([0.5, np.nan])
+        matching.mean_iou_found([0.5, np.nan])
     with pytest.raises(ValueError, match=r"^correct: expected one dimension, got shape \[1, 2\]"):
-        metrics.accuracy([[True, False]])
-    faces = metrics.faces_table(["a"], [NO_DETECTION], [ANN])
+        matching.accuracy([[True, False]])
+    faces = matching.faces_table(["a"], [NO_DETECTION], [ANN])
     for threshold in (0, 1.5, np.nan):
         with pytest.raises(ValueError, match=r"^threshold: expected above 0 and at most 1"):
-            metrics.joint_accuracy(faces, threshold)
+            matching.joint_accuracy(faces, threshold)
 
 
 # average_precision
@@ -344,7 +347,7 @@ def test_average_precision_is_the_loop(dtype):
         boxes = np.concatenate([near, random_boxes(rng, int(rng.integers(0, 3)), dtype)])
         predictions.append({"boxes": boxes, "scores": rng.uniform(0, 1, len(boxes)).astype(dtype)})
         truths.append({"boxes": truth})
-    ap = metrics.average_precision(predictions, truths)
+    ap = average_precision(predictions, truths)
     assert 0.1 < ap["ap50"] < 1
     assert ap["ap50"] == pytest.approx(precision_twin(predictions, truths, 0.5), abs=1e-4)
     every = [precision_twin(predictions, truths, 0.5 + 0.05 * step) for step in range(10)]
@@ -353,19 +356,19 @@ def test_average_precision_is_the_loop(dtype):
 
 def test_average_precision_without_detections_and_without_faces():
     none = {"boxes": [], "scores": []}
-    assert metrics.average_precision([none], [ANN]) == {"ap50": 0, "ap50_95": 0}
+    assert average_precision([none], [ANN]) == {"ap50": 0, "ap50_95": 0}
     for predictions, truths in (([], []), ([none], [{"boxes": []}])):
         with pytest.raises(ValueError, match=r"^truths: no face in any photo"):
-            metrics.average_precision(predictions, truths)
+            average_precision(predictions, truths)
 
 
 def test_average_precision_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match=r"^predictions: 0 entries, but truths has 1"):
-        metrics.average_precision([], [ANN])
+        average_precision([], [ANN])
     with pytest.raises(ValueError, match=r"^predictions: 2 entries, but its boxes has 1"):
-        metrics.average_precision([{"boxes": ANN["boxes"], "scores": [0.5, 0.4]}], [ANN])
+        average_precision([{"boxes": ANN["boxes"], "scores": [0.5, 0.4]}], [ANN])
     with pytest.raises(ValueError, match=r"^predictions: NaN"):
-        metrics.average_precision([{"boxes": ANN["boxes"], "scores": [np.nan]}], [ANN])
+        average_precision([{"boxes": ANN["boxes"], "scores": [np.nan]}], [ANN])
 
 
 # bootstrap_interval
@@ -378,8 +381,8 @@ def test_bootstrap_of_the_mean_is_the_loop(dtype, grouped):
     rng = np.random.default_rng(6)
     values = rng.uniform(0, 1, 60).astype(dtype)
     groups = rng.choice(["a", "b", "c", "d", "e", "f"], 60) if grouped else None
-    fast = metrics.bootstrap_interval(values, groups=groups, n=300, seed=1)
-    slow = metrics.bootstrap_interval(values, lambda v: sum(v) / len(v), groups, n=300, seed=1)
+    fast = statistics.bootstrap_interval(values, groups=groups, n=300, seed=1)
+    slow = statistics.bootstrap_interval(values, lambda v: sum(v) / len(v), groups, n=300, seed=1)
     assert fast == pytest.approx(slow, rel=1e-5)
     assert fast[0] < values.mean() < fast[1]
 
@@ -387,27 +390,27 @@ def test_bootstrap_of_the_mean_is_the_loop(dtype, grouped):
 def test_bootstrap_draws_the_faces_of_a_photo_together():
     # Each photo is all right or all wrong: 10 photos of 50 faces know no more than 10 photos do.
     values = np.repeat([True, False] * 5, 50)
-    together = metrics.bootstrap_interval(values, groups=np.repeat(np.arange(10), 50), seed=0)
-    apart = metrics.bootstrap_interval(values, seed=0)
+    together = statistics.bootstrap_interval(values, groups=np.repeat(np.arange(10), 50), seed=0)
+    apart = statistics.bootstrap_interval(values, seed=0)
     assert np.diff(together) > 4 * np.diff(apart)
-    assert together == pytest.approx(metrics.bootstrap_interval(values[::50], seed=0))
+    assert together == pytest.approx(statistics.bootstrap_interval(values[::50], seed=0))
 
 
 def test_bootstrap_depends_on_seed_and_level():
     values = np.random.default_rng(7).uniform(0, 1, 40)
-    interval = metrics.bootstrap_interval(values, seed=0)
-    assert interval == metrics.bootstrap_interval(values, seed=0)
-    assert interval != metrics.bootstrap_interval(values, seed=1)
-    narrow = metrics.bootstrap_interval(values, level=0.5, seed=0)
+    interval = statistics.bootstrap_interval(values, seed=0)
+    assert interval == statistics.bootstrap_interval(values, seed=0)
+    assert interval != statistics.bootstrap_interval(values, seed=1)
+    narrow = statistics.bootstrap_interval(values, level=0.5, seed=0)
     assert interval[0] < narrow[0] < narrow[1] < interval[1]
-    assert metrics.bootstrap_interval([1, 1, 1], seed=0) == (1, 1)
+    assert statistics.bootstrap_interval([1, 1, 1], seed=0) == (1, 1)
 
 
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(8)
     covered = 0
     for trial in range(200):
-        low, high = metrics.bootstrap_interval(rng.random(100) < 0.7, n=400, seed=trial)
+        low, high = statistics.bootstrap_interval(rng.random(100) < 0.7, n=400, seed=trial)
         covered += low <= 0.7 <= high
     assert 0.88 <= covered / 200 <= 0.99
 
@@ -417,11 +420,11 @@ def test_bootstrap_of_many_photos_fits_in_memory_and_of_a_thousand_is_quick():
     seconds = []
     for _ in range(3):  # the quickest of three: others may be at work on this machine
         start = time.perf_counter()
-        metrics.bootstrap_interval(values, seed=0)
+        statistics.bootstrap_interval(values, seed=0)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.2
     # More photos than are drawn at a time, so that the draws come in several parts.
-    low, high = metrics.bootstrap_interval(np.tile([0.0, 1.0], 50_000), n=100, seed=0)
+    low, high = statistics.bootstrap_interval(np.tile([0.0, 1.0], 50_000), n=100, seed=0)
     assert 0.49 < low < 0.5 < high < 0.51
 
 
@@ -437,7 +440,7 @@ def test_bootstrap_of_many_photos_fits_in_memory_and_of_a_thousand_is_quick():
 )
 def test_bootstrap_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
-        metrics.bootstrap_interval(**({"values": [0.5, 1.0], "seed": 0} | arguments))
+        statistics.bootstrap_interval(**({"values": [0.5, 1.0], "seed": 0} | arguments))
 
 
 # mcnemar_exact
@@ -452,17 +455,17 @@ def test_mcnemar_is_the_count_of_all_coin_tosses():
         distance, extreme = abs(2 * only_a - tosses), 0
         for toss in itertools.product([0, 1], repeat=int(tosses)):
             extreme += abs(2 * sum(toss) - tosses) >= distance
-        assert metrics.mcnemar_exact(a, b) == pytest.approx(extreme / 2**tosses)
-        assert metrics.mcnemar_exact(a, b) == metrics.mcnemar_exact(b, a)
+        assert statistics.mcnemar_exact(a, b) == pytest.approx(extreme / 2**tosses)
+        assert statistics.mcnemar_exact(a, b) == statistics.mcnemar_exact(b, a)
 
 
 def test_mcnemar_of_systems_right_on_the_same_photos():
-    assert metrics.mcnemar_exact([True, False], [True, False]) == 1
+    assert statistics.mcnemar_exact([True, False], [True, False]) == 1
 
 
 def test_mcnemar_refuses_other_photos():
     with pytest.raises(ValueError, match=r"^correct_b: 1 entries, but correct_a has 2"):
-        metrics.mcnemar_exact([True, False], [True])
+        statistics.mcnemar_exact([True, False], [True])
 
 
 def test_the_thesis_accuracies_differ_at_no_overlap_of_mistakes():
@@ -471,7 +474,7 @@ def test_the_thesis_accuracies_differ_at_no_overlap_of_mistakes():
     for shared in range(13):
         two_stage = (photo < 12 - shared) | (photo >= 28 - shared)
         assert two_stage.sum() == 635
-        assert metrics.mcnemar_exact(joint, two_stage) > 0.05
+        assert statistics.mcnemar_exact(joint, two_stage) > 0.05
 
 
 # Box calibration
@@ -488,9 +491,9 @@ def test_box_calibration_is_the_loop(dtype):
         columns[1].append(((t[1] + t[3]) / 2 - (d[1] + d[3]) / 2) / height)
         columns[2].append((t[2] - t[0]) / width)
         columns[3].append((t[3] - t[1]) / height)
-    calibration = metrics.fit_box_calibration(detected, truth)
+    calibration = fit_box_calibration(detected, truth)
     assert calibration == pytest.approx([sorted(column)[15] for column in columns])
-    applied = metrics.apply_box_calibration(detected, calibration)
+    applied = apply_box_calibration(detected, calibration)
     assert applied.dtype == np.float32
     for got, d in zip(applied, detected.astype(float), strict=True):
         width, height = d[2] - d[0], d[3] - d[1]
@@ -503,24 +506,24 @@ def test_box_calibration_is_the_loop(dtype):
 
 def test_box_calibration_finds_what_was_done_in_spite_of_wrong_pairs():
     detected = random_boxes(np.random.default_rng(12), 50, np.float64)
-    true = metrics.BoxCalibration(0.1, -0.2, 0.8, 1.3)
-    truth = metrics.apply_box_calibration(detected, true)
+    true = BoxCalibration(0.1, -0.2, 0.8, 1.3)
+    truth = apply_box_calibration(detected, true)
     truth[:10] = [0, 0, 1, 1]
-    assert metrics.fit_box_calibration(detected, truth) == pytest.approx(true, abs=1e-4)
-    assert metrics.apply_box_calibration(np.zeros((0, 4)), true).shape == (0, 4)
+    assert fit_box_calibration(detected, truth) == pytest.approx(true, abs=1e-4)
+    assert apply_box_calibration(np.zeros((0, 4)), true).shape == (0, 4)
 
 
 def test_box_calibration_refuses():
     box = [[0, 0, 10, 10]]
     with pytest.raises(ValueError, match=r"^truth: 2 entries, but detected has 1"):
-        metrics.fit_box_calibration(box, box * 2)
+        fit_box_calibration(box, box * 2)
     with pytest.raises(ValueError, match=r"^detected: empty"):
-        metrics.fit_box_calibration([], [])
+        fit_box_calibration([], [])
     with pytest.raises(ValueError, match=r"^detected: box 1 has no area"):
-        metrics.fit_box_calibration([*box, [0, 0, 0, 5]], box * 2)
+        fit_box_calibration([*box, [0, 0, 0, 5]], box * 2)
     for calibration in ((0, 0, 0, 1), (0, np.nan, 1, 1)):
         with pytest.raises(ValueError, match=r"^calibration: expected finite numbers"):
-            metrics.apply_box_calibration(box, calibration)
+            apply_box_calibration(box, calibration)
 
 
 # confusion_counts
@@ -535,7 +538,7 @@ def test_confusion_counts_are_the_loop():
         if right and given and right != given:
             counts[right, given] = counts.get((right, given), 0) + 1
     expected = sorted((-count, *pair) for pair, count in counts.items())
-    got = metrics.confusion_counts(identity, predicted)
+    got = matching.confusion_counts(identity, predicted)
     assert [
         (-row["count"], row["identity"], row["predicted_identity"])
         for row in got.to_dict("records")
@@ -544,8 +547,8 @@ def test_confusion_counts_are_the_loop():
 
 def test_confusion_counts_of_none():
     for identity in ([], ["ann"]):
-        table = metrics.confusion_counts(identity, identity)
+        table = matching.confusion_counts(identity, identity)
         assert table.columns.tolist() == ["identity", "predicted_identity", "count"]
         assert len(table) == 0
     with pytest.raises(ValueError, match=r"^predicted: 0 entries, but identity has 1"):
-        metrics.confusion_counts(["ann"], [])
+        matching.confusion_counts(["ann"], [])

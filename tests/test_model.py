@@ -11,14 +11,21 @@ import torch.nn.functional as F
 import torchvision
 from conftest import ANCHORS, random_boxes, thin_net
 
-from thesislib import model
-from thesislib.model import (
-    FaceClassifier,
-    IdentityClassifier,
-    JointNet,
-    PatchConv2d,
+from thesislib.models import face_classifier
+from thesislib.models.backbone import (
+    BACKBONES,
+    MEAN,
+    PADDING,
+    STD,
+    Normalise,
+    WeightsUnavailableError,
+    assign,
     make_backbone,
 )
+from thesislib.models.convolutions import PatchConv2d
+from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.heads import IdentityClassifier
+from thesislib.models.joint import JointNet
 
 SIZES = torch.tensor(ANCHORS)
 
@@ -210,8 +217,8 @@ def test_smaller_photos_are_padded_right_and_below_to_whole_cells(net):
     assert sizes == [(40, 70), (33, 20)] and batch.shape == (2, 3, 64, 96)
     for one, (height, width), padded in zip(photos, sizes, batch, strict=True):
         assert torch.equal(padded[:, :height, :width], one)
-        assert (padded[:, height:] == model.PADDING).all()
-        assert (padded[:, :, width:] == model.PADDING).all()
+        assert (padded[:, height:] == PADDING).all()
+        assert (padded[:, :, width:] == PADDING).all()
 
 
 @pytest.mark.parametrize("faces", [0, 1, 12])
@@ -224,7 +231,7 @@ def test_identities_at_given_boxes_against_loops(net, faces):
         _, embeddings = net.heads(torch.stack(photos))
         dense = net.classifier(embeddings).argmax(dim=1)
     for n in range(2):
-        places = model.assign(boxes[n], SIZES, (3, 4), 32).tolist()
+        places = assign(boxes[n], SIZES, (3, 4), 32).tolist()
         wanted = [int(dense[n, a, r, c]) if a >= 0 else -1 for a, r, c in places]
         assert found[n].tolist() == wanted and found[n].dtype == torch.int64
 
@@ -232,11 +239,11 @@ def test_identities_at_given_boxes_against_loops(net, faces):
 def test_photos_are_normalised_with_imagenets_mean_and_deviation():
     one = photo(2, 3)
     for given in (one[None], one[None].float() / 255):
-        out = model.Normalise()(given)[0]
+        out = Normalise()(given)[0]
         for c in range(3):
             for y in range(2):
                 for x in range(3):
-                    wanted = (int(one[c, y, x]) / 255 - model.MEAN[c]) / model.STD[c]
+                    wanted = (int(one[c, y, x]) / 255 - MEAN[c]) / STD[c]
                     assert float(out[c, y, x]) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
@@ -290,8 +297,8 @@ def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch):
         asked.append(weights)
         raise URLError("Name or service not known")
 
-    monkeypatch.setitem(model.BACKBONES, "resnet18", refuse)
-    with pytest.raises(model.WeightsUnavailableError) as caught:
+    monkeypatch.setitem(BACKBONES, "resnet18", refuse)
+    with pytest.raises(WeightsUnavailableError) as caught:
         make_backbone("resnet18", "imagenet")
     assert asked == ["DEFAULT"]
     for part in ("resnet18", "Name or service not known", "weights=None", "checkpoints"):
@@ -365,7 +372,7 @@ def test_the_face_classifier_costs_the_identity_of_the_largest_known_face():
         {"boxes": boxes, "identities": torch.tensor(who)} for who in ([0, 2], [1, 0], [1, -1])
     ]
     targets.append({"boxes": boxes[:0], "identities": torch.zeros(0, dtype=torch.int64)})
-    assert [model.largest_identity(target) for target in targets] == [2, 0, -1, -1]
+    assert [face_classifier.largest_identity(target) for target in targets] == [2, 0, -1, -1]
     losses = net.train()(photos, targets)
     logits = net.classifier.at(net.embed(photos)).tolist()
     costs = [
@@ -419,7 +426,7 @@ def test_reading_under_a_box_against_loops():
 
 
 def box_reader():
-    net = thin_net(identities=("anna", "boris", "clara"), reads="box")
+    net = thin_net(identities=("anna", "boris", "clara"), embedding_source="roi")
     with torch.no_grad():
         net.regression_head.weight.normal_(std=0.3)
         net.regression_head.bias.view(2, 5)[:, 4] = 0
@@ -454,7 +461,7 @@ def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
     boxes = random_boxes(np.random.default_rng(0), 3, size=90)
     _, source = net.heads(picture)
     found = net.embed_at(picture, [boxes])[0]
-    place = model.assign(boxes, SIZES, (3, 4), net.cell)
+    place = assign(boxes, SIZES, (3, 4), net.cell)
     for one, (anchor, row, column) in zip(found, place.tolist(), strict=True):
         torch.testing.assert_close(one, source[0, :, anchor, row, column])
     # Two anchors have no place for a third face of one cell.
@@ -464,5 +471,5 @@ def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
 
 
 def test_unknown_reads_is_refused():
-    with pytest.raises(ValueError, match="reads='face'"):
-        JointNet(["a"], ANCHORS, "resnet18", reads="face")
+    with pytest.raises(ValueError, match="embedding_source='face'"):
+        JointNet(["a"], ANCHORS, "resnet18", embedding_source="face")

@@ -8,8 +8,8 @@ import pytest
 from conftest import noise
 from PIL import Image
 
-from thesislib.data import photos
-from thesislib.data.photos import PhotoError, photo_size, read_photo
+pass
+from thesislib.data.images import PhotoError, photo_size, read_photo
 
 ORIENTATION = 0x0112
 # EXIF 2.32, tag 0x0112: what the stored rows and columns are of the upright photo, so how the

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import metrics, paths, pretraining, results
+from thesislib import paths, tables
+from thesislib.experiments import pretraining
+from thesislib.metrics import statistics
 from thesislib.profiles import Profile
 
 PROFILE = Profile("laptop", epochs=6, batch=32)
@@ -44,10 +46,10 @@ def test_both_starts_are_tested_on_the_same_photos_after_as_many_steps(tmp_path,
     assert value["random weights", "accuracy"] == pytest.approx(3 / 8)
     assert value["synthetic people", "accuracy"] == pytest.approx(7 / 8)
     assert set(table["metric"]) == {"accuracy", "mean_iou", "mcnemar_p"}
-    p = metrics.mcnemar_exact(FROM_RANDOM, FROM_SYNTHETIC)
+    p = statistics.mcnemar_exact(FROM_RANDOM, FROM_SYNTHETIC)
     assert value["synthetic people", "mcnemar_p"] == p
     assert set(table["steps"]) == {100 // 32 * 6}
     assert set(table["command"]) == {
         "python -m thesislib.pretraining --data ytf --split photo --epochs 6 --batch 32 --seed 3"
     }
-    assert len(results.read_table(tmp_path / pretraining.TABLE)) == 5
+    assert len(tables.read_table(tmp_path / pretraining.TABLE)) == 5

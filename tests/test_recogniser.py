@@ -10,11 +10,16 @@ import pytest
 import torch
 from conftest import noise
 
-from thesislib import export, paths, recogniser, storage
-from thesislib.model import FaceClassifier, JointNet
-from thesislib.peak_memory import peak_memory
-from thesislib.recogniser import ENGINES, EngineClassifier, Recogniser, as_photo
-from thesislib.systems import Joint, TwoStage
+from thesislib import paths, storage
+from thesislib.baselines.two_stage import TwoStage
+from thesislib.benchmarks.peak_memory import peak_memory
+from thesislib.data.images import as_photo
+from thesislib.deploy import engines, export
+from thesislib.deploy.engines import ENGINES
+from thesislib.deploy.recogniser import EngineClassifier, Recogniser
+from thesislib.engine.systems import Joint
+from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.joint import JointNet
 
 INPUT_PX = 64
 
@@ -139,13 +144,13 @@ def test_the_fastest_is_measured_once(folder, own_runs, monkeypatch):
     assert Recogniser(folder).engine == "onnxruntime"
     monkeypatch.setattr(recogniser, "time_engines", lambda *_: pytest.fail("measured again"))
     assert Recogniser(folder).engine == "onnxruntime"
-    storage.write_text(own_runs / recogniser.CHOICES, "{damaged")
+    storage.write_text(own_runs / engines.CHOICES, "{damaged")
     monkeypatch.setattr(recogniser, "time_engines", lambda *_: {"openvino": 1.0})
     assert Recogniser(folder).engine == "openvino"
 
 
 def test_timing_takes_every_engine_that_is_there(folder):
-    times = recogniser.time_engines(folder, export.read_about(folder), 1)
+    times = engines.time_engines(folder, export.read_about(folder), 1)
     assert {"torch", "onnxruntime", "openvino", "openvino_int8"} <= set(times)
     assert all(seconds > 0 for seconds in times.values())
 
@@ -163,15 +168,15 @@ def test_an_engine_that_is_not_installed_is_named_and_the_next_used(folder, monk
 
 def test_engines_that_cannot_be_had_say_why(folder):
     about = export.read_about(folder)
-    assert recogniser.missing(about, "openvino_int8") is None
+    assert engines.missing(about, "openvino_int8") is None
     files = {name: value for name, value in about["sha256"].items() if name != export.INT8}
     without = {**about, "sha256": files, "int8": None}
-    assert "exported without int8" in recogniser.missing(without, "openvino_int8")
+    assert "exported without int8" in engines.missing(without, "openvino_int8")
     refused = {**without, "int8": {"offered": False}}
-    assert "too much accuracy" in recogniser.missing(refused, "openvino_int8")
-    assert "its own code" in recogniser.missing({**about, "net": None}, "torch")
+    assert "too much accuracy" in engines.missing(refused, "openvino_int8")
+    assert "its own code" in engines.missing({**about, "net": None}, "torch")
     with pytest.warns(UserWarning, match="openvino_int8: the net was exported without int8"):
-        engine, _ = recogniser.open_engine(folder, without, "openvino_int8", 1)
+        engine, _ = engines.open_engine(folder, without, "openvino_int8", 1)
     assert engine != "openvino_int8"
 
 

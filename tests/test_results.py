@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import results, storage
+from thesislib import storage, tables
+from thesislib.reporting import labels, readme, tables
 
 
 def row(**changes):
@@ -48,9 +49,9 @@ def path(tmp_path):
 
 def test_what_is_merged_is_read_back(path):
     rows = table(row(), plain("fps", 34.5, n=30), row(system="two_stage_face"))
-    results.merge_results(path, rows)
-    stored = results.read_results(path)
-    assert stored.columns.tolist() == list(results.EXPERIMENT1_COLUMNS)
+    tables.merge_results(path, rows)
+    stored = tables.read_results(path)
+    assert stored.columns.tolist() == list(tables.EXPERIMENT1_COLUMNS)
     assert stored["metric"].tolist() == ["accuracy", "fps", "accuracy"]
     assert stored["value"].tolist() == [0.963, 34.5, 0.963]
     assert stored["low"].isna().tolist() == [False, True, False]
@@ -65,10 +66,10 @@ def test_merge_replaces_the_same_run_whole_and_keeps_all_others(path):
         row(profile="full"),
         row(seed=1),
     ]
-    results.merge_results(path, table(row(), plain("fps", 30.0), *others))
-    before = results.read_results(path)
-    results.merge_results(path, table(row(value=0.95), plain("ap50", 0.9)))
-    after = results.read_results(path)
+    tables.merge_results(path, table(row(), plain("fps", 30.0), *others))
+    before = tables.read_results(path)
+    tables.merge_results(path, table(row(value=0.95), plain("ap50", 0.9)))
+    after = tables.read_results(path)
     assert _of_run(after)[["metric", "value"]].to_numpy().tolist() == [
         ["accuracy", 0.95],
         ["ap50", 0.9],
@@ -81,40 +82,40 @@ def test_merge_replaces_the_same_run_whole_and_keeps_all_others(path):
 
 def _of_run(rows):
     run = ["synthetic", "photo", "joint", "quick", 0]
-    return rows[(rows[list(results.EXPERIMENT1_KEYS)] == run).all(axis=1)]
+    return rows[(rows[list(tables.EXPERIMENT1_KEYS)] == run).all(axis=1)]
 
 
 def test_merge_by_metric_replaces_that_number_only(path):
-    results.merge_results(path, table(row(), plain("fps", 30.0)))
-    keys = (*results.EXPERIMENT1_KEYS, "metric")
-    results.merge_results(path, table(plain("fps", 35.0)), keys=keys)
-    assert results.read_results(path)["value"].tolist() == [0.963, 35.0]
+    tables.merge_results(path, table(row(), plain("fps", 30.0)))
+    keys = (*tables.EXPERIMENT1_KEYS, "metric")
+    tables.merge_results(path, table(plain("fps", 35.0)), keys=keys)
+    assert tables.read_results(path)["value"].tolist() == [0.963, 35.0]
 
 
 def test_bytes_do_not_depend_on_the_order_of_the_runs(tmp_path):
     rows = [
         row(system=system, seed=seed, metric=metric, value=1 / 3, low=0.1 / 3, high=2 / 3)
-        for system in results.SYSTEMS
+        for system in tables.SYSTEMS
         for seed in (2, 10)
         for metric in ("ap50", "accuracy")
     ]
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
-    results.merge_results(a, table(*rows))
+    tables.merge_results(a, table(*rows))
     for one in reversed(rows):
-        results.merge_results(b, table(one), keys=(*results.EXPERIMENT1_KEYS, "metric"))
+        tables.merge_results(b, table(one), keys=(*tables.EXPERIMENT1_KEYS, "metric"))
     assert a.read_bytes() == b.read_bytes()
     lines = a.read_text().splitlines()
-    assert lines[0] == ",".join(results.EXPERIMENT1_COLUMNS)
+    assert lines[0] == ",".join(tables.EXPERIMENT1_COLUMNS)
     assert lines[1].startswith("synthetic,photo,joint,accuracy,0.333333,0.0333333,0.666667,300,")
-    assert [line.split(",")[2] for line in lines[1::4]] == list(results.SYSTEMS)
+    assert [line.split(",")[2] for line in lines[1::4]] == list(tables.SYSTEMS)
     # Reading what was rounded and writing it again changes nothing.
-    results.merge_results(a, results.read_results(a))
+    tables.merge_results(a, tables.read_results(a))
     assert a.read_bytes() == b.read_bytes()
 
 
 def test_names_that_look_like_nothing_stay_names(path):
-    results.merge_results(path, table(row(dataset="NA", command='run --set "a, b"')))
-    stored = results.read_results(path).iloc[0]
+    tables.merge_results(path, table(row(dataset="NA", command='run --set "a, b"')))
+    stored = tables.read_results(path).iloc[0]
     assert (stored["dataset"], stored["command"]) == ("NA", 'run --set "a, b"')
 
 
@@ -141,10 +142,10 @@ def test_names_that_look_like_nothing_stay_names(path):
     ],
 )
 def test_bad_rows_are_refused_by_number_and_the_file_stays(path, bad, message):
-    results.merge_results(path, table(row()))
+    tables.merge_results(path, table(row()))
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"^rows: ") as refusal:
-        results.merge_results(path, table(row(), row(**({"seed": 5} | bad)), row(seed=5)))
+        tables.merge_results(path, table(row(), row(**({"seed": 5} | bad)), row(seed=5)))
     assert message in str(refusal.value)
     assert path.read_bytes() == before
     assert _files(path) == {"experiment1.csv", ".lock"}
@@ -156,28 +157,28 @@ def _files(path):
 
 def test_missing_and_unknown_columns_and_keys_are_refused(path):
     with pytest.raises(ValueError, match=r"^rows: columns missing or unknown: loss, seed"):
-        results.merge_results(path, table(row()).drop(columns="seed").assign(loss=1))
+        tables.merge_results(path, table(row()).drop(columns="seed").assign(loss=1))
     with pytest.raises(ValueError, match=r"^rows: empty"):
-        results.merge_results(path, table(row())[:0])
+        tables.merge_results(path, table(row())[:0])
     for keys in (("dataset", "phase"), ()):
         with pytest.raises(ValueError, match=r"^keys: expected columns of the table"):
-            results.merge_results(path, table(row()), keys=keys)
+            tables.merge_results(path, table(row()), keys=keys)
     assert not path.exists()
 
 
 def test_keys_that_would_leave_a_number_twice_are_refused(path):
-    results.merge_results(path, table(row()))
+    tables.merge_results(path, table(row()))
     with pytest.raises(
         ValueError, match=r"experiment1\.csv: row 0: the same number is given twice"
     ):
-        results.merge_results(
-            path, table(row(backbone="resnet18")), keys=(*results.EXPERIMENT1_KEYS, "backbone")
+        tables.merge_results(
+            path, table(row(backbone="resnet18")), keys=(*tables.EXPERIMENT1_KEYS, "backbone")
         )
-    assert results.read_results(path)["backbone"].tolist() == ["mobilenet_v3_large"]
+    assert tables.read_results(path)["backbone"].tolist() == ["mobilenet_v3_large"]
 
 
 def test_a_spoilt_file_is_refused_by_name_and_kept(path):
-    results.merge_results(path, table(row()))
+    tables.merge_results(path, table(row()))
     good = path.read_text()
     for spoilt, message in (
         (good.replace("accuracy", "acuracy"), "row 0, metric 'acuracy'"),
@@ -187,13 +188,13 @@ def test_a_spoilt_file_is_refused_by_name_and_kept(path):
     ):
         path.write_text(spoilt)
         with pytest.raises(ValueError, match=r"experiment1\.csv: ") as refusal:
-            results.read_results(path)
+            tables.read_results(path)
         assert message in str(refusal.value)
         with pytest.raises(ValueError, match=r"experiment1\.csv: "):
-            results.merge_results(path, table(row()))
+            tables.merge_results(path, table(row()))
         assert path.read_text() == spoilt
     with pytest.raises(FileNotFoundError):
-        results.read_results(path.with_name("none.csv"))
+        tables.read_results(path.with_name("none.csv"))
 
 
 def _full_disk(monkeypatch):
@@ -207,29 +208,29 @@ def _full_disk(monkeypatch):
 
 
 def test_on_a_full_disk_the_old_table_stays(path, monkeypatch):
-    results.merge_results(path, table(row()))
+    tables.merge_results(path, table(row()))
     before = path.read_bytes()
     _full_disk(monkeypatch)
     with pytest.raises(OSError, match="No space left"):
-        results.merge_results(path, table(row(seed=1)))
+        tables.merge_results(path, table(row(seed=1)))
     assert path.read_bytes() == before
     assert _files(path) == {"experiment1.csv", ".lock"}
     monkeypatch.undo()
-    results.merge_results(path, table(row(seed=1)))
-    assert len(results.read_results(path)) == 2
+    tables.merge_results(path, table(row(seed=1)))
+    assert len(tables.read_results(path)) == 2
 
 
 def test_a_writer_waits_until_another_has_written(tmp_path):
     path = tmp_path / "experiment1.csv"
-    results.merge_results(path, table(row(seed=0)))
+    tables.merge_results(path, table(row(seed=0)))
     with storage.folder_lock(path.parent):
-        writer = threading.Thread(target=results.merge_results, args=(path, table(row(seed=1))))
+        writer = threading.Thread(target=tables.merge_results, args=(path, table(row(seed=1))))
         writer.start()
         writer.join(0.3)
         assert writer.is_alive()
-        assert results.read_results(path)["seed"].tolist() == [0]
+        assert tables.read_results(path)["seed"].tolist() == [0]
     writer.join(30)
-    assert results.read_results(path)["seed"].tolist() == [0, 1]
+    assert tables.read_results(path)["seed"].tolist() == [0, 1]
 
 
 # Printed
@@ -240,7 +241,7 @@ SMALL = table(
     row(),
     row(metric="joint_accuracy_50", value=0.9, low=0.85, high=0.95, n=320),
     row(metric="joint_accuracy_75", value=0.7, low=0.6, high=0.8, n=320),
-    row(metric="upper_bound_accuracy", value=1.0, low=1.0, high=1.0),
+    row(metric="oracle_box_accuracy", value=1.0, low=1.0, high=1.0),
     row(metric="mean_iou", value=0.8, low=0.78, high=0.82),
     row(metric="mean_iou_calibrated", value=0.85, low=0.83, high=0.87),
     plain("ap50", 0.987),
@@ -249,7 +250,7 @@ SMALL = table(
 
 
 def test_markdown_of_a_small_table():
-    note, names, boxes = results.experiment1_markdown(SMALL).split("\n\n")
+    note, names, boxes = tables.experiment1_markdown(SMALL).split("\n\n")
     assert "95 % bootstrap intervals over photos" in note
     names, boxes = names.splitlines(), boxes.splitlines()
     assert names[0] == (
@@ -276,7 +277,7 @@ def test_markdown_of_a_small_table():
 
 
 def test_latex_of_a_small_table():
-    names, boxes = results.experiment1_latex(SMALL).split("\n\n")
+    names, boxes = tables.experiment1_latex(SMALL).split("\n\n")
     lines = names.splitlines()
     assert lines[0] == r"\begin{tabular}{lllrrrrrr}"
     assert [lines[i] for i in (1, 3, -2, -1)] == [
@@ -298,7 +299,7 @@ def test_latex_of_a_small_table():
 
 def test_printed_names_do_not_break_the_page():
     odd = table(row(dataset="a|b_<c>&5%"), plain("mcnemar_p", 1e-7, dataset="a|b_<c>&5%"))
-    markdown, latex = results.experiment1_markdown(odd), results.experiment1_latex(odd)
+    markdown, latex = tables.experiment1_markdown(odd), tables.experiment1_latex(odd)
     assert r"| a\|b_&lt;c&gt;&amp;5%, photo split |" in markdown
     assert "| &lt;0.001 |" in markdown
     assert r"a|b\_$<$c$>$\&5\%, photo split &" in latex
@@ -307,7 +308,7 @@ def test_printed_names_do_not_break_the_page():
 
 def test_every_run_has_a_row_and_the_thesis_comes_first():
     rows = [row(seed=seed, profile=profile) for seed in (1, 0) for profile in ("quick", "full")]
-    for columns in results.experiment1_markdown(table(*rows)).split("\n\n")[1:]:
+    for columns in tables.experiment1_markdown(table(*rows)).split("\n\n")[1:]:
         runs = [line.split(" | ")[2] for line in columns.splitlines()[2:]]
         assert runs == ["285 people"] * 2 + [
             "full, seed 0",
@@ -319,13 +320,13 @@ def test_every_run_has_a_row_and_the_thesis_comes_first():
 
 def test_the_thesis_rows_are_printed_beside_no_results_yet():
     empty = table(row())[:0]
-    assert "98.15" in results.experiment1_markdown(empty)
-    assert "98.15" in results.experiment1_latex(empty)
-    assert set(results.THESIS_EXPERIMENT1["source"]) == {"the thesis, Experiment 1"}
+    assert "98.15" in tables.experiment1_markdown(empty)
+    assert "98.15" in tables.experiment1_latex(empty)
+    assert set(labels.THESIS_EXPERIMENT1["source"]) == {"the thesis, Experiment 1"}
 
 
 def test_printing_refuses_bad_rows():
-    for printed in (results.experiment1_markdown, results.experiment1_latex):
+    for printed in (tables.experiment1_markdown, tables.experiment1_latex):
         with pytest.raises(ValueError, match=r"^table: row 0, metric 'f1'"):
             printed(table(row(metric="f1")))
 
@@ -338,13 +339,13 @@ PAGE = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.
 def test_the_page_and_the_table_agree(tmp_path):
     page = tmp_path / "README.md"
     page.write_text(PAGE)
-    text = results.experiment1_markdown(SMALL)
-    results.write_into(page, "results", text)
-    assert results.read_from(page, "results") == text
+    text = tables.experiment1_markdown(SMALL)
+    readme.write_into(page, "results", text)
+    assert readme.read_from(page, "results") == text
     assert page.read_text().startswith("# Title\n\n<!-- results:begin -->\n\nShares")
     assert page.read_text().endswith("|\n\n<!-- results:end -->\n\nThe end.\n")
     once = page.read_bytes()
-    results.write_into(page, "results", text)
+    readme.write_into(page, "results", text)
     assert page.read_bytes() == once
 
 
@@ -364,10 +365,10 @@ def test_a_page_without_its_pair_of_comments_is_refused(tmp_path, page, message)
     path = tmp_path / "README.md"
     path.write_text(page)
     with pytest.raises(ValueError, match=r"README\.md: ") as refusal:
-        results.write_into(path, "results", "new")
+        readme.write_into(path, "results", "new")
     assert message in str(refusal.value)
     with pytest.raises(ValueError, match=r"README\.md: "):
-        results.read_from(path, "results")
+        readme.read_from(path, "results")
     assert path.read_text() == page
 
 
@@ -375,10 +376,10 @@ def test_text_with_the_comment_in_it_and_a_full_disk_leave_the_page(tmp_path, mo
     path = tmp_path / "README.md"
     path.write_text(PAGE)
     with pytest.raises(ValueError, match="expected <!-- results:end --> once, found 2"):
-        results.write_into(path, "results", "a <!-- results:end --> b")
+        readme.write_into(path, "results", "a <!-- results:end --> b")
     _full_disk(monkeypatch)
     with pytest.raises(OSError, match="No space left"):
-        results.write_into(path, "results", "new")
+        readme.write_into(path, "results", "new")
     assert path.read_text() == PAGE
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
 
@@ -412,7 +413,7 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
             {"variant": "scratch", "photos_per_person": 4, "value": 0.1},
         ]
     )
-    lines = results.experiment2_markdown(table).splitlines()
+    lines = tables.experiment2_markdown(table).splitlines()
     assert "of one seed" in lines[0] and "learning 4 of each" in lines[0]
     assert lines[2] == (
         "| From → to | What is trained | 1 a person | 4 a person | By name alone (4) "
@@ -423,7 +424,7 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
     )
     assert lines[5] == "| a → b, quick | from scratch | – | 10.0 | – | 1.2 | – |"
     with pytest.raises(ValueError, match="experiment2: no rows"):
-        results.experiment2_markdown(table[:0])
+        tables.experiment2_markdown(table[:0])
 
 
 def test_experiment_3_is_printed_by_people_and_by_arm():
@@ -434,13 +435,13 @@ def test_experiment_3_is_printed_by_people_and_by_arm():
         ("unseen_apart", "normalised", "map_at_r", 0.125, np.nan, np.nan),
         ("seen and unseen", "normalised", "trustworthiness_umap", 0.9, 0.9, 0.9),
         ("lfw", "normalised", "map_at_r", 0.1, np.nan, np.nan),
-        ("unseen", "box", "map_at_r", 0.5, np.nan, np.nan),
-        ("unseen", "box", "map_at_r_gain", 0.25, 0.1, 0.4),
-        ("unseen_apart", "box", "dprime_gain", -0.1, -0.3, 0.1),
+        ("unseen", "roi", "map_at_r", 0.5, np.nan, np.nan),
+        ("unseen", "roi", "map_at_r_gain", 0.25, 0.1, 0.4),
+        ("unseen_apart", "roi", "dprime_gain", -0.1, -0.3, 0.1),
     ]
     names = ("people", "arm", "metric", "value", "low", "high")
     table = pd.DataFrame([row | dict(zip(names, cell, strict=True)) for cell in cells])
-    lines = results.experiment3_markdown(table, "normalised").splitlines()
+    lines = tables.experiment3_markdown(table, "normalised").splitlines()
     rows = [line for line in lines if line.startswith("| ytf")]
     assert rows == [
         "| ytf, laptop | never seen | 40 | – | 25.0 [20.0, 30.0] | – | – | 1.50 |",
@@ -452,7 +453,7 @@ def test_experiment_3_is_printed_by_people_and_by_arm():
         "| -0.10 [-0.30, 0.10] |",
     ]
     with pytest.raises(ValueError, match="no rows of arm linear"):
-        results.experiment3_markdown(table, "linear")
+        tables.experiment3_markdown(table, "linear")
 
 
 def test_the_benchmark_is_printed_with_recall_beside_each_time():
@@ -474,7 +475,7 @@ def test_the_benchmark_is_printed_with_recall_beside_each_time():
             row = {"system": system, "engine": "openvino", "grid": grid, "faces": faces}
             rows.append(same | row | {"ms_median": 2.0 * faces, "recall_50": 1 / faces})
     table = pd.DataFrame(rows)
-    lines = results.benchmark_markdown(table).splitlines()
+    lines = tables.benchmark_markdown(table).splitlines()
     assert lines[0].startswith("m, 2 threads, 320 pixels,")
     assert "| joint, ResNet18 | OpenVINO int8 | 8.0 | 12.5 | 90 | 75.0 | 300 |" in lines
     assert "| two-stage, upsampling 1, ResNet34 | PyTorch | 100.0 | 1.0 | 80 | 75.0 | – |" in lines
@@ -486,4 +487,4 @@ def test_the_benchmark_is_printed_with_recall_beside_each_time():
     assert "| joint, 5 x 5 cells | OpenVINO fp32 | 2.0 / 100 | 64.0 / 3 |" in lines
     assert "| two-stage, upsampling 0 | OpenVINO fp32 | 2.0 / 100 | 64.0 / 3 |" in lines
     with pytest.raises(ValueError, match="no rows of portraits"):
-        results.benchmark_markdown(table[table["joint_accuracy_50"].isna()])
+        tables.benchmark_markdown(table[table["joint_accuracy_50"].isna()])

@@ -45,7 +45,7 @@ def test_what_is_written_is_there_and_nothing_beside_it(tmp_path):
 def test_an_error_half_way_leaves_the_old_file_and_no_other(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), storage.written_aside(path) as aside:
+    with pytest.raises(type(error)), storage.atomic_write(path) as aside:
         aside.write_text("ne")
         assert path.read_text() == "old"
         raise error
@@ -54,7 +54,7 @@ def test_an_error_half_way_leaves_the_old_file_and_no_other(tmp_path, error):
 
 
 def test_the_temporary_file_keeps_the_suffix(tmp_path):
-    with storage.written_aside(tmp_path / "a.png") as aside:
+    with storage.atomic_write(tmp_path / "a.png") as aside:
         assert aside.suffix == ".png" and aside.parent == tmp_path
         aside.touch()
 

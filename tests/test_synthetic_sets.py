@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from thesislib import storage
-from thesislib.data import synthetic, synthetic_sets
-from thesislib.data.dataset import LANDMARKS, read_dataset
-from thesislib.data.synthetic_sets import SETS, SyntheticSet, make
+from thesislib.data.columns import LANDMARKS
+from thesislib.data.schema import read_dataset
+from thesislib.synthetic import parameters, scene, sets
+from thesislib.synthetic.drawing import SyntheticSet
+from thesislib.synthetic.sets import SETS, make
 
 SMALL = SyntheticSet(people=2, photos=9, sessions=2, size=64, seed=3)
 CROWD = SyntheticSet(people=5, photos=6, sessions=0, size=64, seed=3)
@@ -51,7 +53,7 @@ def test_folder_holds_what_the_annotations_say(small_folder):
             assert image.size == (row.width, row.height) == (85, 64)
     assert table[LANDMARKS].notna().all(axis=None)
     assert {"factor_yaw", "factor_light_azimuth", "factor_occlusion"} <= set(table.columns)
-    _, faces = synthetic.render_photo(1, 0, 1, seed=3, size=64)
+    _, faces = scene.render_photo(1, 0, 1, seed=3, size=64)
     row = table[table.photo == "photos/p0001/s1_02.jpg"].iloc[0]
     np.testing.assert_allclose(
         row[["x1", "y1", "x2", "y2"]].astype(float), faces[0]["box"], atol=0.06
@@ -143,18 +145,18 @@ def test_fewer_photos_than_sittings_are_refused():
 
 def test_strangers_scenes_cannot_meet_the_people_of_a_set():
     with pytest.raises(ValueError, match="identities end before"):
-        dataclasses.replace(SMALL, first_identity=synthetic.SCENE_PLACES)
+        dataclasses.replace(SMALL, first_identity=parameters.SCENE_PLACES)
 
 
 def test_parameters_are_recorded(small_folder):
     record = json.loads((small_folder / "synthetic.json").read_text())
-    assert record == {**dataclasses.asdict(SMALL), "version": synthetic.VERSION}
+    assert record == {**dataclasses.asdict(SMALL), "version": parameters.VERSION}
 
 
 def test_sets_are_what_their_names_say():
     thesis = SETS["thesis"]
     assert (thesis.people, thesis.photos) == (285, 3277 + 651)
-    keys = [key for task in synthetic_sets._tasks(thesis) for key in task]
+    keys = [key for task in sets._tasks(thesis) for key in task]
     assert len(set(keys)) == len(keys) == thesis.photos
     per_person = pd.Series([key[0] for key in keys]).value_counts()
     assert set(per_person) == {13, 14}
@@ -172,7 +174,7 @@ def test_a_script_without_a_guard_may_ask_for_workers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
-        "from thesislib.data.synthetic_sets import SyntheticSet, make\n"
+        "from thesislib.synthetic.drawing import SyntheticSet, make\n"
         "make('set', SyntheticSet(2, 4, 1, 32), workers=2, progress=False)\n"
     )
     done = subprocess.run(

@@ -14,9 +14,11 @@ import pytest
 import torch
 from conftest import ANCHORS, NO_BOX, face, thin_net
 
-from thesislib import train
-from thesislib.checkpoint import CheckpointError, load_checkpoint
-from thesislib.model import FaceClassifier, JointNet
+from thesislib.benchmarks import limits
+from thesislib.engine import train
+from thesislib.engine.checkpoint import CheckpointError, load_checkpoint
+from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.joint import JointNet
 from thesislib.profiles import Profile
 from thesislib.storage import FolderInUseError, folder_lock
 
@@ -154,10 +156,12 @@ def test_a_real_net_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp
     assert_same_run(run("parts"), whole)
 
 
-@pytest.mark.parametrize("reads", ["cell", "box"])
+@pytest.mark.parametrize("embedding_source", ["grid", "roi"])
 def test_gradients_and_weights_are_laid_out_alike(dataset, tmp_path, reads):
     # AdamW's fused steps on a CPU are wrong, without a word, where they are not.
-    net = JointNet(["anna", "boris"], ANCHORS, "resnet18", embedding_dim=8, reads=reads)
+    net = JointNet(
+        ["anna", "boris"], ANCHORS, "resnet18", embedding_dim=8, embedding_source=embedding_source
+    )
     profile = Profile("tiny", epochs=1, batch=4)
     train.train(net, worker.crops_of(dataset), profile, 0, tmp_path, {}, False, stop_after=1)
     for name, weight in net.named_parameters():
@@ -277,8 +281,8 @@ def test_flops_of_training_are_three_times_the_forward_ones():
             return self.conv(photos.float())
 
     multiplications = 5 * 16 * 16 * 3 * 3 * 3
-    assert train.training_flops(OneConvolution(), 16) == 3 * 2 * multiplications
-    assert train.peak_flops(seconds=0.05) > 1e8
+    assert limits.training_flops(OneConvolution(), 16) == 3 * 2 * multiplications
+    assert limits.peak_flops(seconds=0.05) > 1e8
 
 
 def test_settings_hold_what_changes_the_result_as_json():

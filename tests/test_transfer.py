@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from conftest import face, noise, thin_net
 from PIL import Image
 
-from thesislib import paths, results, transfer
-from thesislib.data.dataset import DatasetError, read_dataset
-from thesislib.data.loader import Augmentation, Crops, PhotoStore, list_photos
-from thesislib.experiment1 import Experiment
+from thesislib import paths, tables
+from thesislib.data.loading import Crops, PhotoStore, list_photos
+from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.data.transforms import Augmentation
+from thesislib.engine.train import learning_rate
+from thesislib.experiments import transfer
+from thesislib.experiments.baseline_comparison import Experiment
 from thesislib.profiles import get_profile
-from thesislib.train import learning_rate
 
 PROFILE = dataclasses.replace(get_profile("smoke"), batch=4, crop_scale=(0.9, 1.1))
 NEW = ["clara", "dora", "emil"]
@@ -39,9 +41,9 @@ def crops(write_dataset):
     return Crops(photos, store, 64, Augmentation((0.9, 1.1)), seed=0)
 
 
-@pytest.fixture(params=["cell", "box"])
+@pytest.fixture(params=["grid", "roi"])
 def net(request):
-    return thin_net(reads=request.param).eval()
+    return thin_net(embedding_source=request.param).eval()
 
 
 def changed(net, new):
@@ -208,7 +210,7 @@ def test_every_variant_gives_its_rows_and_asked_again_nothing_is_trained(moved, 
     monkeypatch.setattr(transfer, "transfer", never)
     again = transfer.from_environment().run((1, 2), (0,))
     assert again.equals(table)
-    stored = results.read_table(root / "tables" / transfer.TABLE)
+    stored = tables.read_table(root / "tables" / transfer.TABLE)
     assert len(stored) == len(table)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib import transfer_figures
-from thesislib.results import TRANSFER_VARIANTS
+from thesislib.reporting.figures import transfer
+from thesislib.reporting.labels import TRANSFER_VARIANTS
 
 RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
 # Where a variant ends up with one photo a person and with eight, its seconds, and what it forgets.
@@ -75,15 +75,15 @@ def legend_texts(figure):
 
 
 DRAW = [
-    transfer_figures.transfer_accuracy,
-    transfer_figures.transfer_time,
-    transfer_figures.forgetting,
+    transfer.transfer_accuracy,
+    transfer.transfer_time,
+    transfer.forgetting,
 ]
 
 
 def test_accuracy_is_the_mean_over_seeds_and_bars_are_their_range():
     rows = table()
-    axis = transfer_figures.transfer_accuracy(rows).axes[0]
+    axis = transfer.transfer_accuracy(rows).axes[0]
     own = rows[(rows["variant"] == "all") & (rows["metric"] == "joint_accuracy_50")]
     seeds = {k: [] for k in (1, 2, 4, 8)}
     for row in own.itertuples():
@@ -97,17 +97,17 @@ def test_accuracy_is_the_mean_over_seeds_and_bars_are_their_range():
 
 
 def test_bars_of_one_seed_are_its_interval():
-    figure = transfer_figures.transfer_accuracy(table(seeds=(0,)))
+    figure = transfer.transfer_accuracy(table(seeds=(0,)))
     assert legend_texts(figure)[-1] == "95 % interval"
-    assert legend_texts(transfer_figures.transfer_accuracy(table()))[-1] == "range of 3 seeds"
+    assert legend_texts(transfer.transfer_accuracy(table()))[-1] == "range of 3 seeds"
     rows = table(seeds=(0,)).assign(low=np.nan, high=np.nan)
-    transfer_figures.transfer_accuracy(rows)
-    transfer_figures.transfer_accuracy(rows.drop(columns=["low", "high"]))
+    transfer.transfer_accuracy(rows)
+    transfer.transfer_accuracy(rows.drop(columns=["low", "high"]))
 
 
 def test_panels_name_source_and_target_and_ticks_are_the_photos():
     pairs = [("ytf", "lfw"), ("lfw", "ytf"), ("a", "b"), ("b", "a")]
-    figure = transfer_figures.transfer_accuracy(table(pairs, seeds=(0,)), metric="accuracy")
+    figure = transfer.transfer_accuracy(table(pairs, seeds=(0,)), metric="accuracy")
     shown = [axis for axis in figure.axes if axis.axison]
     assert [axis.get_title() for axis in shown] == ["ytf → lfw", "lfw → ytf", "a → b", "b → a"]
     assert [text.get_text() for text in shown[0].get_xticklabels()] == ["1", "2", "4", "8"]
@@ -116,7 +116,7 @@ def test_panels_name_source_and_target_and_ticks_are_the_photos():
 
 def test_points_in_time_are_the_seconds_and_the_ends_bear_their_number_of_photos():
     rows = table(seeds=(0,))
-    figure = transfer_figures.transfer_time(rows)
+    figure = transfer.transfer_time(rows)
     axis = figure.axes[0]
     own = rows[(rows["variant"] == "class_mean") & (rows["metric"] == "joint_accuracy_50")]
     assert axis.lines[0].get_xdata() == pytest.approx(own["seconds"])
@@ -128,7 +128,7 @@ def test_points_in_time_are_the_seconds_and_the_ends_bear_their_number_of_photos
 
 
 def test_forgetting_is_measured_from_the_net_before():
-    figure = transfer_figures.forgetting(table([("ytf", "lfw")]))
+    figure = transfer.forgetting(table([("ytf", "lfw")]))
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["joint accuracy, IoU ≥ 0.5, %", "mean IoU, %", "AP50, %"]
     before = [line for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
@@ -157,5 +157,5 @@ def test_no_rows_is_an_error_that_names_the_measure(draw):
 
 def test_same_table_gives_the_same_picture(tmp_path):
     for name in ("a.png", "b.png"):
-        transfer_figures.forgetting(table(seeds=(0, 1))).savefig(tmp_path / name)
+        transfer.forgetting(table(seeds=(0, 1))).savefig(tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

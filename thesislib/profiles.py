@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from thesislib.margin import Margin
+from thesislib.models.margin import Margin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Profile:
     embedding_dim: int = 512
     normalised: bool = False  # classifier compares directions (NormFace); False is the thesis's
     margin: Margin | None = None  # in training: CosFace, ArcFace; None is the thesis's
-    reads: str = "cell"  # where embeddings come from: cell, the thesis's, or box
+    embedding_source: str = (
+        "grid"  # where embeddings are read: grid (the cell, the thesis's) or roi (under the box)
+    )
     # training
     epochs: int = 25
     batch: int = 128

@@ -14,7 +14,7 @@ class FolderInUseError(RuntimeError):
 
 
 @contextlib.contextmanager
-def written_aside(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; when the block ends without error, rename it to it.
 
     A reader sees the old file or the new one, never half of one. On any error, a full disk
@@ -36,7 +36,7 @@ def written_aside(path: Path | str) -> Iterator[Path]:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path``, whole or not at all."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from thesislib import storage
-from thesislib.data import importing, synthetic_sets
-from thesislib.data.dataset import read_dataset
-from thesislib.data.sources import SOURCES
+from thesislib.data.importers import importing, merge
+from thesislib.data.importers.sources import SOURCES
+from thesislib.data.schema import read_dataset
+from thesislib.synthetic import sets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,12 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.source == "merge":
             folders = [Path(folder) for folder in arguments.folder]
-            dataset = importing.merge(folders, arguments.to, progress)
+            dataset = merge.merge(folders, arguments.to, progress)
         elif arguments.source == "synthetic":
             (name,) = arguments.folder
-            if name not in synthetic_sets.SETS:
-                parser.error(f"no set {name!r}; choose one of {', '.join(synthetic_sets.SETS)}")
-            synthetic_sets.make(arguments.to, synthetic_sets.SETS[name], progress=progress)
+            if name not in sets.SETS:
+                parser.error(f"no set {name!r}; choose one of {', '.join(sets.SETS)}")
+            sets.make(arguments.to, sets.SETS[name], progress=progress)
             dataset = read_dataset(arguments.to)
         else:
             dataset = importing.import_photos(

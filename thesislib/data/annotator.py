@@ -10,16 +10,15 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from thesislib import storage
-from thesislib.data.dataset import (
+from thesislib.data.columns import BOX, LANDMARKS
+from thesislib.data.images import read_photo
+from thesislib.data.schema import (
     ANNOTATIONS,
-    BOX,
-    LANDMARKS,
     DatasetError,
     check_rows,
     read_dataset,
     write_annotations,
 )
-from thesislib.data.photos import read_photo
 
 BEFORE_EDITS = "annotations.before-edits.csv"
 _SHOWN_PX = 420  # shorter side of a photo on the screen, at most
@@ -145,7 +144,7 @@ class Annotator(widgets.VBox):
             with storage.folder_lock(self.folder):
                 # The first version is kept once, however many edits follow.
                 if not (self.folder / BEFORE_EDITS).exists():
-                    with storage.written_aside(self.folder / BEFORE_EDITS) as aside:
+                    with storage.atomic_write(self.folder / BEFORE_EDITS) as aside:
                         shutil.copyfile(path, aside)
                 write_annotations(self.folder, rows)
         except (DatasetError, storage.FolderInUseError, OSError) as error:

@@ -13,3 +13,6 @@ LANDMARKS = [
     for axis in ("x", "y")
 ]
 FACTOR = "factor_"
+
+
+UNKNOWN = -1

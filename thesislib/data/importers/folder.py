@@ -1,0 +1,18 @@
+"""A folder with one folder per person."""
+
+from thesislib.data.importers.source import Entry, Face, Source, none_found
+
+
+def folder(source: Source) -> list[Entry]:
+    """One folder per person, ``anna/1.jpg``; folders in it are sittings, ``anna/may/1.jpg``."""
+    entries = []
+    for file in source.photos():
+        parts = file.relative_to(source.folder).parts
+        if len(parts) == 1:
+            source.note(file, "in no person's folder: left out")
+        else:
+            session = "/".join(parts[1:-1])
+            entries.append(Entry(file, (Face(parts[0].strip(), None),), session))
+    if not entries:
+        raise none_found(source, "<person>/<photo>.jpg")
+    return entries

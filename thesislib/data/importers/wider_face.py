@@ -1,0 +1,44 @@
+"""WIDER FACE."""
+
+import re
+from pathlib import PurePosixPath
+
+from thesislib.data.importers.source import Entry, Face, Source, _lines, none_found, numbers
+
+
+def wider_face(source: Source) -> list[Entry]:
+    """WIDER FACE: ``wider_face_*_bbx_gt.txt`` and ``images/``; boxes without identities.
+
+    A photo's path, the number of its boxes, then a line ``x y width height ...`` for each (one of
+    zeros where there are none). Boxes marked invalid, or without area, are left out.
+    """
+    files = {"/".join(file.parts[-2:]): file for file in source.photos()}
+    tables = [f for f in source.files({".txt"}) if re.fullmatch(r"wider_face_.*_bbx_gt", f.stem)]
+    entries = []
+    for path in tables:
+        lines = _lines(path)
+        at = 0
+        while at < len(lines):
+            name = lines[at].strip()
+            if not name:
+                at += 1
+                continue
+            words = lines[at + 1].split() if at + 1 < len(lines) else []
+            (count,) = numbers(path, at + 2, words, 1, "how many boxes follow")
+            faces = []
+            for line in range(at + 2, at + 2 + max(1, int(count))):
+                words = lines[line].split() if line < len(lines) else []
+                values = numbers(path, line + 1, words, 4, "x y width height")
+                invalid = len(words) > 7 and words[7] == "1"
+                if values[2] > 0 and values[3] > 0 and not invalid:
+                    x, y, width, height = values
+                    faces.append(Face("", (x, y, x + width, y + height)))
+            at += 2 + max(1, int(count))
+            file = files.get("/".join(PurePosixPath(name).parts[-2:]))
+            if file is None:
+                source.note(path, f"{name} is not there")
+            else:
+                entries.append(Entry(file, tuple(faces)))
+    if not entries:
+        raise none_found(source, "wider_face_*_bbx_gt.txt and the photos it names")
+    return entries

@@ -1,0 +1,171 @@
+"""Splits of a dataset into a training and a test part, and the checks that nothing leaks."""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from thesislib import seeds
+from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError
+
+TEST_FRACTION = 1 / 6  # the thesis's 651 of 3928 photos
+SPLIT_KINDS = ("photo", "session", "identity")
+
+
+def make_split(
+    dataset: Dataset, kind: str, seed: int, test_fraction: float = TEST_FRACTION
+) -> pd.DataFrame:
+    """Divide a dataset's photos into a training and a test part, the same for the same seed.
+
+    ``photo``: photos at random, stratified by person; the thesis's split. ``session``: no session
+    of a person on both sides. ``identity``: no person on both sides. Photos that are equal byte
+    for byte always stay together.
+
+    Args:
+        dataset: a checked dataset.
+        kind: one of ``SPLIT_KINDS``.
+        seed: of the run.
+        test_fraction: share of photos (of people, for ``identity``) aimed at, in (0, 1).
+
+    Returns:
+        Table ``photo, part`` in the dataset's photo order; part is ``train`` or ``test``.
+
+    Raises:
+        DatasetError: a person has too few photos or sessions to be on both sides, photos have
+            no session, or a photo joins people in a way that no split can part.
+    """
+    if kind not in SPLIT_KINDS:
+        raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
+    rng = seeds.generator(seed, "split", kind)
+    units = _units(dataset, kind)
+    if kind == "identity":
+        test_units = _choose(rng, list(units.values()), test_fraction, "people", dataset.name)
+        test = {photo for unit in test_units for photo in unit}
+    else:
+        test = _stratified_test_photos(dataset, kind, units, rng, test_fraction)
+    parts = ["test" if photo in test else "train" for photo in dataset.photos]
+    split = pd.DataFrame({"photo": dataset.photos, "part": parts})
+    check_split(dataset, split, kind)
+    return split
+
+
+def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
+    """Photos that must stay on one side: linked by equal bytes, a session, or a person."""
+    parent = {photo: photo for photo in dataset.photos}
+
+    def root(photo: str) -> str:
+        while parent[photo] != photo:
+            parent[photo] = parent[parent[photo]]
+            photo = parent[photo]
+        return photo
+
+    links: dict[tuple, str] = {}
+    for photo, digest in dataset.photo_hashes.items():
+        parent[root(photo)] = root(links.setdefault(("bytes", digest), photo))
+    for photo, identity, session in zip(
+        *(dataset.table[name] for name in ("photo", "identity", "session")), strict=True
+    ):
+        if kind == "session" and identity and not session:
+            raise DatasetError(
+                f"{dataset.folder / ANNOTATIONS}: {photo} has no session; "
+                "a split by session needs one for every known person"
+            )
+        key = {
+            "session": ("session", identity, session) if identity else None,
+            "identity": ("identity", identity) if identity else None,
+        }.get(kind)
+        if key is not None:
+            parent[root(photo)] = root(links.setdefault(key, photo))
+    units = defaultdict(list)
+    for photo in dataset.photos:
+        units[root(photo)].append(photo)
+    return dict(units)
+
+
+def _choose(rng, units: list, fraction: float, what: str, name: str) -> list:
+    if len(units) < 2:
+        raise DatasetError(f"{name}: {len(units)} {what} cannot be split into two parts")
+    count = int(np.clip(round(len(units) * fraction), 1, len(units) - 1))
+    return [units[at] for at in rng.permutation(len(units))[:count]]
+
+
+def _stratified_test_photos(dataset, kind, units, rng, fraction) -> set[str]:
+    people_of = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
+    units_of = defaultdict(list)
+    for key, photos in units.items():
+        people = set().union(*(people_of[photo] for photo in photos)) or {""}
+        for person in people:
+            units_of[person].append(key)
+    noun = "photo" if kind == "photo" else "session"
+    for person in sorted(units_of):
+        if person and len(units_of[person]) < 2:
+            row = int(np.flatnonzero(dataset.table["identity"] == person)[0]) + 2
+            raise DatasetError(
+                f"{dataset.folder / ANNOTATIONS}, row {row}: {person!r} has one {noun}; a split by "
+                f"{kind} needs at least two (leave the person out, or their identity empty)"
+            )
+    test: set[str] = set()
+    photo_count = {key: len(photos) for key, photos in units.items()}
+    # People with few units first: they leave the least choice when photos show several people.
+    for person in sorted(units_of, key=lambda name: (len(units_of[name]), name)):
+        mine = sorted(units_of[person])
+        total = sum(photo_count[key] for key in mine)
+        # A random rounding, so that the whole comes to the fraction without favouring anyone.
+        target = max(1, int(total * fraction + rng.random()))
+        have = sum(photo_count[key] for key in mine if key in test)
+        in_test = sum(key in test for key in mine)
+        for at in rng.permutation(len(mine)):
+            key = mine[at]
+            if have >= target or in_test >= len(mine) - 1:
+                break
+            if key in test or not _others_keep_one(units, units_of, people_of, key, test):
+                continue
+            test.add(key)
+            have += photo_count[key]
+            in_test += 1
+    return {photo for key in test for photo in units[key]}
+
+
+def _others_keep_one(units, units_of, people_of, key, test) -> bool:
+    """Whether everybody in this unit has another unit left for training."""
+    people = set().union(*(people_of[photo] for photo in units[key]))
+    return all(any(k != key and k not in test for k in units_of[person]) for person in people)
+
+
+def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
+    """Refuse a split that leaks.
+
+    Raises:
+        DatasetError: a photo on both sides or on none, byte-equal photos, a session (kind
+            ``session``) or a person (``identity``) on both sides, a test person never trained
+            on (``photo``, ``session``), or an empty part.
+    """
+    if kind not in SPLIT_KINDS:
+        raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
+    part = dict(zip(split["photo"], split["part"], strict=True))
+    if len(part) != len(split) or set(part) != set(dataset.photos):
+        raise DatasetError("split: photos are not those of the dataset, each once")
+    if set(part.values()) != {"train", "test"}:
+        raise DatasetError("split: needs a train part and a test part, and no other")
+    sides = defaultdict(set)
+    for photo, digest in dataset.photo_hashes.items():
+        sides["equal photos", digest].add(part[photo])
+    people: dict[str, set] = {"train": set(), "test": set()}
+    for photo, identity, session in zip(
+        *(dataset.table[name] for name in ("photo", "identity", "session")), strict=True
+    ):
+        if not identity:
+            continue
+        people[part[photo]].add(identity)
+        if kind == "session":
+            sides["session", f"{session} of {identity}"].add(part[photo])
+        if kind == "identity":
+            sides["person", identity].add(part[photo])
+    for (what, which), found in sides.items():
+        if len(found) > 1:
+            raise DatasetError(f"split by {kind} leaks: {what} {which} on both sides")
+    untrained = people["test"] - people["train"]
+    if kind != "identity" and untrained:
+        raise DatasetError(
+            f"split by {kind}: {sorted(untrained)[0]!r} is tested but not trained on"
+        )

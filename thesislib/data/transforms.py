@@ -1,0 +1,125 @@
+"""Photos as tensors: scaled, cut, augmented. The one place that scales pixels."""
+
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+
+def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
+    """Height and width of a photo scaled to ``input_px`` on the shorter side, halves rounded up.
+
+    >>> scaled_size(480, 641, 320)
+    (320, 427)
+    """
+    shorter = torch.sym_min(height, width)
+    return tuple((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
+
+
+def cut_face(photo: torch.Tensor, box: np.ndarray, size: int, margin: float) -> torch.Tensor:
+    """Square of ``margin`` times the box's longer side around its centre, resized.
+
+    Args:
+        photo: uint8 [3, H, W].
+        box: [4] pixels.
+        size: side of the result in pixels.
+        margin: > 0; where the square leaves the photo it is padded.
+
+    Returns:
+        uint8 [3, size, size].
+    """
+    x1, y1, x2, y2 = (float(v) for v in box)
+    side = max(2, round(margin * max(x2 - x1, y2 - y1)))
+    left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
+    height, width = photo.shape[1:]
+    inside = photo[:, max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+    pad = (max(0, -left), max(0, left + side - width), max(0, -top), max(0, top + side - height))
+    square = F.pad(inside, pad, value=PADDING)[:, :side, :side]
+    return resize(square, (size, size))
+
+
+def resize(photo: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bilinear, antialiased: uint8 [3, H, W] to uint8 [3, *size]."""
+    if tuple(photo.shape[1:]) == tuple(size):
+        return photo
+    return F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+PADDING = 124  # grey about as bright as the average photo, 0..255
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training photo.
+
+    Attributes:
+        crop_scale: side of the square crop as a fraction of the photo's shorter side, drawn
+            between these two; beyond 1 the photo is padded. (1, 1) is the thesis's crop.
+        flip: probability of a mirror image.
+        colour: brightness, contrast and saturation are each changed by up to this factor.
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.5
+    colour: float = 0.2
+
+
+class RandomSquareCrop(v2.Transform):
+    """Cut a random square that holds the centre of a face, and resize it to ``size``.
+
+    Args:
+        size: side of the result in pixels.
+        scale: range of the square's side as a fraction of the photo's shorter side.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.size = size
+        self.scale = scale
+
+    def make_params(self, flat_inputs: list) -> dict:
+        height, width = v2.functional.get_size(flat_inputs[0])
+        low, high = self.scale
+        fraction = low + (high - low) * float(torch.rand(()))
+        side = max(1, round(min(height, width) * fraction))
+        boxes = next((x for x in flat_inputs if isinstance(x, tv_tensors.BoundingBoxes)), None)
+        centre = None
+        if boxes is not None and len(boxes):
+            face = boxes[int(torch.randint(len(boxes), ()))]
+            centre = ((face[0] + face[2]) / 2, (face[1] + face[3]) / 2)
+        corner = []
+        for axis, length in enumerate((width, height)):
+            # A crop larger than the photo hangs over by at most the difference, on either side.
+            first, last = sorted((0, length - side))
+            if centre is not None:
+                first = max(first, int(centre[axis]) - side + 1)
+                last = min(last, int(centre[axis]))
+            corner.append(round(first + (last - first) * float(torch.rand(()))))
+        left, top = corner
+        return {"top": top, "left": left, "side": side}
+
+    def transform(self, inpt, params: dict):
+        top, left, side = params["top"], params["left"], params["side"]
+        if isinstance(inpt, tv_tensors.BoundingBoxes):
+            # No clamping: how much of a face is left is judged on the whole box afterwards.
+            offset = torch.tensor([left, top, left, top], dtype=inpt.dtype)
+            boxes = (inpt.as_subclass(torch.Tensor) - offset) * (self.size / side)
+            return tv_tensors.BoundingBoxes(
+                boxes, format="XYXY", canvas_size=(self.size, self.size)
+            )
+        height, width = v2.functional.get_size(inpt)
+        pad = [
+            max(0, -left),
+            max(0, -top),
+            max(0, left + side - width),
+            max(0, top + side - height),
+        ]
+        if any(pad):
+            inpt = v2.functional.pad(inpt, pad, fill=PADDING)
+        left, top = left + pad[0], top + pad[1]
+        return v2.functional.resized_crop(
+            inpt, top, left, side, side, [self.size, self.size], antialias=True
+        )

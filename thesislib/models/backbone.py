@@ -1,0 +1,77 @@
+"""Backbones: a torchvision ResNet without its classifier, and the normalisation before it."""
+
+from http.client import HTTPException
+
+import torch
+import torchvision
+from torch import nn
+
+from thesislib.models.convolutions import PatchConv2d
+
+BACKBONES = {
+    "resnet18": torchvision.models.resnet18,
+    "resnet34": torchvision.models.resnet34,
+    "resnet50": torchvision.models.resnet50,
+}
+BACKBONE_STRIDE = 32
+# Mean and standard deviation of ImageNet's photos, in 0..1, per channel.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class WeightsUnavailableError(RuntimeError):
+    """Pre-trained weights were asked for and cannot be had."""
+
+
+def make_backbone(name: str, weights: str | None = None) -> nn.Module:
+    """A torchvision ResNet with its classifier taken off.
+
+    Args:
+        name: one of ``BACKBONES``.
+        weights: None for random, or ``"imagenet"``.
+
+    Raises:
+        ValueError: unknown name or weights.
+        WeightsUnavailableError: the weights are not on this machine and cannot be fetched.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
+    if weights not in (None, "imagenet"):
+        raise ValueError(f"weights {weights!r} are unknown; choose None or 'imagenet'")
+    try:
+        net = BACKBONES[name](weights="DEFAULT" if weights else None)
+    # A refused or absent connection; a download that broke off, or came with another hash.
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise WeightsUnavailableError(
+            f"ImageNet weights of {name} are not on this machine and could not be fetched "
+            f"({error}). Go on with weights=None (train from scratch), or put the file that "
+            f"torchvision names into {torch.hub.get_dir()}/checkpoints and run again"
+        ) from error
+    net.fc = nn.Identity()
+    for block in net.layer4:
+        for name, conv in list(block.named_children()):
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                setattr(block, name, PatchConv2d.like(conv))
+    return net
+
+
+def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
+    """Last feature map [N, C, H/32, W/32] of a ResNet for photos float [N, 3, H, W]."""
+    x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(photos))))
+    return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
+
+
+class Normalise(nn.Module):
+    """uint8 photos (0..255) or float ones (0..1) to zero mean and unit variance per channel."""
+
+    layout = torch.channels_last  # in which convolutions are fastest
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        if not photos.is_floating_point():
+            photos = photos.float() / 255
+        return ((photos - self.mean) / self.std).contiguous(memory_format=self.layout)

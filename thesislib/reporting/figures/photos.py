@@ -1,0 +1,156 @@
+"""Figures of photos with boxes and names."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from thesislib.reporting.figures.style import DPI, OUTLINE, RIGHT, TEXT, TRUTH, WRONG, short, styled
+
+
+def _photo_grid(photos: Sequence[np.ndarray], columns: int, title_inches: float):
+    """A figure with one axis a photo, each photo drawn in it; boxes keep the photo's pixels."""
+    if not len(photos):
+        raise ValueError("photos: empty")
+    columns = min(columns, len(photos))
+    rows = -(-len(photos) // columns)
+    # A few photos are not blown up to the page's width.
+    width = min(TEXT, columns * 2.3)
+    cell = width / columns
+    aspect = float(np.median([photo.shape[0] / photo.shape[1] for photo in photos]))
+    height = rows * (cell * aspect + title_inches) + 0.15
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    printed = (cell - 0.04) * DPI
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, photo in zip(axes.flat, photos, strict=False):
+        tall, wide = photo.shape[:2]
+        # The pixels that are printed, no more, in 32 tones a channel: a page of photos takes a
+        # third of the bytes.
+        scale = min(printed / wide, printed * aspect / tall)
+        size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
+        small = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
+        small = np.minimum((small.astype(int) + 4) // 8 * 8, 255).astype(np.uint8)
+        axis.imshow(small, extent=(0, wide, tall, 0), interpolation="nearest")
+    return figure, list(axes.flat[: len(photos)])
+
+
+def _draw_box(axis: Axes, box: np.ndarray, colour: str, dashed: bool = False) -> None:
+    axis.add_patch(
+        Rectangle(
+            (box[0], box[1]),
+            box[2] - box[0],
+            box[3] - box[1],
+            fill=False,
+            edgecolor=colour,
+            linewidth=1.0,
+            linestyle=(0, (3, 2)) if dashed else "-",
+            path_effects=None if dashed else OUTLINE,
+        )
+    )
+
+
+@styled
+def contact_sheet(
+    photos: list[np.ndarray], boxes: list[np.ndarray], titles: list[str], columns: int = 6
+) -> Figure:
+    """Photos with their ground-truth boxes.
+
+    Args:
+        photos: uint8 [H, W, 3] RGB, of any sizes; about 24 fill a page.
+        boxes: per photo [F, 4] pixels of that photo; F may be 0.
+        titles: per photo a short line above it; cut where too long.
+        columns: photos in a row.
+
+    Raises:
+        ValueError: no photos, or lists of different lengths.
+    """
+    figure, axes = _photo_grid(photos, columns, title_inches=0.17)
+    for axis, one, title in zip(axes, boxes, titles, strict=True):
+        axis.set_title(short(title, 132 // columns), fontsize=7, pad=2)
+        for box in one:
+            _draw_box(axis, box, TRUTH)
+    return figure
+
+
+@styled
+def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
+    """Photos with what a system found: green where the person is right, vermilion where wrong.
+
+    Boxes are the system's own, not calibrated; ground-truth boxes are dashed. A wrong name has the
+    right one below it, and a face that was not found says so.
+
+    Args:
+        photos: uint8 [H, W, 3] RGB, in the order in which the table first names each.
+        faces: one system's rows of ``experiment1_faces.csv``: ``photo, identity,
+            predicted_identity, found``, ``x1 ... y2`` and ``true_x1 ... true_y2`` in pixels.
+        columns: photos in a row.
+
+    Raises:
+        ValueError: no photos, or not as many as the table names.
+    """
+    figure, axes = _photo_grid(photos, columns, title_inches=0.02)
+    corners = ["x1", "y1", "x2", "y2"]
+    for axis, (_, rows) in zip(axes, faces.groupby("photo", sort=False), strict=True):
+        for _, face in rows.iterrows():
+            truth = face[[f"true_{corner}" for corner in corners]].to_numpy(float)
+            right = face["found"] and face["predicted_identity"] == face["identity"]
+            colour = RIGHT if right else WRONG
+            box = truth
+            text = f"not found: {short(face['identity'])}"
+            if face["found"]:
+                box = face[corners].to_numpy(float)
+                _draw_box(axis, box, colour)
+                text = short(face["predicted_identity"], 22)
+                if not right:
+                    text += f"\nis {short(face['identity'] or 'unknown', 19)}"
+            _draw_box(axis, truth, TRUTH, dashed=True)
+            _name_box(axis, box, text, colour)
+    handles = [
+        Line2D([], [], color=RIGHT, label="right person"),
+        Line2D([], [], color=WRONG, label="wrong person, or not found"),
+        Line2D([], [], color="#C8B900", linestyle=(0, (3, 2)), label="ground truth"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7.5)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(max(width, 3.9), height + 0.2)  # the legend needs as much
+    return figure
+
+
+def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
+    """Write a name at a box: above it, else below it, and never past the photo's sides."""
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    lines = text.count("\n") + 1
+    inches = (
+        axis.figure.get_size_inches()[0] * axis.get_subplotspec().get_position(axis.figure).width
+    )
+    line = 0.125 / inches * (right - left)  # the height of a line, in the photo's pixels
+    y, va = box[1] - 0.15 * line, "bottom"
+    if y - lines * line < top:
+        y, va = box[3] + 0.15 * line, "top"
+    if va == "top" and y + lines * line > bottom:
+        y = bottom - lines * line
+    middle = (box[0] + box[2]) / 2
+    reach = max(len(part) for part in text.split("\n")) * 0.055 / inches * (right - left) / 2
+    x = min(max(middle, left + reach), max(right - reach, left + reach))
+    axis.text(
+        x,
+        y,
+        text,
+        ha="center",
+        va=va,
+        color="white",
+        fontsize=6.5,
+        linespacing=1.05,
+        clip_on=True,
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.0},
+    )

@@ -1,0 +1,119 @@
+"""The one way to save a figure, and the manifest of those saved."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from thesislib import paths, storage
+from thesislib.reporting.figures.style import DPI, GREY, STYLE
+
+MANIFEST = "manifest.json"
+
+
+def save(
+    figure: Figure,
+    name: str,
+    *,
+    dataset: str,
+    split: str,
+    notebook: str,
+    data_hash: str,
+    profile: str,
+    seed: int | Sequence[int],
+    caption: str,
+    faces: bool = False,
+) -> Path:
+    """Save a figure as PDF and PNG, with where it came from printed below it.
+
+    The same figure gives the same bytes. Files go to ``<figures>/<dataset>-<split>/`` and are
+    recorded in ``<figures>/manifest.json``; pictures of real people go to the private folder, of
+    which nothing is recorded.
+
+    Args:
+        figure: what a function of this module returned.
+        name: file name without suffix.
+        dataset: its name; of people who do not exist if it begins with "synthetic".
+        split: ``photo`` or ``session``.
+        notebook: file name, in the notebooks' folder, of the notebook that draws the figure.
+        data_hash: hash of the data that the figure is drawn from.
+        profile: name of the profile.
+        seed: of the run, or of the runs.
+        caption: what the figure shows, for the manifest.
+        faces: the figure shows faces.
+
+    Returns:
+        the PNG file.
+    """
+    people = "synthetic people" if dataset.startswith("synthetic") else dataset
+    runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
+    private = faces and not dataset.startswith("synthetic")
+    key = f"{dataset}-{split}/{name}"
+    base = (paths.PRIVATE_FIGURES if private else paths.FIGURES) / key
+    files = {kind: base.with_name(f"{name}.{kind}") for kind in ("pdf", "png")}
+    # Dates and versions would make every run's files differ.
+    unstamped = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
+    with plt.style.context(STYLE):
+        # A figure has one such label, so a second save replaces the first one's.
+        figure.supxlabel(
+            f"profile {profile}, {people}, {split} split, {runs}",
+            x=0.995,
+            ha="right",
+            fontsize=6.5,
+            color=GREY,
+        )
+        for kind, file in files.items():
+            metadata = dict.fromkeys(unstamped[kind])
+            with storage.atomic_write(file) as aside:
+                smaller = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
+                figure.savefig(aside, dpi=DPI, metadata=metadata, **smaller)
+    if not private:
+        record = {
+            "notebook": notebook,
+            "data_hash": data_hash,
+            "profile": profile,
+            "seed": seed,
+            "caption": caption,
+            "sha256": {kind: storage.bytes_hash(file) for kind, file in files.items()},
+        }
+        with storage.folder_lock(paths.FIGURES, wait=True):
+            manifest = read_manifest(paths.FIGURES)
+            manifest[key] = record
+            storage.write_json(paths.FIGURES / MANIFEST, manifest)
+    return files["png"]
+
+
+def read_manifest(folder: Path) -> dict:
+    path = folder / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def check_manifest(figures_folder: Path | str) -> list[str]:
+    """Compare the figures in a folder with its manifest.
+
+    Args:
+        figures_folder: with ``manifest.json``; its folder ``private`` is left out.
+
+    Returns:
+        complaints, empty where all is well: a file that is missing, that differs from its hash,
+        that the manifest does not know, or whose notebook is missing.
+    """
+    folder = Path(figures_folder)
+    complaints, known = [], set()
+    for key, record in sorted(read_manifest(folder).items()):
+        for kind, wanted in sorted(record["sha256"].items()):
+            file = folder / f"{key}.{kind}"
+            known.add(file)
+            if not file.exists():
+                complaints.append(f"{key}.{kind}: missing")
+            elif storage.bytes_hash(file) != wanted:
+                complaints.append(f"{key}.{kind}: differs from the manifest")
+        if not (paths.NOTEBOOKS / record["notebook"]).is_file():
+            complaints.append(f"{key}: its notebook {record['notebook']} is missing")
+    for file in sorted(folder.rglob("*")):
+        private = file.relative_to(folder).parts[0] == paths.PRIVATE_FIGURES.name
+        if file.suffix in (".pdf", ".png") and not private and file not in known:
+            complaints.append(f"{file.relative_to(folder)}: not in the manifest")
+    return complaints

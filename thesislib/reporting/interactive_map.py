@@ -1,0 +1,323 @@
+"""An interactive map of embeddings: one HTML file, with everything it needs, for any browser."""
+
+import base64
+import colorsys
+import io
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from bokeh.embed import json_item
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, CustomJS, Div, HoverTool, RadioButtonGroup
+from bokeh.plotting import figure
+from bokeh.resources import Resources
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from thesislib import storage
+from thesislib.reporting.figures.embedding_maps import METHODS
+from thesislib.reporting.figures.embeddings import people_label, people_style
+from thesislib.reporting.figures.style import GREY, in_order
+from thesislib.reporting.labels import PEOPLE_LABELS
+
+FACE_PX = 48  # of a thumbnail in the file; shown twice as large
+
+# The browser is told to load nothing, so that the file works, and tells nobody, anywhere.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: blob:; \
+font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'">
+<title>{title}</title>
+<style>body {{ font-family: Georgia, serif; margin: 1.5em; color: #222222 }}</style>
+{scripts}
+</head>
+<body>
+<h3>{title}</h3>
+<div id="map"></div>
+<script type="application/json" id="item">{item}</script>
+<script>
+Bokeh.embed.embed_item(JSON.parse(document.getElementById("item").textContent), "map")
+</script>
+</body>
+</html>
+"""
+_FACTORS = {
+    "factor_yaw": "head turned (yaw), degrees",
+    "factor_light_azimuth": "direction of light (azimuth), degrees",
+}
+_FACTOR_BUTTONS = {"factor_yaw": "yaw", "factor_light_azimuth": "light"}
+_SESSIONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_CHOOSE_MAP = """
+const data = source.data, name = names[cb_obj.active];
+data.x = data[name + " x"];
+data.y = data[name + " y"];
+source.change.emit();
+below.text = texts[cb_obj.active];
+plot.reset.emit();
+"""
+_CHOOSE_COLOUR = """
+source.data.colour = source.data["colour " + names[cb_obj.active]];
+source.change.emit();
+beside.text = texts[cb_obj.active];
+"""
+_CHOOSE_PERSON = """
+const chosen = new Set(cb_obj.indices.map(i => source.data.identity[i]));
+const all = [];
+for (let i = 0; i < source.data.identity.length; i++)
+  if (chosen.has(source.data.identity[i])) all.push(i);
+if (all.length != cb_obj.indices.length) cb_obj.indices = all;
+"""
+
+
+def write(
+    map_table: pd.DataFrame,
+    path: Path | str,
+    thumbnails: Mapping[str, np.ndarray] | None = None,
+    title: str = "Embeddings",
+) -> Path:
+    """Write the map as HTML; the same table and thumbnails give the same bytes.
+
+    Under the pointer, a point shows its face, where there are thumbnails, and its row. One
+    chooses the map (method, seed) and what colours it; a click leaves one person's photos.
+
+    Args:
+        map_table: ``experiment3_map.csv`` of one dataset and arm: ``dataset, profile, arm, method,
+            map_seed, photo, identity, people, x, y, trustworthiness, continuity`` and, if known,
+            ``factor_yaw, factor_light_azimuth`` (degrees) and ``session``.
+        path: of the HTML file.
+        thumbnails: photo to uint8 [h, w, 3] RGB; of people who do not exist, for the file holds
+            them.
+        title: above the map.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: no rows; several datasets, profiles or arms; a photo that a map lacks, or has
+            twice.
+    """
+    path = Path(path)
+    points, maps = _points(map_table)
+    if thumbnails:
+        points["face"] = [_jpeg(thumbnails.get(photo)) for photo in points["photo"]]
+    colourings = _colourings(points)
+    layout = _layout(points, maps, colourings, faces=bool(thumbnails))
+    item = _numbered(json_item(layout, "map"), {})
+    scripts = Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).js_raw
+    html = _PAGE.format(
+        title=escape(title),
+        scripts="\n".join(f"<script>\n{script}\n</script>" for script in scripts),
+        # No text in the data may end the script.
+        item=json.dumps(item, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+    storage.write_text(path, html)
+    return path
+
+
+def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """One row a photo with the coordinates of each map, and each map's name and text."""
+    if not len(map_table):
+        raise ValueError("experiment3_map: no rows")
+    for name in ("dataset", "profile", "arm"):
+        found = sorted(set(map_table[name]))
+        if len(found) > 1:
+            raise ValueError(
+                f"experiment3_map: several in column {name} ({', '.join(found)}); choose one"
+            )
+    kept = ["photo", "identity", "people", "session", *_FACTORS]
+    kept = [name for name in kept if name in map_table and map_table[name].notna().any()]
+    points, maps = None, {}
+    for method in in_order(map_table["method"], list(METHODS)):
+        for map_seed, one in map_table[map_table["method"] == method].groupby("map_seed"):
+            name = f"{METHODS.get(method, method)}, seed {map_seed}"
+            twice = one.loc[one["photo"].duplicated(), "photo"]
+            if len(twice):
+                raise ValueError(f"experiment3_map: {name} has photo {twice.iloc[0]} twice")
+            if points is None:
+                points = one[kept].reset_index(drop=True)
+            at = one.set_index("photo")
+            lacking = sorted(set(points["photo"]) ^ set(at.index))
+            if lacking:
+                raise ValueError(f"experiment3_map: photo {lacking[0]} is not in every map: {name}")
+            at = at.loc[points["photo"]]
+            # Five digits are finer than a screen.
+            points = points.assign(
+                **{f"{name} {axis}": [float(f"{v:.5g}") for v in at[axis]] for axis in ("x", "y")}
+            )
+            maps[name] = (
+                f"trustworthiness {at['trustworthiness'].iloc[0]:.3f}, "
+                f"continuity {at['continuity'].iloc[0]:.3f}"
+            )
+    return points, maps
+
+
+def _jpeg(face: np.ndarray | None) -> str:
+    """A data URL, or empty where there is no face."""
+    if face is None:
+        return ""
+    picture = Image.fromarray(face)
+    picture.thumbnail((FACE_PX, FACE_PX), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=75, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _colourings(points: pd.DataFrame) -> dict[str, tuple[list[str], str]]:
+    """Each choice of colours: its button, a colour a point, and its legend in HTML."""
+    people = sorted(set(points["identity"]))
+    # Hues a golden section apart, in three shades: as different as that many can be.
+    hues = {
+        name: to_hex(colorsys.hls_to_rgb(at * 0.618 % 1, (0.4, 0.55, 0.7)[at % 3], 0.65))
+        for at, name in enumerate(people)
+    }
+    groups = in_order(points["people"], list(PEOPLE_LABELS))
+    group_colours = {name: people_style(name)["color"] for name in groups}
+    found = {
+        "person": (
+            [hues[name] for name in points["identity"]],
+            f"{len(people)} people, a colour each, and ▲ where never seen in training; "
+            "click a point to see one person alone, click beside it to see all",
+        ),
+        "seen or not": (
+            [group_colours[name] for name in points["people"]],
+            _swatches({people_label(name): colour for name, colour in group_colours.items()}),
+        ),
+    }
+    for factor, label in _FACTORS.items():
+        if factor in points:
+            values = points[factor].to_numpy(float)
+            low, high = np.nanmin(values), np.nanmax(values)
+            shades = matplotlib.colormaps["viridis"]
+            colours = [
+                to_hex(shades((value - low) / ((high - low) or 1))) if np.isfinite(value) else GREY
+                for value in values
+            ]
+            ramp = ", ".join(to_hex(shades(at)) for at in np.linspace(0, 1, 9))
+            legend = (
+                f"{label}: {low:.0f} <span style='display:inline-block;width:10em;height:0.8em;"
+                f"background:linear-gradient(to right,{ramp})'></span> {high:.0f}"
+            )
+            found[_FACTOR_BUTTONS[factor]] = (colours, legend)
+    if "session" in points:
+        sessions = sorted(set(points["session"].dropna()))
+        if len(sessions) <= len(_SESSIONS):  # more cannot be told apart
+            known = dict(zip(sessions, _SESSIONS, strict=False))
+            found["session"] = (
+                [known.get(session, GREY) for session in points["session"]],
+                _swatches({f"session {name}": colour for name, colour in known.items()}),
+            )
+    return found
+
+
+def _swatches(colours: Mapping[str, str]) -> str:
+    return " &nbsp; ".join(
+        f"<span style='color:{colour}'>■</span> {escape(name)}" for name, colour in colours.items()
+    )
+
+
+def _layout(points: pd.DataFrame, maps: Mapping, colourings: Mapping, faces: bool):
+    first = next(iter(maps))
+    data = {name: points[name].tolist() for name in points}
+    data["group"] = [people_label(name) for name in points["people"]]
+    data["marker"] = ["triangle" if name == "unseen" else "circle" for name in points["people"]]
+    data |= {f"colour {name}": colours for name, (colours, _) in colourings.items()}
+    data |= {"x": data[f"{first} x"], "y": data[f"{first} y"]}
+    data["colour"] = data["colour person"]
+    source = ColumnDataSource(data)
+
+    shown = ["photo", "session", *_FACTOR_BUTTONS]
+    lines = [
+        f"{_FACTOR_BUTTONS.get(name, name)}: @{name}{'{0}' if name in _FACTORS else ''}"
+        for name in shown
+        if name in points
+    ]
+    picture = f"<img src='@face' width='{2 * FACE_PX}' alt=''>" if faces else ""
+    text = "<br>".join(["<b>@identity</b>, @group", *lines])
+    tooltip = f"<div style='max-width:20em'>{picture}<div>{text}</div></div>"
+    plot = figure(
+        width=900,
+        height=620,
+        match_aspect=True,
+        tools="pan,wheel_zoom,box_zoom,tap,reset",
+        active_scroll="wheel_zoom",
+        toolbar_location="right",
+        output_backend="canvas",
+    )
+    plot.toolbar.logo = None
+    plot.axis.visible = False  # coordinates mean nothing
+    plot.grid.visible = False
+    plot.outline_line_color = "#DDDDDD"
+    dots = plot.scatter(
+        "x",
+        "y",
+        source=source,
+        marker="marker",
+        color="colour",
+        size=8,
+        line_color="white",
+        line_width=0.5,
+        nonselection_fill_alpha=0.08,
+        nonselection_line_alpha=0,
+    )
+    plot.add_tools(HoverTool(tooltips=tooltip, renderers=[dots], limit=2))
+    source.selected.js_on_change("indices", CustomJS(args={"source": source}, code=_CHOOSE_PERSON))
+
+    texts = list(maps.values())
+    below = Div(text=texts[0])
+    legends = [legend for _, legend in colourings.values()]
+    beside = Div(text=legends[0])
+    choose_map = RadioButtonGroup(labels=list(maps), active=0)
+    choose_map.js_on_change(
+        "active",
+        CustomJS(
+            args={
+                "source": source,
+                "names": list(maps),
+                "texts": texts,
+                "below": below,
+                "plot": plot,
+            },
+            code=_CHOOSE_MAP,
+        ),
+    )
+    choose_colour = RadioButtonGroup(labels=list(colourings), active=0)
+    choose_colour.js_on_change(
+        "active",
+        CustomJS(
+            args={
+                "source": source,
+                "names": list(colourings),
+                "texts": legends,
+                "beside": beside,
+            },
+            code=_CHOOSE_COLOUR,
+        ),
+    )
+    return column(
+        row(choose_map, Div(text="colour:", margin=(11, 5, 5, 20)), choose_colour),
+        beside,
+        plot,
+        below,
+    )
+
+
+def _numbered(value: object, numbers: dict[str, str]) -> object:
+    """A copy with Bokeh's objects counted from 1: Bokeh counts on from one file to the next."""
+    if isinstance(value, list | tuple):
+        return [_numbered(one, numbers) for one in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {}
+    for key, one in value.items():
+        if key in ("id", "root_id"):
+            copy[key] = numbers.setdefault(one, f"m{len(numbers) + 1}")
+        else:
+            copy[key] = _numbered(one, numbers)
+    return copy

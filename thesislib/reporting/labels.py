@@ -1,0 +1,70 @@
+"""What tables and figures call things: one name a thing."""
+
+import pandas as pd
+
+# What tables and figures call them: one name a thing.
+SYSTEM_LABELS = {
+    "joint": "joint net",
+    "two_stage_photo": "two-stage (photo)",
+    "two_stage_face": "two-stage (face)",
+}
+
+# What the thesis printed, kept to its own two decimals; it gives no intervals.
+THESIS_PHOTOS, THESIS_PEOPLE = 651, 285
+THESIS_EXPERIMENT1 = pd.DataFrame(
+    [
+        ("joint", "accuracy", 0.9815),
+        ("joint", "mean_iou", 0.7888),
+        ("joint", "fps", 34.5),
+        ("two-stage", "accuracy", 0.9754),
+        ("two-stage", "mean_iou", 0.7982),
+        ("two-stage", "fps", 6.5),
+    ],
+    columns=["system", "metric", "value"],
+).assign(source="the thesis, Experiment 1")
+
+
+TRANSFER_VARIANTS = {
+    "class_mean": "class means, no training",
+    "classifier": "classifier",
+    "classifier_embedding": "classifier, embedding head",
+    "all": "everything",
+    "scratch": "from scratch",
+}
+
+
+PEOPLE_LABELS = {
+    "seen": "seen in training",
+    "unseen_matched": "never seen, as few photos",
+    "unseen": "never seen",
+    "unseen_apart": "never seen, other sittings",
+    "lfw": "LFW, another collection",
+    "caltech_faces": "Caltech, another collection",
+    "ytf": "YTF, another collection",
+    "two_stage": "two-stage classifier",
+    "two_stage_apart": "two-stage, other sittings",
+    "untrained": "untrained net",
+    "untrained_apart": "untrained, other sittings",
+    "shuffled": "shuffled labels",
+}
+# What is compared in an ablation: losses, dimensions, where the embedding is read.
+ARM_GROUPS = (
+    {"linear": "cross-entropy (thesis)", "normalised": "normalised softmax"}
+    | {f"cosface_{scale}": f"CosFace, scale {scale}" for scale in (8, 16, 32)}
+    | {f"arcface_{scale}": f"ArcFace, scale {scale}" for scale in (8, 16, 32)},
+    {f"dim{dim}": f"dimension {dim}" for dim in (64, 128, 256, 512)},
+    {"roi": "pooled under the box"},
+)
+ARM_LABELS = {arm: label for group in ARM_GROUPS for arm, label in group.items()}
+
+
+ENGINE_LABELS = {
+    "torch": "PyTorch",
+    "torch_compile": "torch.compile",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO fp32",
+    "openvino_bf16": "OpenVINO bf16",
+    "openvino_int8": "OpenVINO int8",
+    "own": "as they come",
+}
+PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}

@@ -1,0 +1,241 @@
+"""Parameters of synthetic people: what identity, session and shot fix and vary."""
+
+import functools
+
+import numpy as np
+
+from thesislib import seeds
+
+# Raised whenever the same numbers would give other pixels: folders of two versions never mix.
+VERSION = 3
+SKIN_SRGB = [
+    (234, 199, 178),
+    (224, 180, 152),
+    (211, 160, 128),
+    (176, 122, 90),
+    (133, 88, 63),
+    (92, 60, 45),
+    (66, 44, 36),
+]
+HAIR_SRGB = [(22, 19, 18), (48, 34, 26), (80, 56, 40), (118, 88, 62), (176, 146, 106)]
+
+# What a session and a shot vary, saved beside each face.
+SESSION_FACTORS = (
+    "light_key",
+    "light_ambient",
+    "hair_length",
+    "fringe",
+    "glasses",
+    "outdoors",
+)
+SHOT_FACTORS = (
+    "smile",
+    "mouth_open",
+    "brow_raise",
+    "eye_opening",
+    "gaze_x",
+    "gaze_y",
+    "face_scale",
+    "exposure",
+    "blur",
+    "noise",
+    "jpeg_quality",
+)
+FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
+SCENE_PLACES = 9_000_000  # the number whose sittings light and furnish scenes
+Parameters = dict[str, float]
+
+
+def linear(srgb) -> np.ndarray:
+    return (np.asarray(srgb, dtype=np.float64) / 255.0) ** 2.2
+
+
+def _ramp(colours: list, at: float) -> np.ndarray:
+    """Colour at ``at`` in [0, 1] along a list of sRGB colours, linear RGB."""
+    table = linear(colours)
+    where = np.clip(at, 0, 1) * (len(colours) - 1)
+    return np.array([np.interp(where, range(len(colours)), table[:, c]) for c in range(3)])
+
+
+def identity_parameters(identity: int, seed: int) -> Parameters:
+    """Shape and colouring of a person: a function of ``identity`` and ``seed`` alone.
+
+    Args:
+        identity: number of the person, 0 or more; there is no upper limit.
+        seed: the dataset's seed.
+
+    Returns:
+        Parameters by name: lengths in half head heights, slopes without unit, amounts and
+        probabilities in [0, 1].
+    """
+    return dict(_person(identity, seed))
+
+
+@functools.lru_cache(maxsize=8)
+def _person(identity: int, seed: int) -> Parameters:
+    rng = seeds.generator(seed, "synthetic identity", identity)
+
+    def near(mean: float, spread: float) -> float:
+        return float(mean + spread * np.clip(rng.normal(), -2.2, 2.2))
+
+    # Traits that go together in people are tied by two hidden axes, femininity and age.
+    femininity = float(rng.uniform(-1, 1))
+    age = float(rng.uniform(0, 1))
+    p = {
+        "head_width": near(0.70 - 0.012 * femininity, 0.032),
+        "head_height": near(0.79, 0.03),
+        "head_depth": near(0.86, 0.035),
+        "jaw_width": near(0.565 - 0.03 * femininity, 0.042),
+        "jaw_square": near(0.03 - 0.02 * femininity, 0.016),
+        "chin_length": near(-0.01 * femininity, 0.035),
+        "chin_projection": near(0.13 - 0.02 * femininity, 0.035),
+        "chin_width": near(0.17 - 0.02 * femininity, 0.03),
+        "cheekbone": near(0.035, 0.018),
+        "cheek_fullness": near(0.0, 0.024),
+        "nose_length": near(0.37 - 0.01 * femininity, 0.040),
+        "nose_width": near(0.118 - 0.008 * femininity, 0.020),
+        "nose_projection": near(0.175 - 0.012 * femininity, 0.030),
+        "nose_tip": near(0.012 * femininity, 0.028),
+        "nose_bridge": near(0.42, 0.13),
+        "nose_bend": near(0.0, 0.010),
+        "brow_y": near(0.215 + 0.012 * femininity, 0.026),
+        "brow_thickness": max(0.012, near(0.038 - 0.008 * femininity, 0.008)),
+        "brow_angle": near(0.02, 0.11),
+        "brow_arch": near(0.35 + 0.15 * femininity, 0.22),
+        "brow_ridge": near(0.030 - 0.018 * femininity, 0.011),
+        "brow_density": near(0.78, 0.11),
+        "eye_y": near(0.03, 0.016),
+        "eye_spacing": near(0.287, 0.018),
+        "eye_width": near(0.140, 0.011),
+        "eye_open": near(0.068 + 0.005 * femininity, 0.010),
+        "eye_tilt": near(0.05, 0.09),
+        "eye_depth": near(0.050 - 0.01 * femininity, 0.017),
+        "eye_crease": near(0.035, 0.012),
+        "mouth_y": near(-0.535, 0.026),
+        "mouth_width": near(0.215, 0.026),
+        "mouth_tilt": near(0.0, 0.02),
+        "lip_upper": max(0.02, near(0.052 + 0.006 * femininity, 0.014)),
+        "lip_lower": max(0.03, near(0.072 + 0.008 * femininity, 0.017)),
+        "ear_size": near(1.0, 0.13),
+        "ear_out": near(0.11, 0.035),
+        "neck_width": near(0.405 - 0.05 * femininity, 0.028),
+        "shoulder_width": near(1.85 - 0.18 * femininity, 0.12),
+        "fold": float(np.clip(near(0.15 + 0.5 * age, 0.2), 0, 1)),
+        "femininity": femininity,
+        "age": age,
+    }
+    melanin = float(rng.beta(1.2, 1.6))
+    p["melanin"] = melanin
+    p["redness"] = near(0.0, 0.45)
+    p["skin_mottle"] = float(rng.uniform(0.3, 1.0))
+    p["freckles"] = float(max(0.0, rng.uniform(-1.2, 1) * (1 - melanin)))
+    p["moles"] = float(rng.integers(0, 6))
+    p["lip_colour"] = float(rng.uniform(0.2, 1.0))
+    # Light hair and light eyes are found with light skin only, and there among dark ones.
+    fairness = max(0.0, 1 - 2.2 * melanin)
+    p["hair_tone"] = float(np.clip(fairness * rng.uniform(0, 1.15) + rng.uniform(0, 0.16), 0, 1))
+    p["hair_red"] = float(rng.uniform(0.3, 0.8) * (rng.uniform() < 0.22 * fairness))
+    p["hair_grey"] = float(np.clip((age - 0.78) * 4.0 * rng.uniform(0.2, 1.2), 0, 0.9))
+    p["eye_light"] = float(fairness * rng.uniform(0, 1.2))
+    p["eye_green"] = float(rng.uniform())
+    p["beard"] = float(np.clip(-femininity * 1.4, 0, 1) * rng.uniform(0, 1) ** 1.3)
+    p["hair_length"] = float(np.clip(near(0.40 + 0.38 * femininity, 0.13), 0.02, 0.98))
+    curl = rng.uniform()
+    p["hair_curl"] = float(np.clip(0.75 * curl**2 + 0.5 * max(0.0, melanin - 0.45), 0, 1))
+    p["hair_thickness"] = float(rng.uniform(0.05, 0.13))
+    p["hairline"] = near(0.63, 0.045)
+    p["recession"] = float(np.clip(-femininity * age * rng.uniform(-0.3, 0.9), 0, 0.5))
+    p["fringe"] = float(np.clip(rng.uniform(-0.8, 0.8) + 0.2 * femininity, 0, 1))
+    p["glasses"] = float(rng.choice([0.05, 0.5, 0.92], p=[0.6, 0.2, 0.2]))
+    return p
+
+
+@functools.lru_cache(maxsize=8)
+def session_parameters(identity: int, session: int, seed: int) -> Parameters:
+    person = _person(identity, seed)
+    rng = seeds.generator(seed, "synthetic session", identity, session)
+    side = float(rng.choice([-1.0, 1.0]))
+    return {
+        "hair_length": float(np.clip(person["hair_length"] + rng.normal() * 0.09, 0.0, 1.0)),
+        "hair_volume": float(person["hair_thickness"] * rng.uniform(0.8, 1.3)),
+        "fringe": float(np.clip(person["fringe"] + rng.normal() * 0.25, 0, 1)),
+        "parting": float(side * rng.choice([0.0, 0.3, 0.55], p=[0.25, 0.45, 0.3])),
+        "beard": float(np.clip(person["beard"] * rng.uniform(0.5, 1.25), 0, 1)),
+        "glasses": float(rng.uniform() < person["glasses"]),
+        "glasses_round": float(rng.uniform(0.35, 1.0)),
+        "glasses_size": float(rng.uniform(0.92, 1.12)),
+        "glasses_rim": float(rng.uniform(0.010, 0.026)),
+        "glasses_tone": float(rng.uniform(0.02, 0.3)),
+        "clothes_hue": float(rng.uniform()),
+        "clothes_saturation": float(rng.uniform(0.03, 0.4)),
+        "clothes_value": float(rng.uniform(0.06, 0.8)),
+        "clothes_stripes": float(rng.uniform(-1.5, 1.0)),
+        "neckline": float(rng.integers(0, 3)),
+        "outdoors": float(rng.uniform() < 0.35),
+        "light_azimuth": float(rng.uniform(-65, 65)),
+        "light_elevation": float(rng.uniform(8, 60)),
+        "light_key": float(rng.uniform(0.55, 1.15)),
+        "light_ambient": float(rng.uniform(0.38, 0.68)),
+        "light_warmth": float(rng.uniform(-0.10, 0.14)),
+    }
+
+
+def _yaw(rng: np.random.Generator) -> float:
+    """Degrees: mostly into the camera, one head in five turned anywhere up to 60 to a side."""
+    frontal, turned = float(rng.normal() * 14), float(rng.uniform(-60, 60))
+    return turned if rng.uniform() < 0.2 else float(np.clip(frontal, -60, 60))
+
+
+def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parameters:
+    rng = seeds.generator(seed, "synthetic shot", identity, session, shot)
+    smile = float(np.clip(rng.normal(0.25, 0.4), -0.25, 1))
+    return {
+        "yaw": _yaw(rng),
+        "pitch": float(np.clip(rng.normal() * 6, -15, 15)),
+        "roll": float(np.clip(rng.normal() * 5, -14, 14)),
+        "body_yaw": float(rng.normal() * 6),
+        "smile": smile,
+        "mouth_open": float(max(0.0, rng.uniform(-0.9, 0.7) + 0.4 * max(0.0, smile))),
+        "brow_raise": float(rng.normal() * 0.4),
+        "eye_opening": float(np.clip(rng.normal(1.0, 0.12), 0.55, 1.25)),
+        "gaze_x": float(rng.normal() * 0.3),
+        "gaze_y": float(rng.normal() * 0.2),
+        "light_azimuth_change": float(rng.normal() * 9),
+        "light_elevation_change": float(rng.normal() * 5),
+        "face_scale": float(rng.uniform(0.32, 0.6)),
+        "distance": float(rng.uniform(8, 16)),
+        "place_x": float(rng.uniform(-1, 1)),
+        "place_y": float(rng.uniform(-1, 1)),
+        "background_x": float(rng.uniform(-1, 1)),
+        "background_zoom": float(rng.uniform(0.0, 1.0)),
+        "exposure": float(2 ** np.clip(rng.normal() * 0.22, -0.5, 0.5)),
+        "blur": float(max(0.0, rng.uniform(-0.5, 0.75))),
+        "noise": float(rng.uniform(0.4, 2.6)),
+        "jpeg_quality": float(rng.integers(86, 95)),
+    }
+
+
+def check_size(size: int) -> None:
+    if size < 32:
+        raise ValueError(f"size is {size}, the shorter side of a photo needs at least 32 pixels")
+
+
+CAMERAS = ("camera", "phone")
+
+
+def by_phone(s: Parameters, e: Parameters) -> tuple[Parameters, Parameters]:
+    """The same sitting and shot at arm's length by lamplight: near, warm, hard, noisy, soft."""
+    s = s | {
+        "outdoors": 0.0,
+        "light_elevation": 30 + 0.6 * s["light_elevation"],
+        "light_ambient": 0.55 * s["light_ambient"],
+        "light_warmth": 0.18 + s["light_warmth"],
+    }
+    e = e | {
+        "distance": 0.45 * e["distance"],
+        "exposure": 0.8 * e["exposure"],
+        "noise": 2.5 * e["noise"] + 2,
+        "blur": e["blur"] + 0.6,
+        "jpeg_quality": e["jpeg_quality"] - 30,
+    }
+    return s, e
