@@ -57,6 +57,41 @@ def write_dataset(tmp_path):
     return write
 
 
+PARTY = ("001", "NA", "Анна Ким")  # names that a table's reader may take for something else
+
+
+@pytest.fixture
+def party(tmp_path):
+    """Folder of a dataset with several faces per photo, in two sessions.
+
+    Everybody in ``PARTY`` is in six photos, three a session, alone and with others, strangers
+    among them. One photo shows nobody, another only people nobody knows. A face is a patch that
+    is the person's own.
+    """
+    size = (96, 72)
+    alone = [(name,) for name in PARTY]
+    together = [PARTY, PARTY[:2], ("", PARTY[2])]
+    shown = [(session, faces) for session in ("01", "02") for faces in alone + together]
+    shown += [("01", ()), ("02", ("", ""))]
+    folder, rows = tmp_path / "party", []
+    (folder / "photos/лето 2020").mkdir(parents=True)
+    for at, (session, faces) in enumerate(shown):
+        name = f"photos/лето 2020/{at + 1:03d}.png"
+        pixels = noise(size[1], size[0], seed=at) // 4
+        for place, identity in enumerate(faces):
+            left, top = 4 + 31 * place + at % 3, 20 + 3 * (at % 5)
+            person = PARTY.index(identity) if identity else 3 + at + place
+            patch = noise(7, 5, seed=1000 + person).repeat(4, axis=0).repeat(5, axis=1)
+            pixels[top : top + 28, left : left + 25] = patch
+            box = (left, top, left + 25, top + 28)
+            rows.append(face(name, identity, box, session, *size))
+        if not faces:
+            rows.append(face(name, "", NO_BOX, session, *size))
+        Image.fromarray(pixels).save(folder / name)
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "annotations.csv", index=False)
+    return folder
+
+
 def thin_net(seed=0, identities=("anna", "boris"), embedding_source="grid", **loss):
     """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)
