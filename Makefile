@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 
 # After a change of pyproject.toml: exact versions, no addresses.
 lock:
-	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	  --quiet --output-file requirements.lock pyproject.toml
 
 clean:
