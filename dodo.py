@@ -48,7 +48,7 @@ NOTEBOOKS = (
 )
 RESULTS = FIGURES / "tables" / "experiment1.csv"
 # Made by `make benchmark`, drawn by a notebook.
-BENCHMARK = [paths.COMMITTED_TABLES / f"{name}.csv" for name in ("benchmark", "benchmark_limits")]
+BENCHMARK = [paths.PUBLISHED_TABLES / f"{name}.csv" for name in ("benchmark", "benchmark_limits")]
 
 
 class Reporter(ConsoleReporter):

@@ -1,21 +1,47 @@
-"""The one place that knows where things lie."""
+"""The one place that knows where things lie.
+
+Runs write below ``runs/``, their tables and figures included. What is committed, ``figures/`` and
+the notebooks, is changed by :func:`thesislib.reporting.publish.publish` alone (``make publish``).
+"""
 
 import os
+import tomllib
 from pathlib import Path
 
-ROOT = Path(os.environ.get("THESIS_ROOT", Path(__file__).resolve().parents[1]))
+
+def find_root(package: Path) -> Path:
+    """Folder that data, runs and figures lie in.
+
+    ``THESIS_ROOT`` wins. Else it is the clone, if the package lies in one: if the folder above
+    holds this project's ``pyproject.toml``. An installed package works in the current folder.
+
+    Args:
+        package: the folder ``thesislib``.
+    """
+    if asked := os.environ.get("THESIS_ROOT"):
+        return Path(asked).expanduser().resolve()
+    project = package.resolve().parent / "pyproject.toml"
+    if project.is_file():
+        about = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+        if about.get("name") == "thesislib":
+            return project.parent
+    return Path.cwd()
+
+
+ROOT = find_root(Path(__file__).parent)
 DATA = ROOT / "data"
-# The tests draw elsewhere, so that looking whether all is well changes nothing.
-FIGURES = Path(os.environ.get("THESIS_FIGURES", ROOT / "figures"))
-TABLES = FIGURES / "tables"
-# Results on photos that not everybody has are read from what is committed, wherever one draws.
-COMMITTED_TABLES = ROOT / "figures" / "tables"
-# Pictures of real people are drawn here; the folder is never committed.
-PRIVATE_FIGURES = FIGURES / "private"
-RUNS = ROOT / "runs"
 NOTEBOOKS = ROOT / "notebooks"
+
+RUNS = ROOT / "runs"
+FIGURES = RUNS / "figures"
+TABLES = FIGURES / "tables"
+# Pictures of people of private datasets; never published.
+PRIVATE_FIGURES = FIGURES / "private"
+
+PUBLISHED = ROOT / "figures"
+PUBLISHED_TABLES = PUBLISHED / "tables"
 
 
 def synthetic(people: str) -> Path:
-    """Folder of a set of synthetic people (a name in ``synthetic_sets.SETS``)."""
+    """Folder of a set of synthetic people (a name in ``thesislib.synthetic.sets.SETS``)."""
     return DATA / ("synthetic" if people == "quick" else f"synthetic-{people}")

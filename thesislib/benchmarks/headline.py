@@ -643,7 +643,7 @@ class Benchmark:
         limits_table = limits_table.assign(**about, input_px=self.size.input_px)
         for file, rows in ((TABLE, table), (LIMITS_TABLE, limits_table)):
             text = rows.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-            storage.write_text(paths.COMMITTED_TABLES / file, text)
+            storage.write_text(paths.PUBLISHED_TABLES / file, text)
         self.say("done")
         return table, limits_table
 
@@ -696,7 +696,7 @@ def targets(table: pd.DataFrame, limits_table: pd.DataFrame) -> pd.DataFrame:
 
 def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     """``benchmark.csv`` and ``benchmark_limits.csv`` as :meth:`Benchmark.run` wrote them."""
-    return tuple(read_table(paths.COMMITTED_TABLES / file) for file in (TABLE, LIMITS_TABLE))
+    return tuple(read_table(paths.PUBLISHED_TABLES / file) for file in (TABLE, LIMITS_TABLE))
 
 
 def main(argv: list[str] | None = None) -> None:

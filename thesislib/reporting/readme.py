@@ -77,7 +77,7 @@ def main() -> None:
     )
     table = read_table(paths.TABLES / "experiment3.csv")
     write_into(readme, "experiment3", experiment3_markdown(table, MAIN_ARM))
-    benchmark = read_table(paths.COMMITTED_TABLES / "benchmark.csv")
+    benchmark = read_table(paths.PUBLISHED_TABLES / "benchmark.csv")
     write_into(readme, "benchmark", benchmark_markdown(benchmark))
 
 
