@@ -1,10 +1,59 @@
-"""Start-up check: do the installed torch and torchvision belong together?"""
+"""What is installed, and how its threads wait."""
 
+import importlib
 import importlib.metadata
+import os
+import subprocess
+from pathlib import Path
+from types import ModuleType
 
 
 class EnvironmentMismatchError(ImportError):
     """Installed packages do not fit each other."""
+
+
+class MissingExtraError(ImportError):
+    """A package is missing that comes with one of thesislib's extras."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import a module that not every installation has.
+
+    Args:
+        module: its full name, such as ``"openvino"`` or ``"umap"``.
+        extra: the extra of thesislib that installs it, such as ``"deploy"``.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtraError: it is not installed; the message has the command that installs it.
+        ImportError: it is installed and fails to import, for instance because a package that it
+            needs is missing.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] != package:
+            raise  # the package is there: installing it again would not help
+        raise MissingExtraError(
+            f"{package} is not installed. It comes with the extra {extra!r}: "
+            f"pip install 'thesislib[{extra}]'",
+            name=error.name,
+        ) from error
+
+
+def wait_passively() -> None:
+    """Let OpenMP threads sleep while they wait for each other, unless the user has chosen.
+
+    By default they spin. On a machine where anything else runs, a thread that spins takes the
+    core from the one it waits for, and a training becomes many times slower. The OpenMP library
+    reads the setting once, when it is loaded, so this must run before torch is imported; later it
+    changes nothing. A value of ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` in the environment wins.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def check_versions() -> None:
@@ -34,3 +83,16 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def commit() -> str:
+    """Short hash of the commit that runs, with ``+`` where files differ from it.
+
+    Outside a clone it is the version of the installed package.
+    """
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return _version("thesislib")
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or _version("thesislib")
