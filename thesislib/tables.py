@@ -1,7 +1,7 @@
-"""Results: long-form CSV files, one row a number, and the tables printed from them.
+"""Result tables: long-form CSV files, one row per number, and the names that stand in them.
 
-Shares, IoUs and average precisions are stored in 0–1 and printed in percent. ``mcnemar_p`` stands
-on the row of the two-stage system that the joint network was compared with.
+Shares, IoUs and average precisions are stored in 0–1; percent is for printing. Tables are printed
+and drawn by :mod:`thesislib.reporting`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,42 @@ import pandera.pandas as pa
 
 from thesislib import storage
 
+# Every row of every table carries these:
+#   profile, seed, backbone, input_px: as they were trained
+#   start: what training began from, "scratch" for random weights
+#   precision: arithmetic of the training, or of the engine in the benchmark's limits
+#   commit: short hash of the code that gave the row; empty where it is not known
+#   run: cache key of the configuration and data; empty in rows older than the column
+#   command: gives the row again
+RUN_COLUMNS = (
+    "profile",
+    "seed",
+    "backbone",
+    "start",
+    "input_px",
+    "precision",
+    "commit",
+    "run",
+    "command",
+)
+PRECISIONS = ("fp32", "bf16", "fp16")
 SPLITS = ("photo", "session")
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
+# What needs no training of ours, and the controls that have one of the two tasks.
+REFERENCES = (
+    "chance",
+    "pixel_nn_photo",
+    "pixel_nn_face",
+    "hog_nearest",
+    "hog_class_mean",
+    "constant_box",
+    "dlib_aligned_class_mean",
+    "dlib_aligned_nearest",
+    "boxes_only",
+    "names_only",
+)
+# Each compares the system of its row with the joint net on the same photos.
+PAIRED = ("mcnemar_p", "sign_flip_p")
 METRICS = (
     "accuracy",
     "mean_iou",
@@ -26,9 +60,12 @@ METRICS = (
     "ap50",
     "ap50_95",
     "fps",
-    "mcnemar_p",
+    *PAIRED,
 )
-EXPERIMENT1_KEYS = ("dataset", "split", "system", "profile", "seed")
+VARIANTS = ("class_mean", "nearest", "classifier", "classifier_embedding", "all", "scratch")
+MAIN_ARM = "normalised"  # of Experiment 3: the one whose groups of people are shown
+
+EXPERIMENT1_KEYS = ("dataset", "split", "system", "profile", "seed", "run")
 EXPERIMENT1_COLUMNS = (
     "dataset",
     "split",
@@ -38,14 +75,67 @@ EXPERIMENT1_COLUMNS = (
     "low",
     "high",
     "n",
-    "profile",
-    "seed",
-    "backbone",
-    "input_px",
-    "command",
+    *RUN_COLUMNS,
 )
+BENCHMARK_COLUMNS = (
+    "system",
+    "engine",
+    "stage",
+    "faces",
+    "people",
+    "batch",
+    "threads",
+    "ms_median",
+    "ms_min",
+    "ratio_to_thesis_pipeline",
+    "peak_mb",
+    "joint_accuracy_50",
+    "mean_iou",
+    "recall_50",
+    "grid",
+    "machine",
+    *RUN_COLUMNS,
+)
+_EXPERIMENT3_KEYS = ("dataset", "arm", "profile", "seed", "run")
+# By table: the columns that tell its runs apart. The rows of a run replace those that the same
+# run gave before. Times are compared within one run alone, so those of a new one replace all.
+KEYS = {
+    "experiment1": EXPERIMENT1_KEYS,
+    "experiment1_photos": EXPERIMENT1_KEYS,
+    "experiment1_faces": EXPERIMENT1_KEYS,
+    "training": EXPERIMENT1_KEYS,
+    "stages": EXPERIMENT1_KEYS,
+    "experiment2": (
+        "source",
+        "target",
+        "variant",
+        "photos_per_person",
+        "profile",
+        "seed",
+        "run",
+    ),
+    "experiment3": _EXPERIMENT3_KEYS,
+    "experiment3_curves": _EXPERIMENT3_KEYS,
+    "experiment3_factors": _EXPERIMENT3_KEYS,
+    "experiment3_map": _EXPERIMENT3_KEYS,
+    "experiment3_similarities": _EXPERIMENT3_KEYS,
+    "pretraining": ("dataset", "split", "profile", "seed", "run"),
+    "stand_in": ("dataset", "profile", "seed", "run"),
+    "stand_in_yaw": ("dataset", "profile", "seed", "run"),
+    "recogniser": ("dataset", "system", "profile", "seed", "run"),
+    "benchmark": ("profile",),
+    "benchmark_limits": ("profile",),
+    "gallery_speed": ("profile",),
+}
 
-_TEXTS = ("dataset", "split", "system", "metric", "profile", "backbone", "command")
+# Columns of names, which stay text whatever they look like: a person may be called "001" or "NA",
+# and a commit "12e4567".
+_TEXTS = (
+    *("dataset", "split", "system", "metric", "profile", "backbone", "start", "precision"),
+    *("commit", "run", "command", "photo", "identity", "predicted_identity", "oracle_identity"),
+    *("session", "source", "target", "variant", "arm", "measure", "engine", "stage"),
+    *("machine", "device", "curve", "factor", "pairs", "method", "data"),
+)
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("n", "seed", "input_px")
 
@@ -62,7 +152,7 @@ _SCHEMA = pa.DataFrameSchema(
     {
         "dataset": _text(),
         "split": _text(_one_of(SPLITS)),
-        "system": _text(_one_of(SYSTEMS)),
+        "system": _text(_one_of((*SYSTEMS, *REFERENCES))),
         "metric": _text(_one_of(METRICS)),
         "value": pa.Column(float, pa.Check(np.isfinite, error="is not finite"), coerce=True),
         # A table without any interval has a column of None, which is no column of floats yet.
@@ -72,7 +162,11 @@ _SCHEMA = pa.DataFrameSchema(
         "profile": _text(),
         "seed": pa.Column(int, pa.Check.ge(0, error="is below 0")),
         "backbone": _text(),
+        "start": _text(),
         "input_px": pa.Column(int, pa.Check.gt(0, error="is not above 0")),
+        "precision": _text(_one_of(PRECISIONS)),
+        "commit": pa.Column(str),
+        "run": pa.Column(str),
         "command": _text(),
     },
     strict=True,
@@ -100,6 +194,11 @@ _SCHEMA_BETWEEN_COLUMNS = pa.DataFrameSchema(
 
 
 def validated(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of Experiment 1 in the order of its columns, once they are as they should be.
+
+    Raises:
+        ValueError: they are not; ``name`` and the rows (from 0) are named.
+    """
     if set(rows.columns) != set(EXPERIMENT1_COLUMNS):
         wrong = sorted(set(rows.columns) ^ set(EXPERIMENT1_COLUMNS))
         raise ValueError(f"{name}: columns missing or unknown: {', '.join(wrong)}")
@@ -124,13 +223,13 @@ def _complaints(cases: pd.DataFrame) -> list[str]:
 
 
 def read_results(path: Path | str) -> pd.DataFrame:
-    """Read a table of Experiment 1.
+    """Read the table of Experiment 1.
 
     Args:
         path: CSV file with the columns :data:`EXPERIMENT1_COLUMNS`.
 
     Returns:
-        One row a number, columns in that order; ``low`` and ``high`` are NaN where not given.
+        One row per number, columns in that order; ``low`` and ``high`` are NaN where not given.
 
     Raises:
         FileNotFoundError: no such file.
@@ -152,15 +251,35 @@ def read_results(path: Path | str) -> pd.DataFrame:
     return validated(str(path), rows)
 
 
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Read any table that :func:`merge_table` wrote.
+
+    Names are text whatever they look like (``001``, ``NA``, ``True``); in columns of numbers an
+    empty cell is NaN.
+    """
+    table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
+    for name in table.columns.difference(_TEXTS):
+        column = table[name]
+        if set(column) <= {"True", "False"}:
+            table[name] = column == "True"
+        # No number is written as "007", so it is a name even where no name was expected.
+        elif not column.str.match(r"[+-]?0\d").any():
+            numbers = pd.to_numeric(column.replace({"": "nan"}), errors="coerce")
+            if not (numbers.isna() & ~column.isin(["", "nan"])).any():
+                table[name] = numbers
+    return table
+
+
 def merge_results(
     path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = EXPERIMENT1_KEYS
 ) -> None:
-    """Put the numbers of a run into a table, in place of those the same run gave before.
+    """Put the numbers of a run into the table of Experiment 1, in place of its former ones.
 
-    All stored rows whose ``keys`` equal those of some new row go, whatever their metric; all
-    others stay. To replace one metric only, add ``"metric"`` to the keys. The file holds floats to
-    6 significant digits, in an order that does not depend on the order of the runs, so that the
-    same numbers give the same bytes.
+    All stored rows whose ``keys`` equal those of some new row go, whatever their metric. So do
+    the *p* values that compare a replaced result with another system's: they are of predictions
+    that are no longer those of the table. All others stay. To replace one metric alone, add
+    ``"metric"`` to the keys. The file holds floats to 6 significant digits, in an order that does
+    not depend on the order of the runs, so that the same numbers give the same bytes.
 
     Args:
         path: CSV file; made, with its folder, where missing.
@@ -172,70 +291,79 @@ def merge_results(
         ValueError: no rows, unknown keys, or rows that are not as they should be, which are named
             (from 0); the file is left as it was.
     """
-    path = Path(path)
+    path, keys = Path(path), list(keys)
     if len(rows) == 0:
         raise ValueError("rows: empty")
     unknown = [key for key in keys if key not in EXPERIMENT1_COLUMNS]
     if unknown or not keys:
-        raise ValueError(f"keys: expected columns of the table, got {list(keys)}")
-    keys = list(keys)
+        raise ValueError(f"keys: expected columns of the table, got {keys}")
     rows = validated("rows", rows)
     with storage.folder_lock(path.parent, wait=True):
         if path.exists():
             stored = read_results(path)
-            replaced = pd.MultiIndex.from_frame(stored[keys]).isin(
-                pd.MultiIndex.from_frame(rows[keys])
-            )
-            rows = pd.concat([stored[~replaced], rows], ignore_index=True)
-        rows = in_order(validated(str(path), rows))
-        storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+            gone = _matches(stored, rows, keys) | _stale_comparisons(stored, rows)
+            rows = pd.concat([stored[~gone], rows], ignore_index=True)
+        _write(path, in_order(validated(str(path), rows)))
 
 
-def merge_table(
-    path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = EXPERIMENT1_KEYS
-) -> None:
-    """Put rows of any long-form table in place of those the same runs gave before.
+def _stale_comparisons(stored: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Stored *p* values of a pair of systems of which one has new predictions."""
+    predicted = rows[~rows["metric"].isin(["fps", *PAIRED])]
+    pair = [key for key in EXPERIMENT1_KEYS if key != "system"]
+    stale = _matches(stored, predicted, list(EXPERIMENT1_KEYS))
+    stale |= _matches(stored, predicted[predicted["system"] == "joint"], pair)
+    return stale & stored["metric"].isin(PAIRED).to_numpy()
 
-    As :func:`merge_results`, for tables that stand behind the results (one row a photo, a face, an
-    epoch, a turn) and those of other experiments: kept in the order given, unchecked.
+
+def merge_table(path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = ()) -> None:
+    """Put rows of any table in place of those that the same runs gave before.
+
+    As :func:`merge_results`, for the tables behind the results (one row per photo, face, epoch or
+    turn) and those of the other experiments: values are not checked, rows keep their order.
 
     Args:
         path: CSV file; made, with its folder, where missing.
-        rows: the new rows; must have the key columns.
-        keys: the columns that say which stored rows are replaced.
+        rows: the new rows, with the keys and with :data:`RUN_COLUMNS`.
+        keys: the columns that say which stored rows are replaced; those that :data:`KEYS` has
+            for the file's name where not given.
+
+    Raises:
+        ValueError: no rows, a column is missing, or no keys are known for the file's name; the
+            file is left as it was.
     """
-    path, keys = Path(path), list(keys)
+    path = Path(path)
+    keys = list(keys or KEYS.get(path.stem, ()))
+    if not keys:
+        raise ValueError(f"{path}: no keys are known for a table {path.stem}; give them")
+    if len(rows) == 0:
+        raise ValueError(f"{path}: no rows")
+    missing = [name for name in dict.fromkeys([*keys, *RUN_COLUMNS]) if name not in rows]
+    if missing:
+        raise ValueError(f"{path}: columns missing in the rows: {', '.join(missing)}")
     with storage.folder_lock(path.parent, wait=True):
         if path.exists():
             stored = read_table(path)
-            replaced = pd.MultiIndex.from_frame(stored[keys]).isin(
-                pd.MultiIndex.from_frame(rows[keys])
-            )
-            rows = pd.concat([stored[~replaced], rows], ignore_index=True)
-        rows = rows.sort_values(keys, kind="stable", ignore_index=True)
-        storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+            if lacking := [name for name in keys if name not in stored]:
+                raise ValueError(f"{path}: columns missing in the file: {', '.join(lacking)}")
+            rows = pd.concat([stored[~_matches(stored, rows, keys)], rows], ignore_index=True)
+        _write(path, rows.sort_values(keys, kind="stable", ignore_index=True))
 
 
-_NAMES = {"photo", "identity", "predicted_identity", "oracle_identity", "dataset", "session"}
-_NAMES |= {"source", "target"}
+def _matches(stored: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> np.ndarray:
+    """bool per stored row: some new row has the same keys."""
+    if len(keys) == 1:
+        return stored[keys[0]].isin(rows[keys[0]]).to_numpy()
+    return pd.MultiIndex.from_frame(stored[keys]).isin(pd.MultiIndex.from_frame(rows[keys]))
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table that :func:`merge_table` wrote; only numbers can be missing, names are text."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
-    for name in table:
-        if name not in _NAMES:
-            numbers = pd.to_numeric(table[name].replace({"": "nan"}), errors="coerce")
-            if not (numbers.isna() & ~table[name].isin(["", "nan"])).any():
-                table[name] = numbers
-        if set(table[name]) <= {"True", "False"}:
-            table[name] = table[name] == "True"
-    return table
+def _write(path: Path, rows: pd.DataFrame) -> None:
+    storage.write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    # The joint network before its baselines and accuracy before the rest, not by the alphabet.
-    rank = {name: i for names in (SPLITS, SYSTEMS, METRICS) for i, name in enumerate(names)}
+    """Rows of Experiment 1 as they are read: the joint net first, accuracy before the rest."""
+    names = (SPLITS, (*SYSTEMS, *REFERENCES), METRICS)
+    rank = {name: at for group in names for at, name in enumerate(group)}
     return rows.sort_values(
         [*EXPERIMENT1_KEYS, "metric"],
         key=lambda column: (
@@ -246,4 +374,26 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-MAIN_ARM = "normalised"
+def one_run(
+    rows: pd.DataFrame,
+    what: str,
+    columns: Sequence[str] = ("dataset", "split", "profile", "seed", "run"),
+) -> pd.DataFrame:
+    """Refuse rows of several runs, which must not be averaged or counted together.
+
+    Args:
+        rows: of any table.
+        what: its name, for the message.
+        columns: those that must hold one value; a column that the rows do not have is passed over.
+
+    Returns:
+        ``rows``.
+
+    Raises:
+        ValueError: a column holds several values.
+    """
+    for column in columns:
+        found = sorted({str(value) for value in rows[column]}) if column in rows else []
+        if len(found) > 1:
+            raise ValueError(f"{what}: several in column {column} ({', '.join(found)}); choose one")
+    return rows
