@@ -2,7 +2,30 @@
 
 import dataclasses
 
-from thesislib.models.margin import Margin
+
+@dataclasses.dataclass(frozen=True)
+class Margin:
+    """Additive margin on the cosine of the right identity, in training only.
+
+    Attributes:
+        kind: ``"cosface"``, cos t - m (Wang et al. 2018, CosFace, equation 4), or ``"arcface"``,
+            cos(t + m) (Deng et al. 2019, ArcFace, equation 3).
+        size: m; a cosine for cosface, degrees for arcface; at least 0.
+        scale: fixed factor s of all cosines, above 0.
+
+    Raises:
+        ValueError: unknown kind, or a number out of range.
+    """
+
+    kind: str
+    size: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cosface", "arcface"):
+            raise ValueError(f"margin {self.kind!r} is unknown; choose cosface or arcface")
+        if self.size < 0 or self.scale <= 0:
+            raise ValueError(f"margin of {self.size} at scale {self.scale} is out of range")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,14 +39,13 @@ class Profile:
     # network
     backbone: str = "resnet34"
     input_px: int = 320  # shorter side of a photo, and side of the training crops
-    pooling: int = 2  # average pooling k x k of the feature map; a cell is 32 k pixels
+    stride: int = 32  # of the feature map: 32, or 16 without the ResNet's last stage
+    pooling: int = 2  # average pooling k x k of the feature map; a cell is stride x k pixels
     anchors: int = 3
     embedding_dim: int = 512
     normalised: bool = False  # classifier compares directions (NormFace); False is the thesis's
     margin: Margin | None = None  # in training: CosFace, ArcFace; None is the thesis's
-    embedding_source: str = (
-        "grid"  # where embeddings are read: grid (the cell, the thesis's) or roi (under the box)
-    )
+    embedding_source: str = "grid"  # read at the grid's cell, the thesis's, or under the box (roi)
     # training
     epochs: int = 25
     batch: int = 128

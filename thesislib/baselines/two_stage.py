@@ -1,7 +1,10 @@
 """The two-stage baseline: dlib's frontal face detector, then a ResNet that names the person."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +15,8 @@ from thesislib.data.columns import BOX
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.loading import Photo
-from thesislib.data.transforms import cut_face
-from thesislib.engine.systems import System, _scaled
+from thesislib.data.transforms import cut_square, resize, scaled_size
+from thesislib.faces import Face
 from thesislib.metrics.boxes import (
     BoxCalibration,
     apply_box_calibration,
@@ -21,84 +24,148 @@ from thesislib.metrics.boxes import (
     fit_box_calibration,
 )
 from thesislib.metrics.matching import match_greedy
-from thesislib.models.face_classifier import FaceClassifier
+
+if TYPE_CHECKING:
+    from thesislib.models.face_classifier import FaceClassifier
+
+# The face is cut out with this much around its box: hair line and ears help, the room does not.
+FACE_MARGIN = 1.3
+SEES = ("photo", "face")
 
 
-class TwoStage(System):
+class TwoStage:
     """dlib's detector, then a classifier of the photo or of each detected face.
 
     Args:
         classifier: trained; put into evaluation mode.
         sees: ``"photo"``: the classifier names the whole photo once, as in the thesis;
             ``"face"``: it names each detected face, as a real pipeline would.
-        input_px: side of what the classifier sees (shorter side for a photo).
         upsampling: of the detector.
-        calibration: fitted on training photos; faces are cut out along the calibrated box.
+        calibration: from the detector's framing of a face to the dataset's, fitted on training
+            photos; faces are cut out along the calibrated box.
+
+    Raises:
+        ValueError: unknown ``sees``.
     """
 
     def __init__(
         self,
-        classifier: FaceClassifier,
+        classifier: FaceClassifier | Any,
         sees: str,
-        input_px: int,
         upsampling: int,
         calibration: BoxCalibration,
     ) -> None:
-        if sees not in ("photo", "face"):
-            raise ValueError(f"sees must be 'photo' or 'face', not {sees!r}")
-        self.name = f"two_stage_{sees}"
+        if sees not in SEES:
+            raise ValueError(f"sees={sees!r} is unknown; choose photo or face")
         self.classifier = classifier.eval()
-        weight = next(classifier.parameters(), None)  # one on an engine has none
-        self.device = torch.device("cpu") if weight is None else weight.device
-        self.sees, self.input_px = sees, input_px
-        self.upsampling, self.calibration = upsampling, calibration
-        self.stages = [
+        self.sees, self.upsampling, self.calibration = sees, upsampling, calibration
+        self.input_px = classifier.input_px
+
+    @property
+    def stages(self) -> list[tuple[str, Callable]]:
+        """The work in named steps, each taking what the one before returned; see
+        :func:`thesislib.engine.timing.take_turns`."""
+        return [
             ("detector", self._detect),
             ("preprocess", self._preprocess),
             ("classifier", self._classify),
         ]
 
-    def _detect(self, photo: np.ndarray):
+    def _detect(self, photo: np.ndarray) -> tuple:
         return photo, *detect_faces(photo, self.upsampling)
 
-    def _cut(self, photo: np.ndarray, boxes: np.ndarray) -> torch.Tensor:
-        """What the classifier sees for these boxes: [1 or D, 3, h, w]."""
-        if self.sees == "photo":
-            return _scaled(photo, self.input_px, self.device)[None]
-        tensor = torch.from_numpy(photo).permute(2, 0, 1).to(self.device)
-        return torch.stack([cut_face(tensor, box, self.input_px, FACE_MARGIN) for box in boxes])
-
-    def _preprocess(self, state):
+    def _preprocess(self, state: tuple) -> tuple:
         photo, boxes, scores = state
         if not len(boxes):
             return boxes, scores, None
-        calibrated = apply_box_calibration(boxes, self.calibration)
-        return boxes, scores, self._cut(photo, calibrated)
+        return boxes, scores, self._seen(photo, apply_box_calibration(boxes, self.calibration))
+
+    def _seen(self, photo: np.ndarray, boxes: np.ndarray) -> torch.Tensor:
+        """What the classifier sees for these boxes: [1 or D, 3, h, w]."""
+        pixels = torch.from_numpy(photo).permute(2, 0, 1).to(self.classifier.device)
+        if self.sees == "photo":
+            return resize(pixels, scaled_size(*photo.shape[:2], self.input_px))[None]
+        return torch.stack([cut_face(pixels, box, self.input_px) for box in boxes])
+
+    def _classify(self, state: tuple) -> list[Face]:
+        boxes, scores, inputs = state
+        if inputs is None:
+            return []
+        names, name_scores = self._names(inputs, len(boxes))
+        return [Face(*face) for face in zip(boxes, scores, names, name_scores, strict=True)]
 
     @torch.inference_mode()
-    def _names(self, inputs: torch.Tensor) -> list[str]:
-        found = self.classifier(inputs).argmax(dim=1).tolist()
-        return [self.classifier.identities[at] for at in found]
+    def _names(self, inputs: torch.Tensor, faces: int) -> tuple[list[str], list[float]]:
+        best, found = self.classifier(inputs).float().softmax(dim=1).max(dim=1)
+        names = [self.classifier.identities[at] for at in found.tolist()]
+        if self.sees == "photo":
+            return names * faces, best.tolist() * faces
+        return names, best.tolist()
 
-    def _classify(self, state) -> dict:
-        boxes, scores, inputs = state
-        names = self._names(inputs) if inputs is not None else []
-        if self.sees == "photo" and names:
-            names = names * len(boxes)
-        return {"boxes": boxes, "scores": scores, "identities": names}
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.0
+    ) -> list[list[Face]]:
+        """Faces of decoded photos, best first.
 
-    def identify_at(self, photo: np.ndarray, boxes: np.ndarray) -> list[str]:
-        """Identities for given boxes [F, 4]: the upper bound of perfect detection."""
-        names = self._names(self._cut(photo, boxes))
-        return names * len(boxes) if self.sees == "photo" else names
+        Args:
+            photos: uint8 [H, W, 3] RGB.
+            score_threshold: detections with scores up to this one are dropped; scores are the
+                detector's (SVM margin, above 0).
+        """
+        answers = []
+        for photo in photos:
+            faces = self._classify(self._preprocess(self._detect(photo)))
+            answers.append([face for face in faces if face.score > score_threshold])
+        return answers
+
+    def identify(
+        self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[list[str]]:
+        """Identities at given boxes (oracle boxes).
+
+        Args:
+            photos: uint8 [H, W, 3] RGB.
+            boxes: per photo float [F, 4] pixels.
+        """
+        return [
+            self._names(self._seen(photo, faces), len(faces))[0] if len(faces) else []
+            for photo, faces in zip(photos, boxes, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def embeddings_at(
+        self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """The classifier's embeddings of faces cut out at given boxes, not normalised.
+
+        Args:
+            photos: uint8 [H, W, 3] RGB.
+            boxes: per photo float [F, 4] pixels, F at least 1.
+
+        Returns:
+            per photo float32 [F, E].
+        """
+        device = self.classifier.device
+        faces = [
+            cut_face(torch.from_numpy(photo).permute(2, 0, 1).to(device), box, self.input_px)
+            for photo, of_photo in zip(photos, boxes, strict=True)
+            for box in of_photo
+        ]
+        vectors = self.classifier.embed(torch.stack(faces)).float().cpu()
+        return [part.numpy() for part in vectors.split([len(one) for one in boxes])]
 
 
-# The face is cut out with this much around its box: hair line and ears help, the room does not.
-FACE_MARGIN = 1.3
+def cut_face(photo: torch.Tensor, box: np.ndarray, size: int) -> torch.Tensor:
+    """A face as the classifier sees it: uint8 [3, H, W] to uint8 [3, size, size]."""
+    return cut_square(photo, box, size, FACE_MARGIN)
 
 
 def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibration:
-    """Four numbers that turn dlib's idea of a face box into the dataset's, from training photos.
+    """From dlib's framing of a face to the dataset's, by the faces of training photos.
+
+    Args:
+        detections: of :func:`thesislib.data.detector.detections_table`.
+        photos: annotations of the training photos.
 
     Raises:
         ValueError: dlib found none of the faces.
@@ -123,7 +190,15 @@ class FaceStore:
 
     Where dlib missed the face the annotated box is used, so that both systems train on the same
     photos. Attributes ``photos`` (their annotations, one face filling each) and ``store[i]`` fit
-    :class:`~thesislib.data.loader.Crops`.
+    :class:`thesislib.data.loading.Crops`.
+
+    Args:
+        folder: of the dataset.
+        photos: annotations of the training photos.
+        detections: of :func:`thesislib.data.detector.detections_table`.
+        calibration: of :func:`calibrate`.
+        size: side of a cut-out face in pixels.
+        progress: show a bar.
     """
 
     def __init__(
@@ -147,7 +222,7 @@ class FaceStore:
                     overlap = box_iou(candidates, truth.numpy()[None])[:, 0]
                     if overlap.max() >= 0.5:
                         box = candidates[overlap.argmax()]
-                self.faces.append(cut_face(pixels, box, size, FACE_MARGIN))
+                self.faces.append(cut_face(pixels, box, size))
                 self.photos.append(
                     Photo(
                         name=photo.name,

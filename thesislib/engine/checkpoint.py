@@ -1,58 +1,74 @@
-"""Checkpoints: weights, optimiser state and history in one safetensors file, never a pickle."""
+"""Nets and checkpoints on disk: safetensors files that stand alone, never a pickle."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from thesislib import storage
+from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.joint import JointNet
 
+NET = "net.safetensors"
+FORMAT, VERSION = "thesislib net", 1
+KINDS: dict[str, type[nn.Module]] = {"joint": JointNet, "classifier": FaceClassifier}
 # torch.save's zip, and pickle protocols 2 to 5
 _PICKLE_STARTS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and why."""
+    """A net or checkpoint that cannot be used; the message names the file and why."""
 
 
-def save_checkpoint(
-    path: Path | str,
-    model: torch.nn.Module,
-    about: dict,
-    optimiser: torch.optim.Optimizer | None = None,
-) -> None:
-    """Write model, ``about`` (JSON) and optimiser state, whole or not at all."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if optimiser is not None:
-        for index, state in optimiser.state_dict()["state"].items():
-            for key, value in state.items():
-                tensors[f"optimiser.{index}.{key}"] = torch.as_tensor(value)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+# --- one safetensors file ---------------------------------------------------------------------
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], about: dict) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, torch.Tensor], about: dict) -> None:
+    """Write tensors and ``about`` (JSON) to a safetensors file, whole or not at all.
+
+    A SHA-256 over both is written too, so that a file altered later is refused.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {"about": json.dumps(about), "checksum": _checksum(plain, about)}
     with storage.atomic_write(path) as aside:
-        save_file(tensors, aside, metadata={"about": json.dumps(about)})
+        save_file(plain, aside, metadata=metadata)
 
 
-def load_checkpoint(
+def read_tensors(
     path: Path | str, kind: str = "checkpoint"
 ) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read a checkpoint's tensors and its ``about``.
+    """Read what :func:`write_tensors` wrote.
 
     Args:
         path: the file.
         kind: what the errors call it.
 
     Raises:
-        CheckpointError: missing, truncated, altered in its header, or another kind of file, a
-            pickle among them, which is never executed.
+        CheckpointError: missing, truncated, altered, or another kind of file, a pickle among
+            them, which is never executed.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such {kind}")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
+            metadata = file.metadata() or {}
+            about = json.loads(metadata["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         with path.open("rb") as file:
@@ -61,28 +77,160 @@ def load_checkpoint(
         if start[:2] in _PICKLE_STARTS and start[8:] != b"{":
             raise CheckpointError(
                 f"{path}: this is a pickle, which can carry code; it was not opened. "
-                "Checkpoints here are safetensors files"
+                "Nets here are safetensors files"
             ) from None
         raise CheckpointError(f"{path}: truncated or not a {kind} ({error})") from None
+    if metadata.get("checksum") != _checksum(tensors, about):
+        raise CheckpointError(f"{path}: damaged or altered: its checksum does not fit")
     return tensors, about
 
 
-def load_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor], path="checkpoint") -> None:
-    """Copy a checkpoint's weights into a model of the same form.
+# --- nets -------------------------------------------------------------------------------------
+
+
+def save_net(path: Path | str, net: nn.Module) -> None:
+    """Write a net to one file that holds all it takes to open it.
+
+    The metadata holds the kind, settings and identities of the net, and its ``provenance``: what
+    it was trained with (profile, hash of the data, seed, precision, commit, start, history).
+
+    Args:
+        path: ``<name>.safetensors``, or a folder, which then gets ``net.safetensors``.
+        net: a :class:`JointNet` or :class:`FaceClassifier`.
+
+    Raises:
+        CheckpointError: a net of another class, which this file could not build again.
+    """
+    kind = next((kind for kind, of in KINDS.items() if type(net) is of), None)
+    if kind is None:
+        raise CheckpointError(f"{type(net).__name__}: no net that can be saved")
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "settings": net.settings,
+        "identities": net.identities,
+        "provenance": net.provenance,
+    }
+    write_tensors(net_file(path), net.state_dict(), about)
+
+
+def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
+    """Open a net that :func:`save_net` wrote; nothing else is needed.
+
+    Args:
+        path: the file, or the folder that holds ``net.safetensors``.
+        device: where it is to run; None for the GPU where there is one.
+
+    Returns:
+        the net, in evaluation mode.
+
+    Raises:
+        CheckpointError: no such file, a damaged or altered one, a pickle, a file of something
+            else, or of a version this code does not read.
+    """
+    path = net_file(path)
+    tensors, about = read_tensors(path, "net")
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: a safetensors file, but not a net of this project")
+    if about["version"] != VERSION:
+        raise CheckpointError(
+            f"{path}: version {about['version']} of the format; this code reads {VERSION}"
+        )
+    net = KINDS[about["kind"]](about["identities"], **about["settings"])
+    load_state(net, tensors, path)
+    net.provenance = about["provenance"]
+    return net.to(device or best_device()).eval()
+
+
+def net_file(path: Path | str) -> Path:
+    """The net's file: ``path`` itself if it ends in ``.safetensors``, else the one in it."""
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / NET
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_state(net: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path | str) -> None:
+    """Copy weights into a net of the same form.
 
     Raises:
         CheckpointError: weights missing, too many, or of another shape.
     """
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     try:
-        model.load_state_dict(weights)
+        net.load_state_dict(dict(tensors))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: weights of another model ({error})") from None
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Restore the optimiser state saved by :func:`save_checkpoint`."""
-    saved = optimiser.state_dict()
+def start_from(net: nn.Module, path: Path | str) -> list[str]:
+    """Begin with another net's weights: every tensor of the same name and shape but the people.
+
+    The classifier belongs to the identities it was trained on and is left as it is, as are the
+    anchors.
+
+    Returns:
+        names of the tensors taken.
+
+    Raises:
+        CheckpointError: the file cannot be used, or nothing in it fits.
+    """
+    path = net_file(path)
+    tensors, _ = read_tensors(path, "net")
+    own = net.state_dict()
+    taken = {
+        name: value
+        for name, value in tensors.items()
+        if name in own
+        and own[name].shape == value.shape
+        and not name.startswith(("classifier.", "anchors"))
+    }
+    if not any(name.startswith("backbone.") for name in taken):
+        raise CheckpointError(f"{path}: no weights in it fit this backbone")
+    net.load_state_dict(taken, strict=False)
+    return sorted(taken)
+
+
+# --- trainings under way ----------------------------------------------------------------------
+
+
+def save_checkpoint(
+    path: Path | str, model: nn.Module, optimiser: torch.optim.Optimizer, about: dict
+) -> None:
+    """Write model, optimiser state and ``about`` (JSON), whole or not at all."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        for key, value in state.items():
+            tensors[f"optimiser.{index}.{key}"] = torch.as_tensor(value)
+    write_tensors(path, tensors, about)
+
+
+def load_checkpoint(
+    path: Path | str, model: nn.Module, optimiser: torch.optim.Optimizer, run: dict
+) -> dict:
+    """Restore what :func:`save_checkpoint` wrote of the same training.
+
+    Args:
+        path: the file.
+        model: of the same form; its weights are replaced.
+        optimiser: of the same parameters; its state is replaced.
+        run: what this training is (JSON); must equal ``about["run"]`` of the file.
+
+    Returns:
+        the file's ``about``.
+
+    Raises:
+        CheckpointError: damaged, no checkpoint of a training, or one of another training.
+    """
+    tensors, about = read_tensors(path)
+    if "run" not in about:
+        raise CheckpointError(f"{path}: no checkpoint of a training")
+    refuse_other_run(path, about["run"], run)
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    load_state(model, weights, path)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict] = {}
     for name, value in tensors.items():
@@ -93,29 +241,17 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Te
                 # Fused steps walk memory in order: the state must lie as its parameter does.
                 value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+    return about
 
 
-def start_from(model: torch.nn.Module, path: Path | str) -> list[str]:
-    """Begin with another run's weights: every tensor of the same name and shape but the people.
-
-    The classifier belongs to the people it was trained on and is left as it is, as are anchors.
-
-    Returns:
-        names of the tensors taken.
+def refuse_other_run(path: Path, found: dict, wanted: dict) -> None:
+    """Refuse what another training left, and say in what it differs.
 
     Raises:
-        CheckpointError: the file cannot be used, or nothing in it fits.
+        CheckpointError: the two are not equal.
     """
-    tensors, _ = load_checkpoint(path)
-    own = model.state_dict()
-    taken = {}
-    for name, value in tensors.items():
-        name = name.removeprefix("model.")
-        fits = name in own and own[name].shape == value.shape
-        if fits and not name.startswith(("classifier.", "anchors", "loss.")):
-            taken[name] = value
-    if not any(name.startswith("backbone.") for name in taken):
-        raise CheckpointError(f"{path}: no weights in it fit this backbone")
-    model.load_state_dict(taken, strict=False)
-    return sorted(taken)
+    if found != wanted:
+        differs = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        raise CheckpointError(f"{path}: of another training; {', '.join(differs)} differ")

@@ -1,124 +1,306 @@
-"""A net over many photos at a time: what it finds in them, and its embeddings of given faces."""
+"""Faces in many photos: read, shared out over processes, kept on disk, in order.
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+Every system (a net, a pipeline, a gallery, an exported net) answers decoded photos in one process
+by ``predict_arrays``; :func:`predict` is the one way from files to those answers.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from thesislib.baselines.two_stage import FACE_MARGIN
-from thesislib.data.images import read_photo
-from thesislib.data.loading import Photo
-from thesislib.data.schema import Dataset
-from thesislib.data.transforms import cut_face, resize, scaled_size
-from thesislib.models.face_classifier import FaceClassifier
-from thesislib.models.joint import JointNet
+from thesislib import cache, storage
+from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
+from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.faces import Face
 
-BATCH = 64
-
-
-def _batches(photos: Sequence[Photo], input_px: int) -> Iterator[tuple[list[int], tuple[int, int]]]:
-    """Photos that have one size at the network's scale: at most ``BATCH`` of them, and the size."""
-    same = defaultdict(list)
-    for at, photo in enumerate(photos):
-        same[scaled_size(*photo.size[::-1], input_px)].append(at)
-    for size, places in same.items():
-        for start in range(0, len(places), BATCH):
-            yield places[start : start + BATCH], size
+Photo = str | Path | np.ndarray
+Photos = Photo | Sequence[Photo]
+CHUNK = 64  # photos read and answered at a time, and kept as one file
+FACES, EMBEDDINGS, UNREADABLE = "faces.csv", "embeddings.npy", "unreadable.csv"
+_PARTS = "parts"
 
 
-def _pixels(dataset: Dataset, photo: Photo) -> torch.Tensor:
-    return torch.from_numpy(read_photo(dataset.folder / photo.name)).permute(2, 0, 1)
+class System(Protocol):
+    """What finds and names faces."""
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float
+    ) -> list[list[Face]]:
+        """Faces of decoded photos, uint8 [H, W, 3] RGB of any sizes, best first."""
+        ...
 
 
-def _factors(photo: Photo, size: tuple[int, int]) -> torch.Tensor:
-    """Pixels of the photo for a pixel of the network's input, [4] as a box's corners."""
-    return torch.tensor([photo.size[0] / size[1], photo.size[1] / size[0]]).repeat(2)
+def predict(
+    system: System,
+    photos: Photos,
+    score_threshold: float = 0.5,
+    out: Path | str | None = None,
+    progress: bool = False,
+) -> list:
+    """Faces of photos.
 
-
-@torch.inference_mode()
-def detect(
-    net: JointNet, dataset: Dataset, photos: Sequence[Photo], input_px: int, progress: bool = True
-) -> list[dict]:
-    """Detections of a joint net in photos.
+    Under ``torchrun`` the photos are shared out over the processes, and each gets the answers to
+    all of them.
 
     Args:
-        net: trained; put into evaluation mode.
-        dataset: where the photos lie.
-        photos: their annotations.
-        input_px: shorter side that each is scaled to.
+        system: what finds and names faces.
+        photos: one photo or a sequence of photos, each a path or an array (uint8, uint16 or
+            float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all photos
+            are taken, in order of their paths.
+        score_threshold: detections with scores up to this one are dropped.
+        out: a folder in which the answers are kept while they come, so that an interrupted call
+            goes on (all processes must see it). It ends as ``faces.csv``, one row a face, and
+            ``embeddings.npy``, float32 [D, E], row by row. Photos must be paths then.
         progress: show a bar.
 
     Returns:
-        one dict a photo: ``boxes`` float32 [D, 4] pixels of the stored photo, ``scores`` float32
-        [D] best first, ``identities`` list of D names, ``embeddings`` float32 [D, E] of length 1.
+        of one photo a list of :class:`Face`, highest score first; of a sequence or a folder a
+        list of such lists, in order.
+
+    Raises:
+        PhotoError: a photo cannot be read; it is named. In a folder such photos have no faces
+            and are listed in ``out`` as ``unreadable.csv``.
+        CheckpointError: ``out`` holds the answers of another system or threshold.
+        ValueError: no photo of a usable form, or arrays with ``out``.
     """
-    net.eval()
-    found: list[dict] = [{}] * len(photos)
-    with tqdm(total=len(photos), desc="detecting", unit="photo", disable=not progress) as bar:
-        for places, size in _batches(photos, input_px):
-            batch = torch.stack([resize(_pixels(dataset, photos[at]), size) for at in places])
-            for at, one in zip(places, net.detect(batch.to(net.anchors.device)), strict=True):
-                found[at] = {
-                    "boxes": (one["boxes"].cpu() * _factors(photos[at], size)).numpy(),
-                    "scores": one["scores"].cpu().numpy(),
-                    "identities": [net.identities[who] for who in one["identities"].tolist()],
-                    "embeddings": one["embeddings"].cpu().numpy(),
-                }
-            bar.update(len(places))
+    folder = None
+    if isinstance(photos, str | Path) and Path(photos).is_dir():
+        folder = Path(photos)
+        photos = photos_in(folder)
+    single = isinstance(photos, str | Path | np.ndarray)
+    several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item, arg-type]
+    skip = folder is not None
+    if out is None:
+        answers, _ = _answer(system, several, score_threshold, skip, progress)
+    else:
+        answers = _answer_into(Path(out), system, several, score_threshold, skip, progress, folder)
+    return answers[0] if single else answers
+
+
+def photos_in(folder: Path | str) -> list[Path]:
+    """All photos of a folder and the folders in it, in order of their paths.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(folder)
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise ValueError(f"{folder}: no photos in it")
     return found
 
 
-@torch.inference_mode()
-def embed(
-    net: JointNet | FaceClassifier,
-    dataset: Dataset,
-    photos: Sequence[Photo],
-    input_px: int,
-    progress: bool = True,
-) -> np.ndarray:
-    """Embeddings of all annotated faces, read at their annotated boxes.
-
-    Where the face lies is given, so that what is compared is the embedding alone. A joint net
-    reads it in the whole photo; the two-stage pipeline's classifier sees the face cut out and
-    tells the layer before its last.
+def share_out(items: Sequence, work: Callable[[Any], Any], bar: tqdm | None = None) -> list:
+    """Results of ``work`` for all items, in order, in every process; each process does its part.
 
     Args:
-        net: put into evaluation mode.
-        dataset: where the photos lie.
-        photos: their annotations.
-        input_px: shorter side that each photo, or side that each face, is scaled to.
-        progress: show a bar.
+        items: pieces of work, the same in every process.
+        work: from an item to something that can be pickled.
+        bar: advanced by one at every item of this process.
 
-    Returns:
-        float32 [F, E], not normalised, the faces of the first photo first; NaN where the net's
-        grid has no place for a face.
+    Raises:
+        what ``work`` raises in any process, in all of them; the first by order of processes.
     """
-    net.eval()
-    read = _embed_joint if isinstance(net, JointNet) else _embed_cut
-    vectors: list[torch.Tensor] = [torch.empty(0)] * len(photos)
-    with tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress) as bar:
-        for places, size in _batches(photos, input_px):
-            chosen = [photos[at] for at in places]
-            for at, faces in zip(places, read(net, dataset, chosen, size, input_px), strict=True):
-                vectors[at] = faces.cpu()
-            bar.update(len(places))
-    return torch.cat(vectors).float().numpy()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    mine, error = [], None
+    for at in range(state.process_index, len(items), state.num_processes):
+        try:
+            mine.append((at, work(items[at])))
+        except Exception as raised:
+            if state.num_processes == 1:
+                raise
+            error = raised  # others wait for this process: they must hear of it
+            break
+        if bar is not None:
+            bar.update()
+    if state.num_processes == 1:
+        return [result for _, result in mine]
+    everyone = gather_object([(mine, error)])
+    for _, raised in everyone:
+        if raised is not None:
+            raise raised
+    results = dict(pair for part, _ in everyone for pair in part)
+    return [results[at] for at in range(len(items))]
 
 
-def _embed_joint(net, dataset, photos, size, input_px) -> list[torch.Tensor]:
-    batch = torch.stack([resize(_pixels(dataset, photo), size) for photo in photos])
-    boxes = [photo.boxes / _factors(photo, size) for photo in photos]
-    return net.embed_at(batch.to(net.anchors.device), boxes)
+def _answer(
+    system: System, photos: list[Photo], score_threshold: float, skip: bool, progress: bool
+) -> tuple[list[list[Face]], list[tuple[str, str]]]:
+    """Answers to photos, and which could not be read and why."""
+    chunks = [photos[at : at + CHUNK] for at in range(0, len(photos), CHUNK)]
+    with _bar(len(chunks), progress) as bar:
+        found = share_out(chunks, lambda c: _answer_chunk(system, c, score_threshold, skip), bar)
+    faces = [face for answered, _ in found for face in answered]
+    return faces, [problem for _, problems in found for problem in problems]
 
 
-def _embed_cut(net, dataset, photos, size, input_px) -> list[torch.Tensor]:
-    faces = [
-        cut_face(pixels, box.numpy(), input_px, FACE_MARGIN)
-        for photo in photos
-        for pixels in [_pixels(dataset, photo)]
-        for box in photo.boxes
+def _bar(chunks: int, progress: bool) -> tqdm:
+    state = PartialState(cpu=not torch.cuda.is_available())
+    shown = progress and state.is_main_process
+    total = -(-chunks // state.num_processes)
+    return tqdm(total=total, desc="predicting", unit=f"{CHUNK} photos", disable=not shown)
+
+
+def _answer_chunk(
+    system: System, photos: Sequence[Photo], score_threshold: float, skip: bool
+) -> tuple[list[list[Face]], list[tuple[str, str]]]:
+    def read(photo: Photo) -> np.ndarray | PhotoError:
+        try:
+            return as_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+        except PhotoError as error:
+            if not skip:
+                raise
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(read, photos))
+    readable = [photo for photo in decoded if isinstance(photo, np.ndarray)]
+    answers = iter(system.predict_arrays(readable, score_threshold) if readable else [])
+    faces = [next(answers) if isinstance(photo, np.ndarray) else [] for photo in decoded]
+    problems = [
+        (str(photo), str(error))
+        for photo, error in zip(photos, decoded, strict=True)
+        if isinstance(error, PhotoError)
     ]
-    device = next(net.parameters()).device
-    return net.embed(torch.stack(faces).to(device)).split([len(photo.boxes) for photo in photos])
+    return faces, problems
+
+
+# --- answers kept on disk ---------------------------------------------------------------------
+
+
+def _answer_into(
+    out: Path,
+    system: System,
+    photos: list[Photo],
+    score_threshold: float,
+    skip: bool,
+    progress: bool,
+    folder: Path | None,
+) -> list[list[Face]]:
+    if any(isinstance(photo, np.ndarray) for photo in photos):
+        raise ValueError("out: answers are kept for photos that are files, not for arrays")
+    files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
+    state = PartialState(cpu=not torch.cuda.is_available())
+    settings = {"system": fingerprint(system), "score_threshold": score_threshold}
+    with storage.folder_lock(out) if state.is_main_process else contextlib.nullcontext():
+        if state.is_main_process:
+            _claim(out, settings)
+        state.wait_for_everyone()
+        chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
+
+        def answer(chunk: list[Path]) -> str:
+            part = out / _PARTS / f"{_chunk_key(chunk)}.safetensors"
+            if not part.exists():
+                _write_part(part, *_answer_chunk(system, chunk, score_threshold, skip))
+            return part.name
+
+        with _bar(len(chunks), progress) as bar:
+            parts = share_out(chunks, answer, bar)
+        read = [_read_part(out / _PARTS / name) for name in parts]
+        faces = [answer for answers, _ in read for answer in answers]
+        if state.is_main_process:
+            names = [file.relative_to(folder).as_posix() if folder else str(file) for file in files]
+            problems = [problem for _, found in read for problem in found]
+            _write_answers(out, names, faces, problems)
+        state.wait_for_everyone()
+    return faces
+
+
+def _claim(out: Path, settings: dict) -> None:
+    """Say whose answers the folder holds, or refuse one that holds those of another system."""
+    record = out / cache.CONFIG
+    if record.exists():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        if found != settings:
+            differs = ", ".join(sorted(k for k in settings if found.get(k) != settings[k]))
+            raise CheckpointError(f"{out}: holds answers of another {differs}; choose another out")
+    else:
+        storage.write_json(record, settings)
+
+
+def fingerprint(system: System) -> str:
+    """What tells a system from every other; systems without weights are known by their class."""
+    return getattr(system, "fingerprint", type(system).__name__)
+
+
+def _chunk_key(files: Iterable[Path]) -> str:
+    """Names, sizes and times of the files: photos that were changed are answered again."""
+    stats = []
+    for file in files:
+        stat = file.stat() if file.exists() else None
+        stats.append([str(file), stat and stat.st_size, stat and stat.st_mtime_ns])
+    return cache.key(files=stats)
+
+
+def _write_part(path: Path, answers: list[list[Face]], problems: list[tuple[str, str]]) -> None:
+    faces = [face for answer in answers for face in answer]
+    tensors = {
+        "count": torch.tensor([len(answer) for answer in answers], dtype=torch.int64),
+        "boxes": _stacked([face.box for face in faces], 4),
+        "scores": torch.tensor([[face.score, face.name_score] for face in faces]).reshape(-1, 2),
+    }
+    for name in ("embedding", "landmarks"):
+        if faces and getattr(faces[0], name) is not None:
+            values = [getattr(face, name) for face in faces]
+            tensors[name] = torch.from_numpy(np.stack(values).astype(np.float32))
+    about = {"names": [face.name for face in faces], "unreadable": problems}
+    write_tensors(path, tensors, about)
+
+
+def _stacked(rows: list[np.ndarray], width: int) -> torch.Tensor:
+    return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(-1, width))
+
+
+def _read_part(path: Path) -> tuple[list[list[Face]], list[tuple[str, str]]]:
+    tensors, about = read_tensors(path, "part of the answers")
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    faces = [
+        Face(
+            arrays["boxes"][at],
+            float(arrays["scores"][at, 0]),
+            name,
+            float(arrays["scores"][at, 1]),
+            *(arrays[key][at] if key in arrays else None for key in ("embedding", "landmarks")),
+        )
+        for at, name in enumerate(about["names"])
+    ]
+    answers, start = [], 0
+    for count in arrays["count"].tolist():
+        answers.append(faces[start : start + count])
+        start += count
+    return answers, [tuple(problem) for problem in about["unreadable"]]
+
+
+def _write_answers(
+    out: Path, names: list[str], answers: list[list[Face]], problems: list[tuple[str, str]]
+) -> None:
+    import pandas as pd
+
+    rows = [
+        (name, *face.box.round(1).tolist(), face.score, face.name, face.name_score)
+        for name, answer in zip(names, answers, strict=True)
+        for face in answer
+    ]
+    columns = ["photo", "x1", "y1", "x2", "y2", "score", "name", "name_score"]
+    table = pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.6g")
+    storage.write_text(out / FACES, table)
+    embeddings = [f.embedding for answer in answers for f in answer if f.embedding is not None]
+    if embeddings:
+        with storage.atomic_write(out / EMBEDDINGS) as aside, open(aside, "wb") as file:
+            np.save(file, np.stack(embeddings), allow_pickle=False)
+    if problems:
+        listed = pd.DataFrame(problems, columns=["photo", "reason"]).to_csv(index=False)
+        storage.write_text(out / UNREADABLE, listed)

@@ -1,26 +1,47 @@
-"""Training: one plain loop for every model that returns named losses."""
+"""Training: one plain loop for every net and its loss, and the front door's ``train``."""
 
 import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 from tqdm.auto import tqdm
 
-from thesislib import storage
-from thesislib.data.loading import Crops, EpochBatches, training_batches
-from thesislib.engine.checkpoint import (
-    CheckpointError,
-    load_checkpoint,
-    load_model,
-    load_optimiser,
-    save_checkpoint,
+from thesislib import seeds, storage
+from thesislib.data.loading import (
+    Augmentation,
+    Crops,
+    EpochBatches,
+    Photo,
+    PhotoStore,
+    list_photos,
+    training_batches,
 )
+from thesislib.data.schema import Dataset, DatasetError
+from thesislib.engine.checkpoint import (
+    NET,
+    best_device,
+    load_checkpoint,
+    load_net,
+    net_file,
+    refuse_other_run,
+    save_checkpoint,
+    save_net,
+    start_from,
+)
+from thesislib.environment import commit
+from thesislib.models.anchors import fit_anchors
 from thesislib.models.convolutions import use_channels_last
-from thesislib.profiles import Profile
+from thesislib.models.joint import JointNet
+from thesislib.models.loss import JointLoss
+from thesislib.profiles import Profile, get_profile
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after an interruption
@@ -60,14 +81,14 @@ def make_optimiser(model: torch.nn.Module, profile: Profile) -> torch.optim.Opti
 
 
 def precision() -> str:
-    """Arithmetic of training: ``"bf16"`` where the processor multiplies it natively, or ``"no"``.
+    """Arithmetic of training: ``"bf16"`` where the processor multiplies it natively, or ``"fp32"``.
 
     Weights, heads, losses and optimiser stay in fp32 either way. CPUs without bf16 units emulate
     it, slower than fp32.
     """
     capabilities = torch.cpu.get_capabilities()
     native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return "bf16" if torch.cuda.is_available() or native else "no"
+    return "bf16" if torch.cuda.is_available() or native else "fp32"
 
 
 @contextlib.contextmanager
@@ -85,55 +106,95 @@ def _deterministic(device: torch.device):
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def train(
-    model: torch.nn.Module,
+class WithLoss(nn.Module):
+    """A net and its loss as one module, so that distributed training waits for both."""
+
+    def __init__(self, net: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+
+    def forward(self, photos: torch.Tensor, targets: list[dict]) -> dict[str, torch.Tensor]:
+        """Named losses of a batch, with their ``total``."""
+        return self.loss(self.net, self.net(photos), targets)
+
+
+def fit(
+    net: nn.Module,
+    loss: nn.Module,
     crops: Crops,
     profile: Profile,
     seed: int,
     folder: Path | str,
-    about: dict,
+    run: dict,
     progress: bool = True,
     stop_after: int | None = None,
     steps: int | None = None,
+    label: str | None = None,
 ) -> list[dict]:
-    """Train a model, or go on where an interrupted call with the same folder stopped.
+    """Train a net, or go on where an interrupted call with the same folder stopped.
 
     Runs on whatever Accelerate finds (CPU, GPU, several processes under ``torchrun``), in bf16
     where :func:`precision` says so; ``profile.batch`` is the global batch.
 
     Args:
-        model: in training mode ``model(photos, targets)`` returns losses with a ``total``.
-        crops: training photos.
+        net: called with photos uint8 [N, 3, S, S]; trained in place.
+        loss: called with ``(net, net(photos), targets)``; gives named losses with a ``total``.
+        crops: training crops.
         profile: settings.
         seed: of the run.
         folder: where the checkpoint is kept; one run at a time.
-        about: what this run is (JSON); a checkpoint of another run is refused.
+        run: what this training is (JSON); a checkpoint of another one is refused.
         progress: show a bar.
         stop_after: stop after this many steps of this call, checkpointed; None runs to the end.
         steps: length of the whole training and its schedule, in place of ``profile.epochs``; the
             history has no row of an epoch that it breaks off.
+        label: of the bar; None for the folder's name.
 
     Returns:
         history, one dict an epoch: ``epoch``, mean losses, ``photos_per_second``,
-        ``data_wait_share``. The model is trained in place.
+        ``data_wait_share``.
 
     Raises:
         NonFiniteLossError: names the photos of the offending batch.
-        CheckpointError: the folder's checkpoint is damaged or of another run.
+        CheckpointError: the folder's checkpoint is damaged or of another training.
         FolderInUseError: another run is writing to the folder.
         ValueError: fewer training photos than processes, or none.
     """
     cuda = torch.cuda.is_available()
-    accelerator = Accelerator(cpu=not cuda, mixed_precision=precision())
+    accelerator = Accelerator(
+        cpu=not cuda, mixed_precision="bf16" if precision() == "bf16" else "no"
+    )
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
-        return _train(
-            accelerator, model, crops, profile, seed, folder, about, progress, stop_after, steps
+        return _fit(
+            accelerator,
+            WithLoss(net, loss),
+            crops,
+            profile,
+            seed,
+            folder,
+            run,
+            progress,
+            stop_after,
+            steps,
+            label or folder.name,
         )
 
 
-def _train(accelerator, model, crops, profile, seed, folder, about, progress, stop_after, steps):
+def _fit(
+    accelerator: Accelerator,
+    model: WithLoss,
+    crops: Crops,
+    profile: Profile,
+    seed: int,
+    folder: Path,
+    run: dict,
+    progress: bool,
+    stop_after: int | None,
+    steps: int | None,
+    label: str,
+) -> list[dict]:
     if len(crops) < accelerator.num_processes:
         raise ValueError(
             f"{len(crops)} training photos are too few for {accelerator.num_processes} processes"
@@ -146,16 +207,7 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
     use_channels_last(model)
     optimiser = make_optimiser(model, profile)
     if path.exists():
-        tensors, saved = load_checkpoint(path)
-        if "run" not in saved:
-            raise CheckpointError(f"{path}: no checkpoint of a training")
-        if saved["run"] != about:
-            differs = [
-                key for key in {*about, *saved["run"]} if about.get(key) != saved["run"].get(key)
-            ]
-            raise CheckpointError(f"{path}: checkpoint of another run; {sorted(differs)} differ")
-        load_model(model, tensors, path)
-        load_optimiser(optimiser, tensors)
+        saved = load_checkpoint(path, model, optimiser, run)
         step, history, running = saved["step"], saved["history"], saved["running"]
     per_epoch = len(crops) // min(profile.batch, len(crops))
     steps = steps or per_epoch * profile.epochs
@@ -179,13 +231,13 @@ def _train(accelerator, model, crops, profile, seed, folder, about, progress, st
 
     def save() -> None:
         if accelerator.is_main_process:
-            state = {"run": about, "step": step, "history": history, "running": running}
-            save_checkpoint(path, bare, state, optimiser)
+            state = {"run": run, "step": step, "history": history, "running": running}
+            save_checkpoint(path, bare, optimiser, state)
 
     bar = tqdm(
         total=steps,
         initial=step,
-        desc=folder.name,
+        desc=label,
         unit="step",
         disable=not (progress and accelerator.is_main_process),
     )
@@ -246,11 +298,205 @@ def _epoch_row(epoch: int, running: dict, batch: int) -> dict:
     }
 
 
-def settings(profile: Profile) -> dict:
-    """A profile and the precision as JSON, without what a trained net does not depend on."""
-    values = dataclasses.asdict(profile) | {"precision": precision()}
+# --- whole trainings --------------------------------------------------------------------------
+
+
+def train(
+    dataset: Dataset,
+    profile: str | Profile = "laptop",
+    out: Path | str = "runs/net",
+    *,
+    seed: int = 0,
+    start: Path | str | None = None,
+    progress: bool = True,
+) -> JointNet:
+    """Train a joint net on all photos of a dataset, or go on where an earlier call stopped.
+
+    Called again with the same arguments it opens the net that is there.
+
+    Args:
+        dataset: photos with boxes and identities.
+        profile: name of a profile in :mod:`thesislib.profiles`, or one of your own.
+        out: folder of this training; gets ``net.safetensors``, which stands alone.
+        seed: of everything random.
+        start: file or folder of a net whose weights to begin with; None for random ones.
+        progress: show a bar.
+
+    Returns:
+        the net in evaluation mode, on the GPU where there is one.
+
+    Raises:
+        DatasetError: nobody in the dataset is named.
+        CheckpointError: ``out`` holds another training, or ``start`` cannot be used.
+        NonFiniteLossError, FolderInUseError, ValueError: see :func:`fit`.
+    """
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    if not dataset.identities:
+        raise DatasetError(f"{dataset.folder}: nobody in it is named, so no name can be learned")
+    photos = list_photos(dataset, dataset.identities)
+    net = new_joint_net(dataset.identities, photos, profile, seed)
+    about = provenance(dataset.content_hash, profile, seed, start)
+    return train_net(
+        net,
+        joint_loss(profile),
+        lambda: training_crops(dataset, photos, profile, seed, progress),
+        profile,
+        out,
+        about,
+        start=start,
+        progress=progress,
+        label="joint net",
+    )
+
+
+def train_net(
+    net: Any,
+    loss: nn.Module,
+    make_crops: Callable[[], Crops],
+    profile: Profile,
+    out: Path | str,
+    about: dict,
+    *,
+    start: Path | str | None = None,
+    progress: bool = True,
+    steps: int | None = None,
+    label: str | None = None,
+) -> Any:
+    """Train a new net into a folder of its own, or open the one that is there.
+
+    Args:
+        net: untrained; a class that :func:`save_net` knows.
+        loss: see :func:`fit`.
+        make_crops: gives the training crops; not called where the net is there already.
+        profile: settings.
+        out: folder; gets ``net.safetensors``.
+        about: what this training is, from :func:`provenance`; two that differ never share a
+            folder.
+        start, progress: see :func:`train`.
+        steps, label: see :func:`fit`.
+
+    Returns:
+        the trained net in evaluation mode; its ``provenance`` is ``about`` and ``history``.
+
+    Raises:
+        see :func:`train`.
+    """
+    out = Path(out)
+    run = {key: value for key, value in about.items() if key != "commit"}
+    if (out / NET).exists():
+        done = load_net(out)
+        found = {k: v for k, v in (done.provenance or {}).items() if k not in ("commit", "history")}
+        refuse_other_run(out / NET, found, run)
+        return done
+    if start is not None:
+        start_from(net, start)
+    history = fit(
+        net,
+        loss,
+        make_crops(),
+        profile,
+        about["seed"],
+        out,
+        run,
+        progress,
+        steps=steps,
+        label=label,
+    )
+    net.provenance = {**about, "history": history}
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    if accelerator.is_main_process:
+        save_net(out, net)
+        (out / CHECKPOINT).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    return net.to(best_device()).eval()
+
+
+def provenance(
+    data_hash: str, profile: Profile, seed: int, start: Path | str | None = None, **more: Any
+) -> dict:
+    """What a training depends on, as plain JSON values, and the commit it ran at.
+
+    Args:
+        data_hash: content hash of the training photos and annotations.
+        profile: settings; those that a trained net does not depend on are left out.
+        seed: of the run.
+        start: net to begin with, known by its bytes.
+        more: what else tells this training from others.
+    """
+    return {
+        "data": data_hash,
+        "profile": training_settings(profile),
+        "seed": seed,
+        "precision": precision(),
+        "start": storage.bytes_hash(net_file(start)) if start is not None else None,
+        "commit": commit(),
+        **more,
+    }
+
+
+def training_settings(profile: Profile) -> dict:
+    """A profile as plain JSON values, without what a trained net does not depend on."""
+    values = dataclasses.asdict(profile)
     values["crop_scale"] = list(values["crop_scale"])
     # The dataset is known by its content, whoever made it.
-    for name in ("workers", "people", "many_people", "new_people", "transfer_steps"):
+    for name in ("workers", "people", "many_people", "new_people", "transfer_steps", "upsampling"):
         del values[name]
     return values
+
+
+def new_joint_net(
+    identities: list[str], photos: list[Photo], profile: Profile, seed: int
+) -> JointNet:
+    """An untrained joint net, the same for the same seed.
+
+    Args:
+        identities: names.
+        photos: training photos, whose boxes the anchors are fitted to.
+        profile: settings.
+        seed: of anchors and weights.
+    """
+    sizes = [
+        (photo.boxes[:, 2:] - photo.boxes[:, :2]).numpy() * (profile.input_px / min(photo.size))
+        for photo in photos
+    ]
+    anchors = fit_anchors(np.concatenate(sizes), profile.anchors, seed)
+    torch.manual_seed(seeds.torch_seed(seed, "weights"))
+    return JointNet(
+        identities,
+        anchors,
+        input_px=profile.input_px,
+        backbone=profile.backbone,
+        stride=profile.stride,
+        pooling=profile.pooling,
+        embedding_dim=profile.embedding_dim,
+        normalised=profile.normalised,
+        scale=profile.margin.scale if profile.margin else None,
+        embedding_source=profile.embedding_source,
+    )
+
+
+def joint_loss(profile: Profile) -> JointLoss:
+    """The loss that a profile asks for."""
+    return JointLoss(
+        profile.lambda_box,
+        profile.lambda_no_object,
+        profile.lambda_identity,
+        label_smoothing=profile.label_smoothing,
+        margin=profile.margin,
+        learned=profile.learned_balance,
+    )
+
+
+def training_crops(
+    dataset: Dataset, photos: list[Photo], profile: Profile, seed: int, progress: bool = True
+) -> Crops:
+    """Random crops of whole photos, as a profile asks for them."""
+    store = PhotoStore(dataset, photos, stored_px(profile), progress)
+    augmentation = Augmentation(profile.crop_scale, profile.flip, profile.colour)
+    return Crops(photos, store, profile.input_px, augmentation, seed)
+
+
+def stored_px(profile: Profile) -> int:
+    """Shorter side in pixels of photos kept for training; crops of less than the whole photo are
+    enlarged and need more pixels than the input has."""
+    return round(profile.input_px / min(1.0, profile.crop_scale[0]))

@@ -1,6 +1,6 @@
-"""Anchors: typical face sizes, and the code between boxes and what a cell of the grid predicts.
+"""Anchors: typical face sizes, and the regression targets of boxes relative to cells and anchors.
 
-This is the only place where boxes are not [x1, y1, x2, y2] pixels. The code is that of
+This is the only place where boxes are not [x1, y1, x2, y2] pixels. The targets are those of
 single-shot detectors (SSD, Liu et al. 2016, section 2.2; anchors by clustering as YOLO9000,
 Redmon & Farhadi 2017, section 2): offsets of the centre in cells, log size against the anchor's.
 """
@@ -55,25 +55,30 @@ def anchor_boxes(anchors: torch.Tensor, grid: tuple[int, int], cell: int) -> tor
     return torch.cat([centres - half, centres + half], dim=-1)
 
 
-def encode(boxes: torch.Tensor, centres: torch.Tensor, anchors: torch.Tensor, cell: int):
-    """What a cell should predict for a box.
+def encode_boxes(
+    boxes: torch.Tensor, centres: torch.Tensor, anchors: torch.Tensor, cell: int
+) -> torch.Tensor:
+    """Regression targets of boxes relative to cell and anchor.
 
     Args:
         boxes: float [..., 4] pixels.
         centres: float [..., 2], the cells' centres in pixels.
-        anchors: float [..., 2] pixels.
+        anchors: float [..., 2], width and height in pixels.
         cell: side of a cell in pixels.
 
     Returns:
-        float [..., 4]: offsets of the centre in cells, log of width and height over the anchor's.
+        float [..., 4]: offset of the box's centre from the cell's in cells, x and y, and the
+        logarithm of width and height over the anchor's.
     """
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-3)
     return torch.cat([(middle - centres) / cell, torch.log(size / anchors)], dim=-1)
 
 
-def decode(codes: torch.Tensor, centres: torch.Tensor, anchors: torch.Tensor, cell: int):
-    """Inverse of :func:`encode`; log sizes are held within a factor of 50 of the anchor's."""
+def decode_boxes(
+    codes: torch.Tensor, centres: torch.Tensor, anchors: torch.Tensor, cell: int
+) -> torch.Tensor:
+    """Inverse of :func:`encode_boxes`; log sizes are held within a factor of 50 of the anchor's."""
     middle = centres + codes[..., :2] * cell
     limit = float(np.log(50.0))
     half = anchors * torch.exp(codes[..., 2:].clamp(-limit, limit)) / 2
@@ -83,10 +88,11 @@ def decode(codes: torch.Tensor, centres: torch.Tensor, anchors: torch.Tensor, ce
 def assign(
     boxes: torch.Tensor, anchors: torch.Tensor, grid: tuple[int, int], cell: int
 ) -> torch.Tensor:
-    """Give each face the cell that holds its centre, and there the anchor most like it.
+    """Assign each face to the cell that holds its centre and the anchor of highest shape IoU.
 
-    Larger faces choose first. When an anchor of the cell is taken, the next best is used; a face
-    finds none when more than A centres fall into one cell, the known limit of a coarse grid.
+    The shape IoU of a box and an anchor is their IoU with centres aligned. Larger faces are
+    assigned first; where an anchor of the cell is taken, the next best is used. A face is left
+    without a place when more than A centres fall into one cell, the known limit of a coarse grid.
 
     Args:
         boxes: float [F, 4] pixels.
@@ -95,15 +101,15 @@ def assign(
         cell: side of a cell in pixels.
 
     Returns:
-        int64 [F, 3]: anchor, row, column; (-1, -1, -1) for a face without a place.
+        int64 [F] on the CPU: place (anchor x rows + row) x columns + column, or -1.
     """
-    places = torch.full((len(boxes), 3), -1, dtype=torch.int64)
+    places = torch.full((len(boxes),), -1, dtype=torch.int64)
     if not len(boxes):
         return places
     boxes, anchors = boxes.detach().cpu(), anchors.detach().cpu()
     size = boxes[:, 2:] - boxes[:, :2]
     origin = torch.zeros(len(boxes), 2)
-    likeness = box_iou(
+    shape_iou = box_iou(
         torch.cat([origin, size], dim=1), torch.cat([torch.zeros_like(anchors), anchors], dim=1)
     )
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -111,10 +117,10 @@ def assign(
     row = (middle[:, 1] / cell).long().clamp(0, grid[0] - 1)
     taken = set()
     for face in torch.argsort(size.prod(dim=1), descending=True, stable=True).tolist():
-        for anchor in torch.argsort(likeness[face], descending=True, stable=True).tolist():
-            place = (anchor, int(row[face]), int(column[face]))
+        for anchor in torch.argsort(shape_iou[face], descending=True, stable=True).tolist():
+            place = (anchor * grid[0] + int(row[face])) * grid[1] + int(column[face])
             if place not in taken:
                 taken.add(place)
-                places[face] = torch.tensor(place)
+                places[face] = place
                 break
     return places

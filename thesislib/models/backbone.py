@@ -13,7 +13,7 @@ BACKBONES = {
     "resnet34": torchvision.models.resnet34,
     "resnet50": torchvision.models.resnet50,
 }
-BACKBONE_STRIDE = 32
+STRIDES = (16, 32)
 # Mean and standard deviation of ImageNet's photos, in 0..1, per channel.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -23,21 +23,27 @@ class WeightsUnavailableError(RuntimeError):
     """Pre-trained weights were asked for and cannot be had."""
 
 
-def make_backbone(name: str, weights: str | None = None) -> nn.Module:
-    """A torchvision ResNet with its classifier taken off.
+def make_backbone(name: str, weights: str | None = None, stride: int = 32) -> nn.Module:
+    """A torchvision ResNet without its classifier, cut off behind a stage.
 
     Args:
         name: one of ``BACKBONES``.
         weights: None for random, or ``"imagenet"``.
+        stride: pixels of the input for one place of the feature map: 32 for the whole ResNet, 16
+            without its last stage.
 
     Raises:
-        ValueError: unknown name or weights.
+        ValueError: unknown name, weights or stride.
         WeightsUnavailableError: the weights are not on this machine and cannot be fetched.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
     if weights not in (None, "imagenet"):
         raise ValueError(f"weights {weights!r} are unknown; choose None or 'imagenet'")
+    if stride not in STRIDES:
+        raise ValueError(
+            f"stride {stride} is unknown; choose one of {', '.join(map(str, STRIDES))}"
+        )
     try:
         net = BACKBONES[name](weights="DEFAULT" if weights else None)
     # A refused or absent connection; a download that broke off, or came with another hash.
@@ -48,15 +54,22 @@ def make_backbone(name: str, weights: str | None = None) -> nn.Module:
             f"torchvision names into {torch.hub.get_dir()}/checkpoints and run again"
         ) from error
     net.fc = nn.Identity()
-    for block in net.layer4:
+    if stride == 16:
+        net.layer4 = nn.Identity()
+    for block in net.layer4.children():
         for name, conv in list(block.named_children()):
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                 setattr(block, name, PatchConv2d.like(conv))
     return net
 
 
+def feature_channels(backbone: str, stride: int = 32) -> int:
+    """Channels C of the feature map of a backbone in ``BACKBONES``."""
+    return (2048 if backbone == "resnet50" else 512) // (32 // stride)
+
+
 def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
-    """Last feature map [N, C, H/32, W/32] of a ResNet for photos float [N, 3, H, W]."""
+    """Last feature map [N, C, H / stride, W / stride] for photos float [N, 3, H, W]."""
     x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(photos))))
     return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
 

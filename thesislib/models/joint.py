@@ -1,283 +1,408 @@
 """JointNet: one convolutional network from a photo to boxes, embeddings and identities."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
+from torchvision.ops import roi_align
 
-from thesislib.data.transforms import PADDING
-from thesislib.models.anchors import assign, cell_centres, decode
-from thesislib.models.backbone import BACKBONE_STRIDE, Normalise, feature_map, make_backbone
+from thesislib.data.transforms import PADDING, resize, scaled_size
+from thesislib.faces import Face
+from thesislib.models.anchors import assign
+from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
+from thesislib.models.decode import decode
 from thesislib.models.heads import IdentityClassifier, full_precision
-from thesislib.models.loss import JointLoss
-from thesislib.models.margin import Margin
+
+if TYPE_CHECKING:
+    from thesislib.engine.predict import Photos
 
 EMBEDDING_SOURCES = ("grid", "roi")
-ROI_BINS = 3  # a box is read at 3 x 3 places and averaged: faces cover two to four cells a side
+ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
+
+
+class HeadOutputs(NamedTuple):
+    """Raw outputs of the heads for N photos."""
+
+    # float [N, A, 5, rows, columns]: four regression targets and the confidence logit
+    regression: torch.Tensor
+    # What embeddings are read from. "grid": embeddings float [N, E, A, rows, columns];
+    # "roi": the feature map float [N, C, H / stride, W / stride].
+    source: torch.Tensor
 
 
 class JointNet(nn.Module):
-    """Detects and identifies in one pass (the thesis, chapter on the joint model).
+    """Detects and identifies faces in one pass (the thesis, chapter on the joint model).
 
-    In training mode ``forward(photos, targets)`` returns the named losses; in evaluation mode
-    ``forward(photos)`` returns detections, in the form of torchvision's detectors.
+    Called with a batch it gives the raw :class:`HeadOutputs`; :class:`thesislib.models.loss.
+    JointLoss` trains from them, :meth:`detect` decodes them, :meth:`predict` takes photos.
 
     Args:
-        identities: names of the people, in the classifier's order.
+        identities: names, in the classifier's order.
         anchors: float [A, 2], width and height in pixels of the network's input.
-        backbone: a name in ``BACKBONES``.
+        input_px: shorter side that photos are scaled to, in pixels.
+        backbone: a name in ``backbone.BACKBONES``.
         weights: None or ``"imagenet"``.
-        pooling: average pooling of the feature map, k x k; a cell is 32 k pixels. The thesis's
-            5 x 5 grid at 320 pixels is k = 2; k = 1 is no pooling.
+        stride: of the feature map, see :func:`thesislib.models.backbone.make_backbone`.
+        pooling: average pooling of the feature map, k x k; a cell is stride x k pixels. The
+            thesis's 5 x 5 grid at 320 pixels is k = 2; k = 1 is no pooling.
         embedding_dim: length of an embedding.
-        normalised, margin: see :class:`IdentityClassifier`.
-        loss: a :class:`JointLoss`; None for its defaults.
-        embedding_source: where a face's embedding comes from: ``"grid"``, the thesis's, the cell that holds
-            the face's centre; ``"roi"``, the feature map averaged under the face's box, the true
-            one in training and the detected one in use (RoI align, He et al. 2017, section 3; in
-            joint networks for person search: Xiao et al. 2017).
+        normalised, scale: of the classifier, see :class:`IdentityClassifier`.
+        embedding_source: where a face's embedding is read: ``"grid"``, the thesis's, at the cell
+            that holds the face's centre; ``"roi"``, the feature map averaged under the face's
+            box, the annotated one in training and the detected one in use (RoI align, He et al.
+            2017, section 3; in joint networks for person search: Xiao et al. 2017).
+
+    Attributes:
+        cell: side of a cell in pixels.
+        provenance: of a net that was trained or loaded: how it was trained, see
+            :func:`thesislib.engine.checkpoint.save_net`; else None.
 
     Raises:
-        ValueError: no identities, a name in them twice, or unknown ``embedding_source``.
+        ValueError: no identities, a name in them twice, or an unknown backbone or source.
     """
 
-    score_threshold = 0.05
     nms_iou = 0.5
     max_detections = 100
 
     def __init__(
         self,
         identities: Sequence[str],
-        anchors,
+        anchors: np.ndarray | torch.Tensor | Sequence,
+        input_px: int = 320,
         backbone: str = "resnet34",
         weights: str | None = None,
+        stride: int = 32,
         pooling: int = 2,
         embedding_dim: int = 512,
         normalised: bool = False,
-        loss: JointLoss | None = None,
-        margin: Margin | None = None,
+        scale: float | None = None,
         embedding_source: str = "grid",
     ) -> None:
         super().__init__()
-        if not identities or len(set(identities)) != len(identities):
-            raise ValueError("identities must be a non-empty list of different names")
+        check_identities(identities)
         if embedding_source not in EMBEDDING_SOURCES:
             raise ValueError(
                 f"embedding_source={embedding_source!r} is unknown; choose grid or roi"
             )
         self.identities = list(identities)
-        self.embedding_source = embedding_source
-        self.register_buffer("anchors", torch.as_tensor(anchors, dtype=torch.float32))
-        self.cell = BACKBONE_STRIDE * pooling
+        self.input_px = input_px
+        self.stride, self.pooling, self.cell = stride, pooling, stride * pooling
         self.embedding_dim = embedding_dim
+        self.embedding_source = embedding_source
+        self.provenance: dict | None = None
+        self.register_buffer("anchors", torch.as_tensor(anchors, dtype=torch.float32))
         self.normalise = Normalise()
-        channels = 2048 if backbone == "resnet50" else 512
         self.backbone_name = backbone
-        self.backbone = make_backbone(backbone, weights)
+        self.backbone = make_backbone(backbone, weights, stride)
         self.pool = nn.AvgPool2d(pooling) if pooling > 1 else nn.Identity()
-        count = len(self.anchors)
+        channels, count = feature_channels(backbone, stride), len(self.anchors)
         self.regression_head = nn.Conv2d(channels, count * 5, kernel_size=1)
         # What is read under a box does not depend on the anchor that found it.
         copies = count if embedding_source == "grid" else 1
         self.embedding_head = nn.Conv2d(channels, copies * embedding_dim, kernel_size=1)
-        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, margin)
-        self.loss = loss or JointLoss()
+        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, scale)
         nn.init.normal_(self.regression_head.weight, std=0.01)
         nn.init.zeros_(self.regression_head.bias)
         # Faces are rare among anchors: start by doubting each (focal loss, Lin et al. 2017, 3.3).
         with torch.no_grad():
             self.regression_head.bias.view(count, 5)[:, 4] = -3.0
 
-    def heads(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Raw outputs for a batch.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build this net again, but for the identities; plain JSON values."""
+        return {
+            "anchors": self.anchors.tolist(),
+            "input_px": self.input_px,
+            "backbone": self.backbone_name,
+            "stride": self.stride,
+            "pooling": self.pooling,
+            "embedding_dim": self.embedding_dim,
+            "normalised": self.classifier.normalised,
+            "scale": self.classifier.scale,
+            "embedding_source": self.embedding_source,
+        }
 
-        Args:
-            photos: uint8 or float [N, 3, H, W], H and W multiples of the cell.
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of settings and weights: tells the embeddings of this net from all others."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
+        for name, value in sorted(self.state_dict().items()):
+            if not name.startswith("classifier."):  # who is known does not change an embedding
+                digest.update(name.encode())
+                digest.update(
+                    value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+                )
+        return digest.hexdigest()
 
-        Returns:
-            regression [N, A, 5, rows, columns] and what embeddings are read from, see
-            :meth:`read`: embeddings [N, E, A, rows, columns], or, if the net reads regions, the
-            feature map [N, C, H/32, W/32].
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.anchors.device
+
+    # --- the network --------------------------------------------------------------------------
+
+    def forward(self, photos: torch.Tensor) -> HeadOutputs:
+        """Raw outputs for photos uint8 (0..255) or float (0..1) [N, 3, H, W] at the input's scale.
+
+        The right and the lower edge are padded to whole cells.
         """
-        whole = feature_map(self.backbone, self.normalise(photos))
-        with full_precision(self.pool(whole)) as features:
-            regression = self.regression_head(features).unflatten(1, (-1, 5))
+        features = feature_map(self.backbone, self.normalise(self._whole_cells(photos)))
+        with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
+            regression = self.regression_head(pooled).unflatten(1, (-1, 5))
             if self.embedding_source == "roi":
-                return regression, whole.float()
+                return HeadOutputs(regression, features.float())
             # [N, A*E, rows, columns] -> [N, A, E, ...] -> [N, E, A, ...]
-            embeddings = self.embedding_head(features).unflatten(1, (-1, self.embedding_dim))
-        return regression, embeddings.transpose(1, 2)
+            embeddings = self.embedding_head(pooled).unflatten(1, (-1, self.embedding_dim))
+        return HeadOutputs(regression, embeddings.transpose(1, 2))
 
-    def read(self, source: torch.Tensor, where: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def _whole_cells(self, photos: torch.Tensor) -> torch.Tensor:
+        rows, columns = (-side % self.cell for side in photos.shape[-2:])
+        fill = PADDING / 255 if photos.is_floating_point() else PADDING
+        return F.pad(photos, (0, columns, 0, rows), value=fill)
+
+    def embed(
+        self,
+        source: torch.Tensor,
+        photo: torch.Tensor,
+        place: torch.Tensor,
+        boxes: torch.Tensor,
+    ) -> torch.Tensor:
         """Embeddings of some faces, not normalised.
 
         Args:
-            source: second result of :meth:`heads`.
-            where: int64 [F, 4], photo, anchor, row and column of each face; a net that reads regions
-                looks at the photo alone.
-            boxes: float [F, 4] pixels of the network's input; a net that reads the grid does not look.
+            source: of the :class:`HeadOutputs`.
+            photo: int64 [F], the photo of each face.
+            place: int64 [F], index into the A x rows x columns places; read by ``"grid"`` alone.
+            boxes: float [F, 4], pixels of the network's input; read by ``"roi"`` alone.
 
         Returns:
             float [F, E].
         """
-        photo, anchor, row, column = where.unbind(dim=1)
         if self.embedding_source == "grid":
-            return source[photo, :, anchor, row, column]
-        return self.embedding_head(self.pooled(source, photo, boxes)).flatten(1)
+            return source.flatten(2).transpose(1, 2)[photo, place]
+        with full_precision(source):
+            return self.embedding_head(self.region_features(source, photo, boxes)).flatten(1)
 
-    @staticmethod
-    def pooled(features: torch.Tensor, photo: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def region_features(
+        self, features: torch.Tensor, photo: torch.Tensor, boxes: torch.Tensor
+    ) -> torch.Tensor:
         """Mean of a feature map [N, C, h, w] under boxes [F, 4] of photos [F]: [F, C, 1, 1]."""
-        rois = torch.cat([photo[:, None].to(boxes.dtype), boxes], dim=1)
         with full_precision(features) as features:
-            bins = roi_align(
-                features, rois.to(features.dtype), ROI_BINS, 1 / BACKBONE_STRIDE, 2, aligned=True
+            regions = torch.cat(
+                [photo[:, None].to(features.dtype), boxes.to(features.dtype)], dim=1
             )
+            bins = roi_align(features, regions, ROI_BINS, 1 / self.stride, 2, aligned=True)
             return bins.mean(dim=(2, 3), keepdim=True)
 
-    def forward(self, photos, targets: list[dict] | None = None):
-        """Losses in training mode, detections in evaluation mode.
+    # --- faces in a batch ---------------------------------------------------------------------
+
+    def faces(
+        self, outputs: HeadOutputs, size: tuple[int, int], score_threshold: float
+    ) -> tuple[torch.Tensor, ...]:
+        """Decode, read and name the faces of a batch.
 
         Args:
-            photos: uint8 or float (0..1) [N, 3, H, W], or a list of [3, H, W] of any sizes.
-            targets: for training, one dict a photo: ``boxes`` [F, 4] with 0 <= x1 < x2 <= W,
-                ``identities`` int64 [F].
+            outputs: of :meth:`forward`.
+            size: height and width of the photos without padding, in pixels.
+            score_threshold: detections with scores up to this one are dropped.
 
         Returns:
-            training: dict of losses, see :class:`JointLoss`. Evaluation: list of dicts, see
-            :meth:`detect`.
-
-        Raises:
-            ValueError: training without targets.
+            for all D faces, by photo, highest score first: ``photo`` int64 [D], ``boxes`` float
+            [D, 4] pixels of the network's input, ``scores`` float [D], ``identities`` int64 [D],
+            ``identity_scores`` float [D] (softmax), ``embeddings`` float [D, E], L2-normalised.
         """
-        if not self.training:
-            return self.detect(photos)
-        if targets is None:
-            raise ValueError("targets must be given in training mode")
-        photos, _ = self.batch(photos)
-        regression, source = self.heads(photos)
-
-        def read(where: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-            return self.read(source, where, boxes)
-
-        return self.loss(regression, read, self.classifier, self.anchors, self.cell, targets)
-
-    def batch(self, photos) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-        """Pad to a multiple of the cell and stack: [N, 3, H, W] and each photo's true (H, W)."""
-        sizes = [tuple(photo.shape[-2:]) for photo in photos]
-        rows, columns = (
-            -(-max(size[axis] for size in sizes) // self.cell) * self.cell for axis in (0, 1)
+        found = decode(
+            outputs.regression,
+            self.anchors,
+            self.cell,
+            size,
+            score_threshold,
+            self.nms_iou,
+            self.max_detections,
         )
-        if isinstance(photos, torch.Tensor) and photos.shape[-2:] == (rows, columns):
-            return photos, sizes
-        fill = PADDING / 255 if photos[0].is_floating_point() else PADDING
-        batch = [
-            F.pad(photo, (0, columns - photo.shape[2], 0, rows - photo.shape[1]), value=fill)
-            for photo in photos
-        ]
-        return torch.stack(batch), sizes
+        # The classifier is linear in identities; only detections that are kept pay for it.
+        vectors = self.embed(outputs.source, found.photo, found.place, found.boxes)
+        best, identities = self.classifier.at(vectors).softmax(dim=1).max(dim=1)
+        embeddings = F.normalize(vectors, dim=1)
+        return found.photo, found.boxes, found.scores, identities, best, embeddings
 
-    @torch.no_grad()
-    def detect(self, photos) -> list[dict]:
-        """Find and identify faces.
+    @torch.inference_mode()
+    def detect(self, photos: torch.Tensor, score_threshold: float = 0.05) -> list[dict]:
+        """Find and identify faces in a batch.
 
         Args:
-            photos: as for :meth:`forward`; pixels of the network's input scale.
+            photos: uint8 or float [N, 3, H, W] at the network's input scale.
+            score_threshold: detections with scores up to this one are dropped.
 
         Returns:
-            one dict a photo, best first: ``boxes`` float [D, 4] pixels within the photo,
-            ``scores`` float [D] in 0..1 (confidence that it is a face), ``identities`` int64 [D]
-            (index into ``self.identities``), ``identity_scores`` float [D] in 0..1 (softmax),
-            ``embeddings`` float [D, E], L2-normalised.
+            one dict a photo, highest score first: ``boxes`` float [D, 4] pixels within the photo,
+            ``scores`` float [D], ``identities`` int64 [D] (index into ``self.identities``),
+            ``identity_scores`` float [D], ``embeddings`` float [D, E], L2-normalised.
         """
-        if not len(photos):
-            return []
-        batch, sizes = self.batch(photos)
-        return self.decode(*self.heads(batch), sizes)
-
-    @torch.no_grad()
-    def decode(self, regression, source, sizes) -> list[dict]:
-        """Detections from the raw outputs of :meth:`heads`.
-
-        Args:
-            regression: [N, A, 5, rows, columns].
-            source: what embeddings are read from, second result of :meth:`heads`.
-            sizes: per photo its true (H, W) in pixels, without padding.
-
-        Returns:
-            as :meth:`detect`.
-        """
-        centres = cell_centres(regression.shape[-2:], self.cell, regression.device)
-        codes = regression[:, :, :4].permute(0, 1, 3, 4, 2).float()  # [N, A, rows, columns, 4]
-        boxes = decode(codes, centres, self.anchors[:, None, None], self.cell)
-        scores = regression[:, :, 4].float().sigmoid()  # [N, A, rows, columns]
+        photo, *values = self.faces(self(photos), photos.shape[-2:], score_threshold)
+        names = ("boxes", "scores", "identities", "identity_scores", "embeddings")
         return [
-            self._survivors(photo, boxes[photo], scores[photo], source, size)
-            for photo, size in enumerate(sizes)
+            {name: value[photo == at] for name, value in zip(names, values, strict=True)}
+            for at in range(len(photos))
         ]
 
-    def _survivors(self, photo: int, boxes, scores, source, size) -> dict:
-        boxes = clip_boxes_to_image(boxes, size)
-        alive = (scores > self.score_threshold) & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
-        places = alive.nonzero()  # [alive, 3]: anchor, row, column
-        boxes, scores = boxes[alive], scores[alive]
-        kept = batched_nms(boxes, scores, torch.zeros_like(places[:, 0]), self.nms_iou)
-        kept = kept[: self.max_detections]
-        boxes, scores = boxes[kept], scores[kept]
-        # The classifier is linear in people; only detections that survive pay for it.
-        where = F.pad(places[kept], (1, 0), value=photo)
-        vectors = self.read(source, where, boxes).float()
-        probabilities = self.classifier.at(vectors).softmax(dim=1)
-        identity_scores, identities = probabilities.max(dim=1)
-        return {
-            "boxes": boxes,
-            "scores": scores,
-            "identities": identities,
-            "identity_scores": identity_scores,
-            "embeddings": F.normalize(vectors, dim=1),
-        }
-
-    @torch.no_grad()
-    def embed_at(self, photos, boxes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Embeddings read at the places of given boxes.
+    @torch.inference_mode()
+    def embed_at(self, photos: torch.Tensor, boxes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Embeddings read where given boxes lie.
 
         Args:
-            photos: as for :meth:`forward`.
-            boxes: per photo float [F, 4] pixels.
+            photos: uint8 or float [N, 3, H, W] at the network's input scale.
+            boxes: per photo float [F, 4] pixels of it.
 
         Returns:
             per photo float [F, E], not normalised; NaN where the grid has no place for a face.
         """
-        batch, _ = self.batch(photos)
-        regression, source = self.heads(batch)
+        outputs = self(photos)
+        grid = outputs.regression.shape[-2:]
         found = []
         for photo, faces in enumerate(boxes):
-            place = assign(faces, self.anchors, regression.shape[-2:], self.cell)
-            where = F.pad(place, (1, 0), value=photo).to(source.device)
-            placed = place[:, 0] >= 0
-            vectors = torch.full((len(faces), self.embedding_dim), torch.nan, device=source.device)
-            read = self.read(source, where[placed], faces[placed].to(source.device))
-            vectors[placed] = read.float()
+            place = assign(faces, self.anchors, grid, self.cell).to(self.device)
+            placed = place >= 0
+            vectors = torch.full((len(faces), self.embedding_dim), torch.nan, device=self.device)
+            of_photo = torch.full_like(place[placed], photo)
+            vectors[placed] = self.embed(
+                outputs.source, of_photo, place[placed], faces.to(self.device)[placed]
+            ).float()
             found.append(vectors)
         return found
 
-    @torch.no_grad()
-    def identify_at(self, photos, boxes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Identities read at the places of given boxes: the bound that perfect detection sets.
+    # --- photos -------------------------------------------------------------------------------
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
+    ) -> list[list[Face]]:
+        """Faces of decoded photos, in this process; see :meth:`predict`.
 
         Args:
-            photos: as for :meth:`forward`.
-            boxes: per photo float [F, 4] pixels.
+            photos: uint8 [H, W, 3] RGB, of any sizes; those of one size are one batch.
+            score_threshold: detections with scores up to this one are dropped.
+        """
+        self.eval()
+        answers: list[list[Face]] = [[] for _ in photos]
+        for size, members in self._by_scaled_size(photos).items():
+            scaled = [self._scaled(photos[at], size) for at in members]
+            for at, found in zip(
+                members, self.detect(torch.stack(scaled), score_threshold), strict=True
+            ):
+                answers[at] = self._as_faces(found, _factors(photos[at], size))
+        return answers
+
+    def _by_scaled_size(self, photos: Sequence[np.ndarray]) -> dict[tuple[int, int], list[int]]:
+        """Places of the photos that have one size at the input's scale."""
+        of_size: dict[tuple[int, int], list[int]] = {}
+        for at, photo in enumerate(photos):
+            of_size.setdefault(scaled_size(*photo.shape[:2], self.input_px), []).append(at)
+        return of_size
+
+    def _scaled(self, photo: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+        return resize(torch.from_numpy(photo).permute(2, 0, 1).to(self.device), size)
+
+    def _as_faces(self, found: dict[str, torch.Tensor], factors: np.ndarray) -> list[Face]:
+        boxes = found["boxes"].float().cpu().numpy() * factors
+        scores, name_scores = (found[n].float().tolist() for n in ("scores", "identity_scores"))
+        names = [self.identities[at] for at in found["identities"].tolist()]
+        embeddings = found["embeddings"].float().cpu().numpy()
+        return [
+            Face(*face) for face in zip(boxes, scores, names, name_scores, embeddings, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def embeddings_at(
+        self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Embeddings of decoded photos' faces at given boxes, not normalised.
+
+        Args:
+            photos: uint8 [H, W, 3] RGB, of any sizes.
+            boxes: per photo float [F, 4], pixels of it.
 
         Returns:
-            per photo int64 [F]; -1 where the grid has no place for a face.
+            per photo float32 [F, E]; NaN where the grid has no place for a face.
         """
-        found = []
-        for vectors in self.embed_at(photos, boxes):
-            placed = ~vectors.isnan().any(dim=1)
-            identities = torch.full((len(vectors),), -1, dtype=torch.int64)
-            identities[placed.cpu()] = self.classifier.at(vectors[placed]).argmax(dim=1).cpu()
-            found.append(identities)
-        return found
+        self.eval()
+        answers: list[np.ndarray] = [np.empty(0)] * len(photos)
+        for size, members in self._by_scaled_size(photos).items():
+            scaled = torch.stack([self._scaled(photos[at], size) for at in members])
+            within = [
+                torch.from_numpy(boxes[at] / _factors(photos[at], size)).float() for at in members
+            ]
+            for at, vectors in zip(members, self.embed_at(scaled, within), strict=True):
+                answers[at] = vectors.cpu().numpy()
+        return answers
+
+    @torch.inference_mode()
+    def identify(
+        self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[list[str]]:
+        """Identities of decoded photos' faces at given boxes (oracle boxes).
+
+        Args:
+            photos: uint8 [H, W, 3] RGB, of any sizes.
+            boxes: per photo float [F, 4], pixels of it.
+
+        Returns:
+            per photo F names, "" where the grid has no place for a face.
+        """
+        answers = []
+        for vectors in self.embeddings_at(photos, boxes):
+            placed = ~np.isnan(vectors).any(axis=1)
+            names = np.full(len(vectors), "", dtype=object)
+            logits = self.classifier.at(torch.from_numpy(vectors[placed]).to(self.device))
+            names[placed] = [self.identities[at] for at in logits.argmax(dim=1).tolist()]
+            answers.append(names.tolist())
+        return answers
+
+    # --- the front door: what these do is written in the packages above this one ---------------
+
+    def predict(
+        self,
+        photos: Photos,
+        score_threshold: float = 0.5,
+        out: Path | str | None = None,
+        progress: bool = False,
+    ) -> list:
+        """Faces of photos; see :func:`thesislib.engine.predict.predict`."""
+        from thesislib.engine.predict import predict
+
+        return predict(self, photos, score_threshold, out=out, progress=progress)
+
+    def save(self, path: Path | str) -> None:
+        """Write the net to one file; see :func:`thesislib.engine.checkpoint.save_net`."""
+        from thesislib.engine.checkpoint import save_net
+
+        save_net(path, self)
+
+    def export(self, folder: Path | str, calibration: Sequence[np.ndarray] = ()) -> dict:
+        """Write the net for other runtimes; see :func:`thesislib.deploy.export.export`."""
+        from thesislib.deploy.export import export
+
+        return export(self, folder, calibration)
+
+
+def _factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels of a photo [H, W, 3] for one pixel at the input's scale, float32 [4] as a box."""
+    height, width = photo.shape[:2]
+    return np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
+
+
+def check_identities(identities: Sequence[str]) -> None:
+    """Refuse what cannot be a classifier's identities.
+
+    Raises:
+        ValueError: none, an empty name, or a name twice.
+    """
+    if not identities or "" in identities or len(set(identities)) != len(identities):
+        raise ValueError("identities must be a non-empty list of different names")
