@@ -1,29 +1,40 @@
-"""Files that are whole or not there: write aside then rename, one run a folder, content hashes."""
+"""Files that are whole or not there: written aside then renamed, folder locks, content hashes."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import filelock
+
+LOCK = ".lock"
+
 
 class FolderInUseError(RuntimeError):
-    """A second run was started in a folder that another run is writing to."""
+    """A folder that another run is writing to."""
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; when the block ends without error, rename it to it.
+    """Yield a temporary path beside ``path``, renamed to ``path`` when the block ends.
 
     A reader sees the old file or the new one, never half of one. On any error, a full disk
     included, the temporary file is removed and what was there before stays as it was.
+
+    Args:
+        path: file to write; its folder is made if it is not there.
+
+    Yields:
+        a path in the same folder and with the same suffix, for the block to write to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers such as Pillow and matplotlib read the format from it.
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # The suffix stays last: writers such as Pillow and matplotlib read the format from it. Without
+    # the stem the name is short even where the file's own is as long as the disk allows.
+    aside = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield aside
         with open(aside, "rb+") as file:
@@ -37,7 +48,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path``, whole or not at all."""
     with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path | str, value: object) -> None:
@@ -49,8 +60,8 @@ def write_json(path: Path | str, value: object) -> None:
 def folder_lock(folder: Path | str, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` for one run at a time.
 
-    The lock goes when its holder ends, however it ends, so a killed run leaves nothing to clean
-    up.
+    The operating system frees the lock when its holder ends, however it ends: the file ``.lock``
+    that a killed run leaves behind blocks nobody.
 
     Args:
         folder: made if it is not there.
@@ -61,19 +72,23 @@ def folder_lock(folder: Path | str, wait: bool = False) -> Iterator[None]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise FolderInUseError(
-                f"{folder}: another run is writing here; wait for it to end, or stop it"
-            ) from None
+    lock = filelock.FileLock(folder / LOCK, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise FolderInUseError(
+            f"{folder}: another run is writing here; wait for it to end, or stop it"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def bytes_hash(path: Path | str) -> str:
     """SHA-256 (hex) of a file's bytes, whatever its name."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_hash(text: str) -> str:
@@ -82,10 +97,17 @@ def text_hash(text: str) -> str:
 
 
 def content_hash(paths: Iterable[Path | str], root: Path | str | None = None) -> str:
-    """SHA-256 (hex) over the names (relative to ``root``) and bytes of ``paths``, in name order."""
+    """SHA-256 (hex) over the names and bytes of several files, whatever their order.
+
+    Args:
+        paths: the files.
+        root: folder to which names are relative; None takes a file's own name alone.
+    """
+    named = sorted(
+        (Path(path).relative_to(root).as_posix() if root is not None else Path(path).name, path)
+        for path in paths
+    )
     digest = hashlib.sha256()
-    root = Path(root) if root is not None else None
-    named = sorted((str(Path(p).relative_to(root)) if root else Path(p).name, p) for p in paths)
     for name, path in named:
         digest.update(name.encode() + b"\0")
         digest.update(bytes.fromhex(bytes_hash(path)))

@@ -1,9 +1,91 @@
-"""Reading photos: whatever a camera or a scanner wrote becomes uint8 RGB, or a clear error."""
+"""Reading photos: whatever a camera or a scanner wrote becomes uint8 RGB, or a clear error.
 
+Needs NumPy and Pillow alone.
+"""
+
+import contextlib
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
+
+# A 100-megapixel photo decodes to 300 MB; beyond that a file is a mistake or a bomb.
+MAX_PIXELS = 100_000_000
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+_SWAPS_SIDES = {5, 6, 7, 8}  # EXIF orientations that turn the photo by 90 degrees
+_EXIF_ORIENTATION = 0x0112
+# What Pillow raises on a file that is damaged, by format and by place of the damage.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be read; the message names the file."""
+
+
+def photo_size(path: Path | str) -> tuple[int, int]:
+    """Width and height in pixels as seen upright (EXIF applied), from the file's header alone.
+
+    Raises:
+        PhotoError: the file is missing, empty, no image, or larger than ``MAX_PIXELS``.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        try:
+            width, height = image.size
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                # Whose size Pillow gives upright already, or not, by version.
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        except _DAMAGE as error:
+            raise PhotoError(f"{path}: damaged image ({error})") from None
+    return (height, width) if orientation in _SWAPS_SIDES else (width, height)
+
+
+def read_photo(path: Path | str, short_side: int | None = None) -> np.ndarray:
+    """Decode a photo upright.
+
+    Grey, palette, RGBA (over white), CMYK and 16-bit photos are converted; EXIF orientation is
+    applied.
+
+    Args:
+        path: an image file.
+        short_side: scale down (never up) to this many pixels on the shorter side; None keeps
+            the photo's own size.
+
+    Returns:
+        uint8 array [H, W, 3], RGB.
+
+    Raises:
+        PhotoError: missing, empty, truncated, no image, or larger than ``MAX_PIXELS``.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        try:
+            if short_side is not None:
+                # JPEG can be decoded at 1/2, 1/4, 1/8; twice the target keeps the resize clean.
+                file.draft("RGB", (2 * short_side, 2 * short_side))
+            file.load()
+            image = _to_rgb(ImageOps.exif_transpose(file))
+        except _DAMAGE as error:
+            raise PhotoError(f"{path}: photo is truncated or damaged ({error})") from None
+    if short_side is not None and min(image.size) > short_side:
+        scale = short_side / min(image.size)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.array(image)
 
 
 def as_photo(photo: np.ndarray) -> np.ndarray:
@@ -39,87 +121,48 @@ def as_photo(photo: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(photo)
 
 
-# A 100-megapixel photo decodes to 300 MB; beyond that a file is a mistake or a bomb.
-MAX_PIXELS = 100_000_000
-# The limit is checked here, before decoding and by file name, so Pillow's own is not needed.
-Image.MAX_IMAGE_PIXELS = None
-
-_SWAPS_SIDES = {5, 6, 7, 8}  # EXIF orientations that turn the photo by 90 degrees
-_EXIF_ORIENTATION = 0x0112
-
-
-class PhotoError(ValueError):
-    """A photo that cannot be read; the message names the file."""
-
-
-def _open(path: Path) -> Image.Image:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A photo's header, read and checked, with the file open for its pixels."""
     if not path.is_file():
         raise PhotoError(f"{path}: photo is missing")
     if path.stat().st_size == 0:
         raise PhotoError(f"{path}: photo is empty (0 bytes)")
-    try:
-        image = Image.open(path)
-    except UnidentifiedImageError:
-        raise PhotoError(f"{path}: not an image that can be read") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PhotoError(f"{path}: damaged image ({error})") from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        image.close()
-        raise PhotoError(
-            f"{path}: {width} x {height} pixels are more than the {MAX_PIXELS:,} that are read; "
-            "scale it down first"
-        )
-    return image
-
-
-def photo_size(path: Path | str) -> tuple[int, int]:
-    """Width and height in pixels as seen upright (EXIF applied), from the file's header alone.
-
-    Raises:
-        PhotoError: the file is missing, empty, no image, or larger than ``MAX_PIXELS``.
-    """
-    with _open(Path(path)) as image:
-        width, height = image.size
-        if image.format == "TIFF":  # whose size Pillow gives upright already, or not, by version
-            width, height = image.tag_v2[256], image.tag_v2[257]
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    return (height, width) if orientation in _SWAPS_SIDES else (width, height)
-
-
-def read_photo(path: Path | str, short_side: int | None = None) -> np.ndarray:
-    """Decode a photo upright.
-
-    Grey, palette, RGBA (over white), CMYK and 16-bit photos are converted; EXIF orientation is
-    applied.
-
-    Args:
-        path: an image file.
-        short_side: scale down (never up) to this many pixels on the shorter side; None keeps
-            the photo's own size.
-
-    Returns:
-        uint8 array [H, W, 3], RGB.
-
-    Raises:
-        PhotoError: missing, empty, truncated, no image, or larger than ``MAX_PIXELS``.
-    """
-    path = Path(path)
-    with _open(path) as image:
+    with open(path, "rb") as file:
         try:
-            if short_side is not None:
-                # JPEG can be decoded at 1/2, 1/4, 1/8; twice the target keeps the resize clean.
-                image.draft("RGB", (2 * short_side, 2 * short_side))
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            image = _to_rgb(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise PhotoError(f"{path}: photo is truncated or damaged ({error})") from None
-    if short_side is not None and min(image.size) > short_side:
-        scale = short_side / min(image.size)
-        size = tuple(max(1, round(side * scale)) for side in image.size)
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.array(image)
+            image = _identified(file, str(path))
+        except _DAMAGE as error:
+            raise PhotoError(f"{path}: damaged image ({error})") from None
+        if image is None:
+            raise PhotoError(f"{path}: not an image that can be read")
+        with image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise PhotoError(
+                    f"{path}: {width} x {height} pixels are more than the {MAX_PIXELS:,} that are "
+                    "read; scale it down first"
+                )
+            yield image
+
+
+def _identified(file: IO[bytes], name: str) -> ImageFile.ImageFile | None:
+    """As ``Image.open``, but None for what is no image, and without its check of the size.
+
+    That check has one limit for the whole process, which is not this module's to move, and warns
+    of photos that are read here.
+    """
+    start = file.read(16)
+    for load_formats in (Image.preinit, Image.init):  # the common ones, then all
+        load_formats()
+        for kind in Image.ID:
+            create, accepts = Image.OPEN[kind]
+            if accepts is not None and accepts(start) is not True:
+                continue
+            file.seek(0)
+            # What Image.open takes as the sign of another format.
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return create(file, name)
+    return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

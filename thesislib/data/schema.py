@@ -1,4 +1,4 @@
-"""The form of a dataset on disk, its checks, and its splits.
+"""The form of a dataset on disk, and its checks.
 
 A dataset is a folder with ``photos/`` and ``annotations.csv``, one row a face::
 
@@ -7,10 +7,11 @@ A dataset is a folder with ``photos/`` and ``annotations.csv``, one row a face::
 
 ``photo`` is a path relative to the folder; ``width`` and ``height`` are the photo's, upright;
 ``x1, y1, x2, y2`` are pixels, x to the right and y down. Several rows with one photo are several
-people. An empty ``identity`` is a person nobody knows; a row without a box is a photo without a
-face; ``session`` names a sitting (a day, a video clip) and may be empty.
+faces. An empty ``identity`` is a person nobody knows; a row without a box is a photo without a
+face; ``session`` names a sitting (a day, a video clip) and may be empty. Names are text, whatever
+they look like: ``001`` and ``NA`` are people.
 
-Further columns that a table may have, each may be empty: the five landmarks of ``LANDMARKS`` in
+A table may have further columns, whose values may be empty: the five landmarks of ``LANDMARKS`` in
 pixels, all or none; ``box_source``, one of ``BOX_SOURCES``, where boxes were not all drawn by
 hand; and numbers whose name begins with ``factor_``, what is known of how a photo came about.
 """
@@ -19,7 +20,9 @@ import csv
 import dataclasses
 import functools
 import io
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,7 +35,12 @@ from thesislib.data.images import PhotoError, photo_size
 
 ANNOTATIONS = "annotations.csv"
 COLUMNS = ["photo", "identity", "session", "width", "height", *BOX]
+_TEXT = {"photo", "identity", "session", "box_source"}
 BOX_SOURCES = ("annotation", "detector")
+# What a set of synthetic people was made with; lies in its folder.
+SYNTHETIC_RECORD = "synthetic.json"
+_SYNTHETIC_PORTRAIT = re.compile(r"photos/p(\d{4,})/s\d+_\d{2,}\.jpg")
+_SYNTHETIC_SCENE = re.compile(r"photos/scene_\d{5,}\.jpg")
 _FACTOR_NAME = re.compile(FACTOR + "[a-z0-9_]+")
 # A face at the photo's edge is often annotated past it. Up to this share of the box's own side is
 # cut off at the edge; a box further out is a mistake.
@@ -60,18 +68,25 @@ _SCHEMA = pa.DataFrameSchema(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A checked dataset.
 
     Attributes:
         folder: where it lies.
-        table: one row a face, columns ``COLUMNS`` and whatever further ones the file has; boxes
+        table: one row per face, columns ``COLUMNS`` and whatever further ones the file has; boxes
             float, within the photo; row order as in the file.
     """
 
     folder: Path
     table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        faces = int(self.table["x1"].notna().sum())
+        return (
+            f"Dataset({self.name!r}: {len(self.photos)} photos, {faces} faces, "
+            f"{len(self.identities)} identities)"
+        )
 
     @property
     def name(self) -> str:
@@ -89,6 +104,22 @@ class Dataset:
         return sorted(set(self.table["identity"]) - {""})
 
     @functools.cached_property
+    def private(self) -> bool:
+        """Whether its photos may show real people, so that pictures of them are not published.
+
+        False only where the generator of synthetic people made the folder: its record lies there,
+        and every photo in the table is one that the record tells of.
+        """
+        try:
+            record = json.loads((self.folder / SYNTHETIC_RECORD).read_text(encoding="utf-8"))
+            first, people, photos = (record[k] for k in ("first_identity", "people", "photos"))
+            return len(self.photos) > photos or not all(
+                _is_synthetic(photo, range(first, first + people)) for photo in self.photos
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return True
+
+    @functools.cached_property
     def photo_hashes(self) -> dict[str, str]:
         """SHA-256 of each photo's bytes."""
         return {photo: storage.bytes_hash(self.folder / photo) for photo in self.photos}
@@ -100,8 +131,18 @@ class Dataset:
         return storage.content_hash(files, self.folder)
 
 
+def _is_synthetic(photo: str, people: range) -> bool:
+    portrait = _SYNTHETIC_PORTRAIT.fullmatch(photo)
+    if portrait is None:
+        return _SYNTHETIC_SCENE.fullmatch(photo) is not None
+    return int(portrait[1]) in people
+
+
 def read_dataset(folder: Path | str) -> Dataset:
     """Read and check a dataset folder.
+
+    Args:
+        folder: holds ``annotations.csv`` and the photos that it names.
 
     Raises:
         DatasetError: no such folder or table, a missing or extra column, a value of the wrong
@@ -110,25 +151,36 @@ def read_dataset(folder: Path | str) -> Dataset:
             names the file and row (the header is row 1).
     """
     folder = Path(folder)
-    path = folder / ANNOTATIONS
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; DATA must name a dataset folder")
+    table = read_annotations(folder)
+    _check_photos(folder, folder / ANNOTATIONS, table)
+    return Dataset(folder.resolve(), table)
+
+
+def read_annotations(folder: Path | str) -> pd.DataFrame:
+    """Read and check ``annotations.csv`` alone, without a look at the photos.
+
+    Raises:
+        DatasetError: see :func:`read_dataset`.
+    """
+    path = Path(folder) / ANNOTATIONS
     if not path.is_file():
         raise DatasetError(f"{folder}: no {ANNOTATIONS} in it; see data/README.md for the form")
-    table = _read_table(path)
+    table = _typed(path, _read_text(path))
     check_rows(path, table)
-    _check_photos(folder, path, table)
-    return Dataset(folder.resolve(), table)
+    return table
 
 
 def _may_be_added(column: str) -> bool:
     return column in (*LANDMARKS, "box_source") or bool(_FACTOR_NAME.fullmatch(column))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_text(path: Path) -> pd.DataFrame:
+    """The table with every value as text, its columns and fields counted."""
     try:
-        # As text first, so that a bad number is reported with its row instead of a stack trace.
-        # Blank lines are kept, so that rows are counted as an editor counts lines.
+        # As text, so that names stay names and a bad number is reported with its row. Blank lines
+        # are kept, so that rows are counted as an editor counts lines.
         text = path.read_text(encoding="utf-8-sig").rstrip()
         raw = pd.read_csv(
             io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False
@@ -152,36 +204,40 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DatasetError(f"{path}, row 1: {', '.join(told)}; expected {', '.join(COLUMNS)}")
     if raw.empty:
         raise DatasetError(f"{path}: no rows")
-    table = raw[[*COLUMNS, *further]].copy()
-    numeric = [name for name in further if name != "box_source"]
-    for name in ["width", "height", *BOX, *numeric]:
+    return raw[[*COLUMNS, *further]].copy()
+
+
+def _typed(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with names stripped of blanks around them and numbers as numbers."""
+    for name in table:
+        if name in _TEXT:
+            table[name] = table[name].str.strip()
+            continue
+        whole = name in ("width", "height")  # a size is never empty and has no fraction
         numbers = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
-        wrong = numbers.isna() & ~((table[name] == "") & (name not in ("width", "height")))
-        wrong |= np.isinf(numbers)
-        if name in ("width", "height"):
+        wrong = numbers.isna() & (whole | (table[name] != "")) | np.isinf(numbers)
+        if whole:
             wrong |= numbers % 1 != 0
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             raise DatasetError(f"{path}, row {at + 2}: {name} is {table[name][at]!r}, no number")
-        table[name] = numbers.astype(int if name in ("width", "height") else float)
-    for name in [name for name in table if name not in ("width", "height", *BOX, *numeric)]:
-        table[name] = table[name].str.strip()
+        table[name] = numbers.astype(int if whole else float)
     try:
         return _SCHEMA.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         first = error.failure_cases.iloc[0]
-        at = "" if pd.isna(first["index"]) else f", row {int(first['index']) + 2}"
+        row = "" if pd.isna(first["index"]) else f", row {int(first['index']) + 2}"
         raise DatasetError(
-            f"{path}{at}: {first['column']} is {first['failure_case']!r}, fails {first['check']}"
+            f"{path}{row}: {first['column']} is {first['failure_case']!r}, fails {first['check']}"
         ) from None
 
 
 def check_rows(path: Path, table: pd.DataFrame) -> None:
-    """Check all that can be told without the photos; boxes that hang over slightly are cut.
+    """Check all that can be told without the photos, and cut boxes that hang over slightly.
 
     Args:
         path: of the table's file, for messages.
-        table: columns of the right types; changed in place where boxes are cut.
+        table: as :func:`read_annotations` returns it; changed in place where boxes are cut.
 
     Raises:
         DatasetError: see :func:`read_dataset`.
@@ -191,9 +247,9 @@ def check_rows(path: Path, table: pd.DataFrame) -> None:
     unboxed = np.isnan(boxes).all(axis=1)
     landmarks = table[[name for name in LANDMARKS if name in table]].isna()
     some_landmarks = (landmarks.any(axis=1) & ~landmarks.all(axis=1)).to_numpy()
-    seen: dict[tuple, int] = {}
+    seen: dict[tuple[object, ...], int] = {}
     empty_photos: dict[str, int] = {}
-    size_of: dict[str, tuple] = {}
+    size_of: dict[str, tuple[int, ...]] = {}
     for at, (photo, identity) in enumerate(zip(table["photo"], table["identity"], strict=True)):
         row = at + 2
         where = f"{path}, row {row} ({photo})"
@@ -265,7 +321,13 @@ def _check_photos(folder: Path, path: Path, table: pd.DataFrame) -> None:
 
 
 def write_annotations(folder: Path | str, table: pd.DataFrame) -> None:
-    """Write ``annotations.csv``, whole or not at all; boxes and landmarks to 0.1 px."""
+    """Write ``annotations.csv``, whole or not at all.
+
+    Args:
+        folder: of the dataset.
+        table: ``COLUMNS`` and any further columns that a dataset may have; boxes and landmarks
+            are rounded to 0.1 pixels, columns of other names are left out.
+    """
     out = table[COLUMNS + [name for name in table if _may_be_added(name)]].copy()
     pixels = [name for name in (*BOX, *LANDMARKS) if name in out]
     out[pixels] = out[pixels].round(1)
@@ -273,7 +335,7 @@ def write_annotations(folder: Path | str, table: pd.DataFrame) -> None:
         out.to_csv(aside, index=False)
 
 
-def subset(dataset: Dataset, photos: set[str] | list[str]) -> Dataset:
-    """The dataset cut down to some of its photos (which keep their order and place on disk)."""
+def subset(dataset: Dataset, photos: Iterable[str]) -> Dataset:
+    """The dataset cut down to some of its photos, which keep their order and place on disk."""
     keep = dataset.table["photo"].isin(set(photos))
     return Dataset(dataset.folder, dataset.table[keep].reset_index(drop=True))

@@ -10,11 +10,15 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from thesislib import storage
-from thesislib.data.schema import ANNOTATIONS, write_annotations
+from thesislib.data.schema import (
+    ANNOTATIONS,
+    SYNTHETIC_RECORD,
+    read_annotations,
+    write_annotations,
+)
 from thesislib.synthetic import drawing, parameters
 from thesislib.synthetic.drawing import SyntheticSet
 
-RECORD = "synthetic.json"
 _TASK_SCENES = 4
 
 
@@ -75,7 +79,7 @@ def make(
     _check_settings(folder, settings)
     with storage.folder_lock(folder):
         _check_settings(folder, settings)
-        storage.write_json(folder / RECORD, settings)
+        storage.write_json(folder / SYNTHETIC_RECORD, settings)
         tasks = _tasks(spec)
         names = [drawing.photo_name(spec, *key) for task in tasks for key in task]
         annotations = folder / ANNOTATIONS
@@ -84,7 +88,7 @@ def make(
         ):
             rows = _run(folder, spec, tasks, workers, progress)
             write_annotations(folder, pd.DataFrame(rows))
-        return pd.read_csv(annotations, dtype={"identity": str, "session": str})
+        return read_annotations(folder)
 
 
 def _tasks(spec: SyntheticSet) -> list[list[tuple]]:
@@ -105,7 +109,7 @@ def _shares(total: int, parts: int) -> list[int]:
 
 def _check_settings(folder: Path, settings: dict) -> None:
     """Raise ValueError if ``folder`` holds anything but (part of) what ``settings`` would make."""
-    record = folder / RECORD
+    record = folder / SYNTHETIC_RECORD
     if record.exists():
         made_with = json.loads(record.read_text(encoding="utf-8"))
         differing = [
@@ -120,7 +124,7 @@ def _check_settings(folder: Path, settings: dict) -> None:
             )
     elif any((folder / name).exists() for name in ("photos", ANNOTATIONS)):
         raise ValueError(
-            f"{folder}: holds photos or annotations but no {RECORD}, so it was not made "
+            f"{folder}: holds photos or annotations but no {SYNTHETIC_RECORD}, so it was not made "
             "here; choose another folder"
         )
 
