@@ -1,10 +1,5 @@
 """What several tests share: photos and datasets made with NumPy, and a net that is quick."""
 
-import os
-
-# Bit-equal runs are promised on the CPU alone.
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +9,10 @@ from torch import nn
 
 from thesislib.data.schema import COLUMNS
 from thesislib.models.joint import JointNet
-from thesislib.models.loss import JointLoss
 
 ANCHORS = ((16.0, 20.0), (36.0, 40.0))
+# Where a net may run on this machine.
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def noise(height, width, seed=0):
@@ -92,18 +88,11 @@ def party(tmp_path):
     return folder
 
 
-def thin_net(seed=0, identities=("anna", "boris"), embedding_source="grid", **loss):
+def thin_net(seed=0, identities=("anna", "boris"), **settings):
     """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)
-    net = JointNet(
-        identities,
-        ANCHORS,
-        "resnet18",
-        pooling=1,
-        embedding_dim=8,
-        loss=JointLoss(**loss),
-        embedding_source=embedding_source,
-    )
+    usual = {"input_px": 64, "pooling": 1, "embedding_dim": 8}
+    net = JointNet(identities, ANCHORS, backbone="resnet18", **usual | settings)
     body = net.backbone
     body.layer1 = nn.Identity()
     for name, out in (("layer2", 64), ("layer3", 64), ("layer4", 512)):

@@ -11,23 +11,24 @@ import torch.nn.functional as F
 import torchvision
 from conftest import ANCHORS, random_boxes, thin_net
 
-from thesislib.models import face_classifier
+from thesislib.data.transforms import PADDING
+from thesislib.models.anchors import assign
 from thesislib.models.backbone import (
     BACKBONES,
     MEAN,
-    PADDING,
     STD,
     Normalise,
     WeightsUnavailableError,
-    assign,
     make_backbone,
 )
 from thesislib.models.convolutions import PatchConv2d
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.heads import IdentityClassifier
-from thesislib.models.joint import JointNet
+from thesislib.models.joint import HeadOutputs, JointNet
+from thesislib.models.loss import IdentityLoss, JointLoss, largest_identity
 
 SIZES = torch.tensor(ANCHORS)
+THRESHOLD = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +83,19 @@ def test_the_normalised_classifier_is_a_scaled_cosine():
 
 @pytest.mark.parametrize(("pooling", "grid"), [(2, 5), (1, 10)])
 def test_the_grid_of_a_320_px_photo(pooling, grid):
-    full = JointNet(["a", "b", "c"], ANCHORS, "resnet18", pooling=pooling, embedding_dim=4).eval()
+    full = JointNet(["a", "b", "c"], ANCHORS, 320, "resnet18", pooling=pooling, embedding_dim=4)
     with torch.no_grad():
-        regression, embeddings = full.heads(photo(320, 320)[None])
+        regression, embeddings = full.eval()(photo(320, 320)[None])
     assert regression.shape == (1, 2, 5, grid, grid)
     assert embeddings.shape == (1, 4, 2, grid, grid)
     assert full.cell == 320 / grid
 
 
 def test_detections_keep_the_contract(net):
-    sizes = [(96, 128), (64, 64), (100, 70)]
-    found = net([photo(*size, seed) for seed, size in enumerate(sizes)])
+    height, width = 70, 100
+    found = net.detect(torch.stack([photo(height, width, seed) for seed in range(3)]), THRESHOLD)
     assert len(found) == 3
-    for one, (height, width) in zip(found, sizes, strict=True):
+    for one in found:
         count = len(one["boxes"])
         assert count > 3
         shapes = {name: tuple(value.shape) for name, value in one.items()}
@@ -111,7 +112,7 @@ def test_detections_keep_the_contract(net):
         assert ((x1 >= 0) & (x1 < x2) & (x2 <= width)).all()
         assert ((y1 >= 0) & (y1 < y2) & (y2 <= height)).all()
         assert (one["scores"].diff() <= 0).all()
-        assert ((one["scores"] > net.score_threshold) & (one["scores"] <= 1)).all()
+        assert ((one["scores"] > THRESHOLD) & (one["scores"] <= 1)).all()
         assert ((one["identity_scores"] >= 1 / 3) & (one["identity_scores"] <= 1)).all()
         assert ((one["identities"] >= 0) & (one["identities"] < 3)).all()
         torch.testing.assert_close(one["embeddings"].norm(dim=1), torch.ones(count))
@@ -136,7 +137,7 @@ def decode_twin(net, regression, embeddings, height, width):
                 xs = [min(max(v, 0), width) for v in (x - half_width, x + half_width)]
                 ys = [min(max(v, 0), height) for v in (y - half_height, y + half_height)]
                 score = 1 / (1 + math.exp(-logit))
-                if score > net.score_threshold and xs[0] < xs[1] and ys[0] < ys[1]:
+                if score > THRESHOLD and xs[0] < xs[1] and ys[0] < ys[1]:
                     vector = embeddings[:, a, row, column]
                     candidates.append((score, [xs[0], ys[0], xs[1], ys[1]], vector))
     kept = []
@@ -157,12 +158,14 @@ def test_decode_against_loops(net, monkeypatch, max_detections):
     )
     regression[:, :, 4] *= 6
     embeddings = torch.randn(2, 8, 2, 3, 4, generator=generator)
-    sizes = [(96, 128), (80, 100)]
-    found = net.decode(regression, embeddings, sizes)
-    for n, (height, width) in enumerate(sizes):
+    height, width = 80, 100
+    values = net.faces(HeadOutputs(regression, embeddings), (height, width), THRESHOLD)
+    names = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings")
+    whole = dict(zip(names, (value.detach() for value in values), strict=True))
+    for n in range(2):
         twin, candidates = decode_twin(net, regression[n], embeddings[n], height, width)
         assert len(twin) < candidates < 24
-        one = found[n]
+        one = {name: value[whole["photo"] == n] for name, value in whole.items()}
         np.testing.assert_allclose(one["scores"], [t[0] for t in twin], rtol=1e-4)
         np.testing.assert_allclose(one["boxes"], [t[1] for t in twin], rtol=1e-4, atol=1e-3)
         vectors = torch.stack([t[2] for t in twin])
@@ -175,12 +178,11 @@ def test_decode_against_loops(net, monkeypatch, max_detections):
 
 
 def test_no_photos_give_no_answers(net):
-    assert net([]) == [] and net(torch.zeros(0, 3, 64, 64)) == []
+    assert net.predict_arrays([]) == [] and net.predict([]) == []
 
 
-def test_nothing_found_gives_empty_tensors(net, monkeypatch):
-    monkeypatch.setattr(net, "score_threshold", 1.0)
-    (one,) = net([photo(64, 64)])
+def test_nothing_found_gives_empty_tensors(net):
+    (one,) = net.detect(photo(64, 64)[None], score_threshold=1.0)
     shapes = {name: tuple(value.shape) for name, value in one.items()}
     assert shapes == {
         "boxes": (0, 4),
@@ -200,40 +202,33 @@ def assert_same_detections(ones, others):
 
 
 def test_uint8_and_float_photos_give_the_same(net):
-    photos = [photo(70, 100), photo(96, 50, 1)]
-    assert_same_detections(net(photos), net([one.float() / 255 for one in photos]))
+    photos = torch.stack([photo(70, 100), photo(70, 100, 1)])
+    assert_same_detections(net.detect(photos), net.detect(photos.float() / 255))
 
 
-def test_a_list_and_a_tensor_give_the_same(net):
-    photos = torch.stack([photo(96, 128), photo(96, 128, 1)])
-    assert_same_detections(net(photos), net(list(photos)))
-    odd = torch.stack([photo(70, 100), photo(70, 100, 1)])
-    assert_same_detections(net(odd), net(list(odd)))
-
-
-def test_smaller_photos_are_padded_right_and_below_to_whole_cells(net):
-    photos = [photo(40, 70), photo(33, 20, 1)]
-    batch, sizes = net.batch(photos)
-    assert sizes == [(40, 70), (33, 20)] and batch.shape == (2, 3, 64, 96)
-    for one, (height, width), padded in zip(photos, sizes, batch, strict=True):
-        assert torch.equal(padded[:, :height, :width], one)
-        assert (padded[:, height:] == PADDING).all()
-        assert (padded[:, :, width:] == PADDING).all()
+def test_photos_are_padded_right_and_below_to_whole_cells(net):
+    small = torch.stack([photo(40, 70), photo(40, 70, 1)])
+    padded = torch.full((2, 3, 64, 96), PADDING, dtype=torch.uint8)
+    padded[:, :, :40, :70] = small
+    with torch.no_grad():
+        for one, other in zip(net(small), net(padded), strict=True):
+            torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("faces", [0, 1, 12])
 def test_identities_at_given_boxes_against_loops(net, faces):
     rng = np.random.default_rng(0)
-    photos = [photo(96, 128), photo(96, 128, 1)]
-    boxes = [random_boxes(rng, faces, size=96), random_boxes(rng, 2, size=96)]
-    found = net.identify_at(photos, boxes)
+    photos = [photo(64, 96), photo(64, 96, 1)]
+    boxes = [random_boxes(rng, faces, size=64), random_boxes(rng, 2, size=64)]
+    arrays = [one.permute(1, 2, 0).numpy() for one in photos]
+    found = net.identify(arrays, [one.numpy() for one in boxes])
     with torch.no_grad():
-        _, embeddings = net.heads(torch.stack(photos))
-        dense = net.classifier(embeddings).argmax(dim=1)
+        outputs = net(torch.stack(photos))
+        dense = net.classifier(outputs.source).argmax(dim=1).flatten(1)
     for n in range(2):
-        places = assign(boxes[n], SIZES, (3, 4), 32).tolist()
-        wanted = [int(dense[n, a, r, c]) if a >= 0 else -1 for a, r, c in places]
-        assert found[n].tolist() == wanted and found[n].dtype == torch.int64
+        places = assign(boxes[n], SIZES, (2, 3), 32).tolist()
+        wanted = [net.identities[int(dense[n, place])] if place >= 0 else "" for place in places]
+        assert found[n] == wanted
 
 
 def test_photos_are_normalised_with_imagenets_mean_and_deviation():
@@ -250,7 +245,7 @@ def test_photos_are_normalised_with_imagenets_mean_and_deviation():
 def test_a_new_net_doubts_every_anchor():
     fresh = thin_net().eval()
     with torch.no_grad():
-        regression, _ = fresh.heads(photo(64, 64)[None])
+        regression, _ = fresh(photo(64, 64)[None])
     assert (regression[:, :, 4].sigmoid() < 0.2).all()
 
 
@@ -258,26 +253,21 @@ def test_a_new_net_doubts_every_anchor():
 
 
 def test_training_returns_named_losses_with_a_gradient_for_each_parameter():
-    net = thin_net(learned=True).train()
+    net, loss = thin_net().train(), JointLoss(learned=True)
     target = {"boxes": torch.tensor([[5.0, 5.0, 25.0, 30.0]]), "identities": torch.tensor([1])}
-    losses = net([photo(64, 64), photo(64, 64, 1)], [target, target])
+    losses = loss(net, net(torch.stack([photo(64, 64), photo(64, 64, 1)])), [target, target])
     assert {"box", "confidence", "no_object", "identity", "total"} <= set(losses)
     losses["total"].backward()
-    for name, parameter in net.named_parameters():
+    for name, parameter in [*net.named_parameters(), *loss.named_parameters()]:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
-
-
-def test_training_without_targets_is_refused():
-    with pytest.raises(ValueError, match="targets must be given in training mode"):
-        thin_net().train()(photo(64, 64)[None])
 
 
 # Refused
 
 
 @pytest.mark.parametrize("build", [lambda who: JointNet(who, ANCHORS), FaceClassifier])
-@pytest.mark.parametrize("identities", [[], ["anna", "boris", "anna"]])
+@pytest.mark.parametrize("identities", [[], ["anna", "boris", "anna"], ["anna", ""]])
 def test_identities_must_be_different_and_some(build, identities):
     with pytest.raises(ValueError, match="non-empty list of different names"):
         build(identities)
@@ -357,9 +347,9 @@ def test_a_backbone_is_torchvisions_but_for_how_its_last_layer_is_multiplied(bac
 # The two-stage baseline's classifier
 
 
-def small_classifier(smoothing=0.0):
+def small_classifier():
     torch.manual_seed(0)
-    net = FaceClassifier(["a", "b", "c"], "resnet18", None, 8, True, smoothing)
+    net = FaceClassifier(["a", "b", "c"], 64, "resnet18", embedding_dim=8, normalised=True)
     net.backbone = thin_net().backbone
     return net
 
@@ -372,8 +362,8 @@ def test_the_face_classifier_costs_the_identity_of_the_largest_known_face():
         {"boxes": boxes, "identities": torch.tensor(who)} for who in ([0, 2], [1, 0], [1, -1])
     ]
     targets.append({"boxes": boxes[:0], "identities": torch.zeros(0, dtype=torch.int64)})
-    assert [face_classifier.largest_identity(target) for target in targets] == [2, 0, -1, -1]
-    losses = net.train()(photos, targets)
+    assert [largest_identity(target) for target in targets] == [2, 0, -1, -1]
+    losses = IdentityLoss()(net, net.train()(photos), targets)
     logits = net.classifier.at(net.embed(photos)).tolist()
     costs = [
         math.log(sum(math.exp(v) for v in logits[at])) - logits[at][who]
@@ -384,9 +374,10 @@ def test_the_face_classifier_costs_the_identity_of_the_largest_known_face():
 
 
 def test_the_face_classifier_is_finite_without_a_known_face():
-    net = small_classifier(0.1).train()
+    net = small_classifier().train()
     target = {"boxes": torch.zeros(0, 4), "identities": torch.zeros(0, dtype=torch.int64)}
-    losses = net(torch.stack([photo(64, 64), photo(64, 64, 1)]), [target] * 2)
+    logits = net(torch.stack([photo(64, 64), photo(64, 64, 1)]))
+    losses = IdentityLoss(0.1)(net, logits, [target] * 2)
     assert float(losses["total"].detach()) == 0
     losses["total"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
@@ -418,14 +409,14 @@ def test_reading_under_a_box_against_loops():
     features = torch.randn(2, 7, 4, 5, generator=generator)
     boxes = torch.tensor([[10.0, 20.0, 90.0, 100.0], [40.0, 33.0, 75.5, 66.0], [96, 70, 160, 128]])
     photos = torch.tensor([0, 1, 1])
-    found = JointNet.pooled(features, photos, boxes)
+    found = region_reader().region_features(features, photos, boxes)
     assert found.shape == (3, 7, 1, 1)
     for one, photo, box in zip(found, photos, boxes, strict=True):
         twin = pooled_twin(features[photo], box.tolist())
         torch.testing.assert_close(one.flatten(), twin, rtol=1e-4, atol=1e-5)
 
 
-def box_reader():
+def region_reader():
     net = thin_net(identities=("anna", "boris", "clara"), embedding_source="roi")
     with torch.no_grad():
         net.regression_head.weight.normal_(std=0.3)
@@ -433,8 +424,8 @@ def box_reader():
     return net
 
 
-def test_a_net_that_reads_boxes_keeps_the_contract_and_learns():
-    net = box_reader()
+def test_a_net_that_reads_regions_keeps_the_contract_and_learns():
+    net = region_reader()
     photos = torch.stack([photo(96, 128, seed) for seed in range(2)])
     targets = [
         {"boxes": torch.tensor([[10.0, 10, 50, 60]]), "identities": torch.tensor([1])},
@@ -442,9 +433,9 @@ def test_a_net_that_reads_boxes_keeps_the_contract_and_learns():
     ]
     for labels in (targets, targets[1:] * 2):  # a face; none in the whole batch
         net.train().zero_grad()
-        net(photos, labels)["total"].backward()
+        JointLoss()(net, net(photos), labels)["total"].backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
-    found = net.eval()(photos)
+    found = net.eval().detect(photos)
     for at, one in enumerate(found):
         count = len(one["boxes"])
         assert count > 3 and one["embeddings"].shape == (count, 8)
@@ -459,11 +450,11 @@ def test_a_net_that_reads_boxes_keeps_the_contract_and_learns():
 def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
     picture = photo(96, 128)[None]
     boxes = random_boxes(np.random.default_rng(0), 3, size=90)
-    _, source = net.heads(picture)
+    source = net(picture).source
     found = net.embed_at(picture, [boxes])[0]
-    place = assign(boxes, SIZES, (3, 4), net.cell)
-    for one, (anchor, row, column) in zip(found, place.tolist(), strict=True):
-        torch.testing.assert_close(one, source[0, :, anchor, row, column])
+    places = assign(boxes, SIZES, (3, 4), net.cell)
+    for one, place in zip(found, places.tolist(), strict=True):
+        torch.testing.assert_close(one, source[0, :, place // 12, place % 12 // 4, place % 4])
     # Two anchors have no place for a third face of one cell.
     crowded = torch.tensor([[10.0, 10, 30, 30]]).repeat(3, 1)
     lost = net.embed_at(picture, [crowded])[0].isnan()
@@ -472,4 +463,4 @@ def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
 
 def test_unknown_reads_is_refused():
     with pytest.raises(ValueError, match="embedding_source='face'"):
-        JointNet(["a"], ANCHORS, "resnet18", embedding_source="face")
+        JointNet(["a"], ANCHORS, embedding_source="face")

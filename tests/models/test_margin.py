@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss
 
 from thesislib.models.heads import IdentityClassifier
-from thesislib.models.margin import Margin
+from thesislib.models.loss import logits_with_margin
+from thesislib.models.margin import add_margin
+from thesislib.profiles import Margin
 
 PEOPLE, LENGTH = 5, 6
 
@@ -24,7 +26,7 @@ def charged_twin(kind, m, cosine):
 @pytest.mark.parametrize(("kind", "size"), [("cosface", 0.35), ("arcface", 28.6), ("arcface", 90)])
 def test_the_margin_against_loops(kind, size):
     cosines = torch.linspace(-0.999, 0.999, 41, dtype=torch.float64)
-    told = Margin(kind, size, 1).charged(cosines).tolist()
+    told = add_margin(cosines, Margin(kind, size, 1)).tolist()
     assert told == pytest.approx([charged_twin(kind, size, one) for one in cosines.tolist()])
     assert all(a < b for a, b in itertools.pairwise(told))  # never rewards a worse one
 
@@ -34,9 +36,9 @@ def test_the_margin_against_loops(kind, size):
 )
 def test_the_loss_is_pytorch_metric_learnings(kind, size, library):
     torch.manual_seed(0)
-    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin(kind, size, scale=16))
+    net, margin = IdentityClassifier(LENGTH, PEOPLE, True, scale=16), Margin(kind, size, 16)
     vectors, identities = torch.randn(40, LENGTH), torch.randint(PEOPLE, (40,))
-    ours = F.cross_entropy(net.with_margin(net.at(vectors), identities), identities)
+    ours = F.cross_entropy(logits_with_margin(net.at(vectors), identities, margin), identities)
     theirs = library(PEOPLE, LENGTH, margin=size, scale=16)
     theirs.W.data = net.conv.weight.detach().flatten(1).T.clone()
     assert float(ours) == pytest.approx(float(theirs(vectors, identities)), rel=1e-5)
@@ -45,9 +47,9 @@ def test_the_loss_is_pytorch_metric_learnings(kind, size, library):
 
 def test_only_the_right_people_are_charged_and_the_scale_is_not_learned():
     torch.manual_seed(0)
-    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin("cosface", 0.2, scale=8))
+    net, margin = IdentityClassifier(LENGTH, PEOPLE, True, scale=8), Margin("cosface", 0.2, 8)
     logits, identities = net.at(torch.randn(4, LENGTH)), torch.tensor([0, 1, 4, 1])
-    change = net.with_margin(logits, identities) - logits
+    change = logits_with_margin(logits, identities, margin) - logits
     right = F.one_hot(identities, PEOPLE).bool()
     torch.testing.assert_close(change[right], torch.full((4,), -1.6))
     assert (change[~right] == 0).all()
@@ -56,10 +58,10 @@ def test_only_the_right_people_are_charged_and_the_scale_is_not_learned():
 
 @pytest.mark.parametrize("kind", ["cosface", "arcface"])
 def test_gradients_are_finite_where_an_embedding_is_its_persons_own_direction(kind):
-    net = IdentityClassifier(LENGTH, PEOPLE, True, Margin(kind, 0.3, scale=30))
+    net, margin = IdentityClassifier(LENGTH, PEOPLE, True, scale=30), Margin(kind, 0.3, 30)
     vectors = net.conv.weight.detach().flatten(1).clone().requires_grad_()
     identities = torch.arange(PEOPLE)
-    F.cross_entropy(net.with_margin(net.at(vectors), identities), identities).backward()
+    F.cross_entropy(logits_with_margin(net.at(vectors), identities, margin), identities).backward()
     assert torch.isfinite(vectors.grad).all()
 
 
@@ -70,4 +72,4 @@ def test_what_is_refused():
         with pytest.raises(ValueError, match="out of range"):
             Margin("cosface", size, scale)
     with pytest.raises(ValueError, match="needs normalised=True"):
-        IdentityClassifier(LENGTH, PEOPLE, False, Margin("cosface", 0.1, 1))
+        IdentityClassifier(LENGTH, PEOPLE, False, scale=1)

@@ -10,6 +10,7 @@ from conftest import ANCHORS, random_boxes
 from thesislib.data.columns import UNKNOWN
 from thesislib.models.anchors import assign
 from thesislib.models.heads import IdentityClassifier
+from thesislib.models.joint import HeadOutputs
 from thesislib.models.loss import SMOOTH_L1_BETA, TERMS, JointLoss
 
 GRID, CELL, EMBEDDING, PEOPLE = (4, 4), 32, 6, 3
@@ -66,7 +67,10 @@ def terms_twin(regression, embeddings, net, targets, ignore_iou, smoothing):
     weight, bias = net.conv.weight[:, :, 0, 0, 0].tolist(), net.conv.bias.tolist()
     for n, target in enumerate(targets):
         faces = target["boxes"].tolist()
-        places = [tuple(place) for place in assign(target["boxes"], SIZES, GRID, CELL).tolist()]
+        places = [
+            (place // 16, place % 16 // 4, place % 4) if place >= 0 else (-1, -1, -1)
+            for place in assign(target["boxes"], SIZES, GRID, CELL).tolist()
+        ]
         for face, (a, row, column), who in zip(
             faces, places, target["identities"].tolist(), strict=True
         ):
@@ -105,14 +109,20 @@ def terms_twin(regression, embeddings, net, targets, ignore_iou, smoothing):
     return means, {name: len(values) for name, values in zip(names, lists, strict=True)}
 
 
+class Heads:
+    """What the loss asks of a net."""
+
+    anchors, cell = SIZES, CELL
+
+    def __init__(self, net):
+        self.classifier = net
+
+    def embed(self, source, photo, place, boxes):
+        return source.flatten(2).transpose(1, 2)[photo, place]
+
+
 def call(loss, regression, embeddings, targets, net=None):
-    net = net or classifier()
-
-    def read(where, boxes):
-        photo, anchor, row, column = where.unbind(dim=1)
-        return embeddings[photo, :, anchor, row, column]
-
-    return loss(regression, read, net, SIZES, CELL, targets)
+    return loss(Heads(net or classifier()), HeadOutputs(regression, embeddings), targets)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
