@@ -11,7 +11,7 @@ from conftest import face
 from thesislib import paths
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.experiments import embeddings
-from thesislib.metrics import compactness, identification, retrieval, similarity, verification
+from thesislib.metrics import checks, compactness, identification, retrieval, verification
 from thesislib.metrics.boxes import box_iou
 from thesislib.profiles import get_profile
 from thesislib.tables import read_table
@@ -379,7 +379,7 @@ def repeated(looked_at, times):
 
 
 def test_a_missed_face_counts_against_the_rate(looked_at):
-    with pytest.raises(similarity.NotSupportedError, match="6 probes of people enrolled"):
+    with pytest.raises(checks.NotSupportedError, match="6 probes of people enrolled"):
         embeddings.joint_open_set(*looked_at, seed=0, draws=10)
     group, found, gallery = repeated(looked_at, 2)
     numbers, curve = embeddings.joint_open_set(group, found, gallery, seed=0, draws=10)
@@ -419,7 +419,7 @@ def test_known_people_taken_for_another_are_told_apart(looked_at):
 def test_a_gallery_without_a_found_face_says_so(looked_at):
     group, found, gallery = looked_at
     blind = [{**one, "boxes": one["boxes"][:0]} for one in found]
-    with pytest.raises(similarity.NotSupportedError, match="finds no face to enrol"):
+    with pytest.raises(checks.NotSupportedError, match="finds no face to enrol"):
         embeddings.open_set_detections(group, blind, gallery)
 
 

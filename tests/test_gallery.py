@@ -17,8 +17,8 @@ from thesislib.benchmarks.gallery import KINDS, TABLE, main, measure
 from thesislib.deploy.gallery import Calibration, Gallery
 from thesislib.engine.checkpoint import CheckpointError, save_checkpoint
 from thesislib.engine.systems import Joint
+from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.identification import fnir_at_fpir, open_set
-from thesislib.metrics.similarity import NotSupportedError
 
 DIMENSION = 16
 ENGINES = {"exact": 10**6, "faiss": 0}

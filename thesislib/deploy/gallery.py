@@ -20,7 +20,9 @@ from safetensors.numpy import save_file
 
 from thesislib import seeds, storage
 from thesislib.engine.checkpoint import CheckpointError, load_checkpoint
-from thesislib.metrics.similarity import DECIMALS, MIN_EXPECTED_ERRORS, NotSupportedError, normalise
+from thesislib.metrics.checks import NotSupportedError
+from thesislib.metrics.operating_points import MIN_EXPECTED_ERRORS
+from thesislib.metrics.similarity import DECIMALS, normalise
 
 EXACT_TEMPLATES = 100_000
 FACE_SCORE = 0.5  # at which a detection is as likely a face as not

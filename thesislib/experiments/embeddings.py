@@ -34,18 +34,15 @@ from thesislib.metrics import (
     compactness,
     identification,
     matching,
+    projection,
     retrieval,
     statistics,
     verification,
 )
 from thesislib.metrics.boxes import box_iou
-from thesislib.metrics.similarity import (
-    MIN_EXPECTED_ERRORS,
-    NotSupportedError,
-    normalise,
-    pair_similarities,
-    shuffled,
-)
+from thesislib.metrics.checks import NotSupportedError
+from thesislib.metrics.operating_points import MIN_EXPECTED_ERRORS
+from thesislib.metrics.similarity import normalise, pair_similarities
 from thesislib.models.margin import Margin
 from thesislib.profiles import Profile, get_profile
 from thesislib.synthetic import sets
@@ -611,7 +608,7 @@ def joint_open_set(
         known, photos = size.loc[chosen].sum()
         if known and parts:
             drawn = identification.joint_open_set(pd.concat(parts), int(known), int(photos))
-            at = identification.tpir_at_fpipi(drawn, 0.1, least=0)
+            at = identification.tpir_at_fpipi(drawn, 0.1, min_expected_errors=0)
             values.append((at.tpir, at.taken_for_another))
     value = np.array([point.tpir, point.taken_for_another])
     low = high = np.full(2, np.nan)
@@ -698,7 +695,7 @@ def factors(embeddings: np.ndarray, rows: pd.DataFrame, seed: int, draws: int) -
                 if kind == "intra":
                     owner = np.broadcast_to(person[:, None], chosen.shape)[chosen]
                     interval = statistics.bootstrap_interval(
-                        values, groups=owner.astype(str), seed=seed, n=max(1, draws)
+                        values, groups=owner.astype(str), seed=seed, draws=max(1, draws)
                     )
                 table.append((factor, kind, low, high, values.mean(), *interval, len(values)))
     columns = ["factor", "pairs", "low", "high", "mean", "interval_low", "interval_high", "n"]
@@ -741,7 +738,7 @@ def maps(
         tsne = TSNE(perplexity=min(30, (n - 1) / 3), metric="cosine", random_state=seed, n_jobs=1)
         for method, draw in (("umap", umap.fit_transform), ("tsne", tsne.fit)):
             at = np.asarray(draw(unit), dtype=np.float64)
-            trust, continuity = compactness.map_faithfulness(unit, at, neighbours)
+            trust, continuity = projection.trustworthiness_and_continuity(unit, at, neighbours)
             tables.append(
                 rows[known].assign(
                     method=method,
@@ -806,7 +803,7 @@ def _parts(experiment: EmbeddingExperiment, others: Sequence[Path]) -> list[_Par
             parts.append(_Part(Path(folder).name, other, embeddings(experiment, other)))
         untrained = embeddings(experiment, unseen, trained=False)
         two_stage = embeddings(experiment, unseen, system="two_stage_face")
-        names = shuffled(unseen.identities, seed=experiment.seed)
+        names = statistics.shuffled(unseen.identities, seed=experiment.seed)
         mixed = dataclasses.replace(unseen, rows=unseen.rows.assign(identity=names))
         parts += [
             _Part("untrained", unseen, untrained),

@@ -390,7 +390,7 @@ class Transfer:
         with_face = matching.photos_table(names, predictions, truths)
         known = (faces["identity"] != "").to_numpy()
         shares = {
-            "accuracy": with_face["correct"].to_numpy(float),
+            "accuracy": with_face["correct"][with_face["known"]].to_numpy(float),
             "mean_iou": with_face["iou"].to_numpy(float),
             "joint_accuracy_50": matching.jointly_correct(faces, 0.5).astype(float)[known],
         }

@@ -1,17 +1,18 @@
-"""Measures of boxes: IoU, average precision, and the framing of one system in that of another."""
+"""Measures of boxes: IoU, average precision, and the calibration of one framing to another."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torchvision
+from numpy.typing import ArrayLike, NDArray
 
-from thesislib.metrics.checks import checked_boxes, checked_vector, same_length
+from thesislib.metrics.checks import check_same_length, checked_boxes, checked_vector
 
 
 class BoxCalibration(NamedTuple):
-    """What takes one system's boxes to another's framing of the face (see the fit below)."""
+    """Shift and scale from a detector's boxes to the annotators'; see ``fit_box_calibration``."""
 
     dx: float  # shift of the centre, as a fraction of the detected width
     dy: float  # shift of the centre, as a fraction of the detected height
@@ -19,11 +20,11 @@ class BoxCalibration(NamedTuple):
     sh: float  # true height / detected height
 
 
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Area two boxes share over the area they cover together, for every pair.
+def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of every pair of boxes.
 
-    Computed in float64 by ``torchvision.ops.box_iou``. Two boxes that cover no area at all have
-    an IoU of 0 (the ratio would be 0 / 0).
+    Computed in float64 by ``torchvision.ops.box_iou``. Two boxes without area have an IoU of 0
+    (the ratio would be 0 / 0).
 
     Args:
         a: [N, 4] float boxes, pixels.
@@ -40,18 +41,19 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> box_iou(np.array([[0, 0, 10, 10]]), np.array([[0, 0, 10, 5], [20, 20, 30, 30]]))
     array([[0.5, 0. ]])
     """
-    a = torch.from_numpy(checked_boxes("a", a))
-    b = torch.from_numpy(checked_boxes("b", b))
-    return np.nan_to_num(torchvision.ops.box_iou(a, b).numpy(), nan=0.0)
+    pairs = torchvision.ops.box_iou(
+        torch.from_numpy(checked_boxes("a", a)), torch.from_numpy(checked_boxes("b", b))
+    )
+    return np.nan_to_num(pairs.numpy(), nan=0.0)
 
 
 def average_precision(
-    predictions: Sequence[Mapping], truths: Sequence[Mapping]
+    predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Average precision of the boxes as face detections, whoever the faces belong to.
+    """Average precision of face detection; all faces are one class, identities are ignored.
 
     torchmetrics' ``MeanAveragePrecision`` with faster-coco-eval: the area under the
-    precision–recall curve at 101 recalls, at most 100 detections a photo (Lin et al. 2014,
+    precision–recall curve at 101 recalls, at most 100 detections per photo (Lin et al. 2014,
     Microsoft COCO, and its evaluation code).
 
     Args:
@@ -62,7 +64,7 @@ def average_precision(
         ``ap50`` at an IoU of 0.5, and ``ap50_95``, the mean over 0.5, 0.55, ..., 0.95; in 0–1.
 
     Raises:
-        ValueError: lengths that do not fit, no ground-truth face at all, NaN, inverted boxes.
+        ValueError: lengths that differ, no ground-truth face at all, NaN, inverted boxes.
 
     >>> prediction = {"boxes": [[0, 0, 10, 8.2]], "scores": [0.9]}
     >>> ap = average_precision([prediction], [{"boxes": [[0, 0, 10, 10]]}])
@@ -72,14 +74,14 @@ def average_precision(
     # Seconds to import, and no other measure needs it.
     from torchmetrics.detection import MeanAveragePrecision
 
-    same_length("predictions", predictions, "truths", truths)
+    check_same_length("predictions", predictions, "truths", truths)
     metric = MeanAveragePrecision(backend="faster_coco_eval")
     faces = 0
     for prediction, truth in zip(predictions, truths, strict=True):
         boxes = checked_boxes("predictions", prediction["boxes"])
         scores = checked_vector("predictions", np.asarray(prediction["scores"], dtype=np.float64))
         true_boxes = checked_boxes("truths", truth["boxes"])
-        same_length("predictions", scores, "its boxes", boxes)
+        check_same_length("predictions", scores, "its boxes", boxes)
         faces += len(true_boxes)
         metric.update(
             [
@@ -102,16 +104,18 @@ def average_precision(
     return {"ap50": float(result["map_50"]), "ap50_95": float(result["map"])}
 
 
-def _centres_and_sizes(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _centres_and_sizes(
+    boxes: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]  # [N, 2] each
 
 
-def fit_box_calibration(detected: np.ndarray, truth: np.ndarray) -> BoxCalibration:
-    """Four numbers that take a detector's framing of the face to the annotators'.
+def fit_box_calibration(detected: ArrayLike, truth: ArrayLike) -> BoxCalibration:
+    """Fit the shift and scale that take a detector's boxes to the annotators' framing of a face.
 
     Detectors disagree on how much forehead and ear belongs to a face, and IoU punishes that as if
-    the face were missed. Each number is the median over the pairs, so that some wrong pairs do
-    not move it. To be fitted on the training split alone.
+    the face were missed. Each of the four numbers is the median over the pairs, so that a
+    minority of wrong pairs does not move it. Fit it on the training split alone.
 
     Args:
         detected: [N, 4] float detections, pixels, with width and height above 0.
@@ -119,7 +123,7 @@ def fit_box_calibration(detected: np.ndarray, truth: np.ndarray) -> BoxCalibrati
 
     Returns:
         ``(dx, dy, sw, sh)``: dx = median((true centre x - detected centre x) / detected width),
-        sw = median(true width / detected width), and so for y and height.
+        sw = median(true width / detected width), and likewise for y and height.
 
     Raises:
         ValueError: no pairs, lengths that differ, NaN, inverted or empty boxes.
@@ -127,23 +131,23 @@ def fit_box_calibration(detected: np.ndarray, truth: np.ndarray) -> BoxCalibrati
     >>> fit_box_calibration(np.array([[0, 0, 10, 10]]), np.array([[0, 5, 10, 25]]))
     BoxCalibration(dx=0.0, dy=1.0, sw=1.0, sh=2.0)
     """
-    detected = checked_boxes("detected", detected)
-    truth = checked_boxes("truth", truth)
-    same_length("truth", truth, "detected", detected)
-    if len(detected) == 0:
+    detections = checked_boxes("detected", detected)
+    true_boxes = checked_boxes("truth", truth)
+    check_same_length("truth", true_boxes, "detected", detections)
+    if len(detections) == 0:
         raise ValueError("detected: empty, and there is nothing to fit to")
-    centre, size = _centres_and_sizes(detected)
+    centre, size = _centres_and_sizes(detections)
     if (size == 0).any():
         row = int((size == 0).any(axis=1).argmax())
-        raise ValueError(f"detected: box {row} has no area: {detected[row].tolist()}")
-    true_centre, true_size = _centres_and_sizes(truth)
+        raise ValueError(f"detected: box {row} has no area: {detections[row].tolist()}")
+    true_centre, true_size = _centres_and_sizes(true_boxes)
     shift = np.median((true_centre - centre) / size, axis=0)
     scale = np.median(true_size / size, axis=0)
     return BoxCalibration(float(shift[0]), float(shift[1]), float(scale[0]), float(scale[1]))
 
 
-def apply_box_calibration(boxes: np.ndarray, calibration: BoxCalibration) -> np.ndarray:
-    """Move and scale boxes as :func:`fit_box_calibration` found.
+def apply_box_calibration(boxes: ArrayLike, calibration: BoxCalibration) -> NDArray[np.float32]:
+    """Shift and scale boxes as fitted by ``fit_box_calibration``.
 
     Args:
         boxes: [N, 4] float, pixels.
@@ -160,11 +164,11 @@ def apply_box_calibration(boxes: np.ndarray, calibration: BoxCalibration) -> np.
     >>> apply_box_calibration(np.array([[0, 0, 10, 10]]), BoxCalibration(0, 1, 1, 2))
     array([[ 0.,  5., 10., 25.]], dtype=float32)
     """
-    boxes = checked_boxes("boxes", boxes)
+    array = checked_boxes("boxes", boxes)
     dx, dy, sw, sh = calibration
     if not (np.isfinite(calibration).all() and sw > 0 and sh > 0):
         raise ValueError(f"calibration: expected finite numbers, scales above 0, got {calibration}")
-    centre, size = _centres_and_sizes(boxes)
+    centre, size = _centres_and_sizes(array)
     centre = centre + np.array([dx, dy]) * size
     half = np.array([sw, sh]) * size / 2
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

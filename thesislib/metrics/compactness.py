@@ -1,41 +1,41 @@
-"""How compact embeddings of one person are, and how far from those of others."""
+"""Compactness: how close embeddings of one person are, and how far from those of others.
+
+Distance is 1 - cosine unless a measure says otherwise.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.manifold import trustworthiness
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import silhouette_samples
 
+from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import (
     DECIMALS,
-    NotSupportedError,
-    Photos,
-    blocks,
-    checked,
+    LabelledEmbeddings,
     genuine_similarities,
-    need_genuine,
-    need_impostors,
-    normalise,
+    labelled,
+    require_genuine_pairs,
+    require_impostor_pairs,
+    similarity_blocks,
 )
-
-# Compactness
 
 
 def dprime(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """How far the similarities of one person's photos lie from those of two people's.
+    """Separation of the similarities of genuine and of impostor pairs: the decidability d'.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
         At least 0, in standard deviations; 0 is chance.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, no impostor pair, or similarities that do not vary.
 
     d' = |m1 - m2| / sqrt((v1 + v2) / 2), with means and (population) variances of the
@@ -44,168 +44,174 @@ def dprime(
     >>> round(dprime([[5, 0], [4, 3], [3, 4], [0, 5]], ["ann", "ann", "bob", "bob"]), 3)
     1.067
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
-    intra = genuine_similarities(photos)
-    count = total = squares = 0
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
+    intra = genuine_similarities(sample)
     # Squares are summed about a similarity that occurs, so that equal ones give exactly 0.
-    near = None
-    for _, similarity, _, impostor in blocks(photos, upper=True):
+    origin: float | None = None
+    count, total, squares = 0, 0.0, 0.0
+    for similarity, _, impostor in similarity_blocks(sample, upper=True):
         inter = similarity[impostor]
-        if near is None and len(inter):
-            near = inter[0]
-        if len(inter):
-            count += len(inter)
-            total += (inter - near).sum()
-            squares += np.square(inter - near).sum()
+        if len(inter) == 0:
+            continue
+        if origin is None:
+            origin = float(inter[0])
+        count += len(inter)
+        total += (inter - origin).sum()
+        squares += np.square(inter - origin).sum()
+    assert origin is not None  # there are impostor pairs
     mean = total / count
     variance = max(0.0, squares / count - mean**2)
     spread = np.sqrt((intra.var() + variance) / 2)
     if spread == 0:
         raise NotSupportedError("embeddings: similarities do not vary, and d' is not defined")
-    return float(abs(intra.mean() - near - mean) / spread)
+    return float(abs(intra.mean() - origin - mean) / spread)
 
 
 def compactness_ratio(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """Mean distance within a person over mean distance to the nearest photo of anyone else.
+    """Mean distance of genuine pairs over mean distance to the nearest face of another person.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        At least 0; below 1 a person's photos are nearer to each other than to the nearest other.
+        At least 0; below 1, faces of one person are closer to each other, on average, than to the
+        nearest face of another.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, no impostor pair, or a nearest distance of 0
             throughout.
 
-    Distance is 1 - cosine; the mean over genuine pairs, divided by the mean over photos of the
-    least distance to another person's photo (the project's protocol, Experiment 3).
+    The mean over genuine pairs of 1 - cosine, divided by the mean over faces of the least such
+    distance to a face of another person (the project's protocol, Experiment 3).
 
     >>> round(compactness_ratio([[5, 0], [4, 3], [0, 5]], ["ann", "ann", "bob"]), 3)
     0.333
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
     nearest = np.concatenate(
         [
             1 - np.where(impostor, similarity, -np.inf).max(axis=1)
-            for _, similarity, _, impostor in blocks(photos, upper=False)
+            for similarity, _, impostor in similarity_blocks(sample, upper=False)
         ]
     )
     if nearest.max() == 0:
         raise NotSupportedError("embeddings: every photo equals one of another person")
-    return float((1 - genuine_similarities(photos)).mean() / nearest.mean())
+    return float((1 - genuine_similarities(sample)).mean() / nearest.mean())
+
+
+def _without_copies(
+    sample: LabelledEmbeddings,
+) -> tuple[LabelledEmbeddings, NDArray[np.float64]]:
+    """Each person once, and how often each was drawn, [people]."""
+    times = np.zeros(sample.person.max() + 1)
+    np.maximum.at(times, sample.person, sample.copy + 1)
+    return sample.rows(sample.copy == 0), times
 
 
 def silhouette(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """Whether photos lie with their own person rather than with the next, on average.
+    """Mean silhouette, people being the clusters.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        -1–1; the only photo of a person counts 0.
+        -1–1; the only face of a person counts 0.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, or no impostor pair.
 
-    Mean of (b - a) / max(a, b), a the mean distance (1 - cosine) to the person's other photos, b
+    Mean of (b - a) / max(a, b), a the mean distance (1 - cosine) to the person's other faces, b
     the least, over other people, mean distance to theirs (Rousseeuw 1987, Silhouettes);
     scikit-learn's ``silhouette_samples``.
 
     >>> round(silhouette([[5, 0], [4, 3], [0, 5]], ["ann", "ann", "bob"]), 3)
     0.433
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
-    once = photos.rows(photos.copy == 0)
-    drawn = _times_drawn(photos)[once.person]
-    samples = silhouette_samples(once.embeddings, once.person, metric="cosine")
-    return float(np.average(samples, weights=drawn))
-
-
-def _times_drawn(photos: Photos) -> np.ndarray:
-    times = np.zeros(photos.person.max() + 1)
-    np.maximum.at(times, photos.person, photos.copy + 1)
-    return times
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
+    once, times_drawn = _without_copies(sample)
+    samples = silhouette_samples(once.vectors, once.person, metric="cosine")
+    return float(np.average(samples, weights=times_drawn[once.person]))
 
 
 def davies_bouldin(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """How much each person's photos overlap with those of whoever is most confusable with them.
+    """Davies–Bouldin index: mean overlap of each person with the one most confusable with them.
 
-    As scikit-learn's ``davies_bouldin_score`` of the normalised embeddings, which cannot weigh
-    people; that two people have one centre is an error here, and passed over there.
+    As scikit-learn's ``davies_bouldin_score`` of the normalised embeddings, which cannot weight
+    people as a bootstrap needs; and two people with the same centre, which it ignores, are an
+    error here.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
         At least 0; lower is more compact.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
-        NotSupportedError: no genuine pair, no impostor pair, or two people with one centre.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
+        NotSupportedError: no genuine pair, no impostor pair, or two people with the same centre.
 
     Mean over people i of max over j of (s_i + s_j) / d_ij, s the mean Euclidean distance of a
-    person's photos to their centre, d the distance of centres (Davies & Bouldin 1979, A Cluster
-    Separation Measure).
+    person's embeddings to their centre, d the distance of centres (Davies & Bouldin 1979, A
+    Cluster Separation Measure).
 
     >>> round(davies_bouldin([[5, 0], [4, 3], [0, 5]], ["ann", "ann", "bob"]), 3)
     0.277
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
-    once = photos.rows(photos.copy == 0)
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
+    once, times_drawn = _without_copies(sample)
     count = np.bincount(once.person)
-    centre = np.zeros((len(count), once.embeddings.shape[1]))
-    np.add.at(centre, once.person, once.embeddings)
+    centre = np.zeros((len(count), once.vectors.shape[1]))
+    np.add.at(centre, once.person, once.vectors)
     centre /= count[:, None]
-    off = np.linalg.norm(once.embeddings - centre[once.person], axis=1)
-    scatter = np.bincount(once.person, weights=off) / count
+    to_centre = np.linalg.norm(once.vectors - centre[once.person], axis=1)
+    scatter = np.bincount(once.person, weights=to_centre) / count
     worst = np.empty(len(count))
-    for one in range(len(count)):
-        apart = np.linalg.norm(centre - centre[one], axis=1)
-        apart[one] = np.inf
+    for person in range(len(count)):
+        apart = np.linalg.norm(centre - centre[person], axis=1)
+        apart[person] = np.inf
         if (apart < 10.0**-DECIMALS).any():
             raise NotSupportedError("embeddings: the photos of two people have one centre")
-        worst[one] = ((scatter + scatter[one]) / apart).max()
-    return float(np.average(worst, weights=_times_drawn(photos)))
+        worst[person] = ((scatter + scatter[person]) / apart).max()
+    return float(np.average(worst, weights=times_drawn))
 
 
 def alignment(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """How far apart the photos of one person lie on the sphere.
+    """Alignment: mean squared distance of genuine pairs on the unit sphere.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
         0–4; lower is better aligned.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair.
 
     Mean of ||x - y||^2 over genuine pairs (Wang & Isola 2020, Understanding Contrastive
@@ -215,87 +221,40 @@ def alignment(
     >>> round(alignment([[5, 0], [4, 3], [0, 5]], ["ann", "ann", "bob"]), 3)
     0.4
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    return float((2 - 2 * genuine_similarities(photos)).mean())
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    return float((2 - 2 * genuine_similarities(sample)).mean())
 
 
 def uniformity(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
-    """How evenly the photos are spread over the sphere, whoever they show.
+    """Uniformity: how evenly the embeddings are spread over the unit sphere, whoever they show.
 
     Args:
         embeddings: [n, d] float.
-        identities: [n] names; they only tell which photos ``copies`` forbids to compare.
-        copies: see :func:`person_bootstrap`.
+        identities: [n] names; they matter only with ``copies``.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        -8–0; lower is more uniform, 0 means that all photos are alike.
+        -8–0; lower is more uniform, 0 means that all embeddings are equal.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
-        NotSupportedError: fewer than two photos.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
+        NotSupportedError: fewer than two faces.
 
-    log of the mean of exp(-2 ||x - y||^2) over pairs of photos (Wang & Isola 2020, section 4.1,
-    with t = 2).
+    log of the mean of exp(-2 ||x - y||^2) over all pairs (Wang & Isola 2020, section 4.1, with
+    t = 2).
 
     >>> round(uniformity([[5, 0], [0, 5], [0, 5]], ["ann", "ann", "bob"]), 3)
     -1.063
     """
-    photos = checked(embeddings, identities, copies)
-    total = pairs = 0
-    for _, similarity, genuine, impostor in blocks(photos, upper=True):
+    sample = labelled(embeddings, identities, copies)
+    total, pairs = 0.0, 0
+    for similarity, genuine, impostor in similarity_blocks(sample, upper=True):
         compared = similarity[genuine | impostor]
         total += np.exp(4 * compared - 4).sum()
         pairs += len(compared)
     if pairs == 0:
         raise NotSupportedError("embeddings: fewer than two photos")
     return float(np.log(total / pairs))
-
-
-def map_faithfulness(
-    embeddings: np.ndarray, coordinates: np.ndarray, k: int = 15
-) -> tuple[float, float]:
-    """Whether neighbours in a map are neighbours in truth, and neighbours in truth are in the map.
-
-    Memory and time go with n^2 (20 bytes or so): meant for maps of some thousand points.
-
-    Args:
-        embeddings: [n, d] float.
-        coordinates: [n, 2] float, the map.
-        k: neighbours looked at, at least 1 and below n / 2.
-
-    Returns:
-        Trustworthiness and continuity, 0–1, higher is better.
-
-    Raises:
-        ValueError: bad embeddings (:func:`normalise`); coordinates of another length, NaN.
-        NotSupportedError: ``k`` not below n / 2.
-
-    Trustworthiness M(k) = 1 - 2 / (n k (2n - 3k - 1)) times the sum, over the points j among the
-    k nearest of i in the map but not in truth, of (rank of j in truth - k); continuity is the same
-    with map and truth exchanged (Venna & Kaski 2001, Neighborhood Preservation in Nonlinear
-    Projection Methods); scikit-learn's ``trustworthiness``. Distances are Euclidean
-    between normalised embeddings, which order neighbours as the cosine does.
-
-    >>> points = np.stack([np.arange(1, 9), np.ones(8)], axis=1)
-    >>> map_faithfulness(points, points / np.linalg.norm(points, axis=1, keepdims=True), k=2)
-    (1.0, 1.0)
-    """
-    embeddings = normalise(embeddings)
-    coordinates = np.asarray(coordinates, dtype=np.float64)
-    n = len(embeddings)
-    if coordinates.ndim != 2 or len(coordinates) != n:
-        raise ValueError(f"coordinates: expected shape [{n}, 2], got {list(coordinates.shape)}")
-    broken = ~np.isfinite(coordinates).all(axis=1)
-    if broken.any():
-        raise ValueError(f"coordinates: NaN or infinite value in row {int(broken.argmax())}")
-    if k < 1:
-        raise ValueError(f"k: expected at least 1, got {k}")
-    if k >= n / 2:
-        raise NotSupportedError(f"k: {k} neighbours need more than {2 * k} points, there are {n}")
-    return (
-        float(trustworthiness(embeddings, coordinates, n_neighbors=k)),
-        float(trustworthiness(coordinates, embeddings, n_neighbors=k)),
-    )

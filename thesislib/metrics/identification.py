@@ -1,39 +1,43 @@
-"""Identification of enrolled people, closed and open set, of given faces and in whole photos."""
+"""Identification against a gallery: closed and open set, of given faces and in whole photos.
+
+The *gallery* holds the embeddings of enrolled people; a *probe* is searched for in it. It is
+*mated* if its person is enrolled. A person's score is the highest similarity over their gallery
+embeddings. Ties count against the system.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
-from thesislib.metrics.similarity import (
-    BLOCK,
+from thesislib.metrics.checks import NotSupportedError
+from thesislib.metrics.operating_points import (
     MIN_EXPECTED_ERRORS,
-    NotSupportedError,
-    _at_or_above,
-    _similarity,
-    checked,
+    check_expected_errors,
     checked_rate,
-    last_within,
-    need_errors,
+    count_at_or_above,
+    operating_point,
 )
+from thesislib.metrics.similarity import cosine, labelled, row_blocks
 
-MIN_IOU = 0.5
+MIN_IOU = 0.5  # of a detection with a face, for it to count as a detection of that face
 
 
 class OpenSet(NamedTuple):
-    """FNIR against FPIR by falling threshold; see :func:`open_set`. DIR is 1 - FNIR."""
+    """FNIR against FPIR by falling threshold; see ``open_set``. DIR is 1 - FNIR."""
 
-    fpir: np.ndarray
-    fnir: np.ndarray
-    threshold: np.ndarray  # cosine; infinite for the first point
+    fpir: NDArray[np.float64]
+    fnir: NDArray[np.float64]
+    threshold: NDArray[np.float64]  # cosine; infinite for the first point
     rank_one: float  # share of mated probes whose mate comes first, at any score
     mated_probes: int
     non_mated_probes: int
 
 
 class FnirAtFpir(NamedTuple):
-    """A point of :class:`OpenSet`; see :func:`fnir_at_fpir`."""
+    """A point of ``OpenSet``; see ``fnir_at_fpir``."""
 
     fnir: float
     fpir: float  # achieved, at most what was asked for
@@ -43,18 +47,18 @@ class FnirAtFpir(NamedTuple):
 
 
 class JointOpenSet(NamedTuple):
-    """TPIR against FPIPI by falling threshold; see :func:`joint_open_set`."""
+    """TPIR against FPIPI by falling threshold; see ``joint_open_set``."""
 
-    tpir: np.ndarray
-    fpipi: np.ndarray
-    taken_for_another: np.ndarray  # known faces accepted as another known person / known faces
-    threshold: np.ndarray  # of the score; infinite for the first point
+    tpir: NDArray[np.float64]
+    fpipi: NDArray[np.float64]
+    taken_for_another: NDArray[np.float64]  # known faces accepted as another person / known faces
+    threshold: NDArray[np.float64]  # of the score; infinite for the first point
     known_faces: int
     photos: int
 
 
 class TpirAtFpipi(NamedTuple):
-    """A point of :class:`JointOpenSet`; see :func:`tpir_at_fpipi`."""
+    """A point of ``JointOpenSet``; see ``tpir_at_fpipi``."""
 
     tpir: float
     fpipi: float  # achieved, at most what was asked for
@@ -64,79 +68,78 @@ class TpirAtFpipi(NamedTuple):
     photos: int
 
 
-# Identification
-
-
 class _Search(NamedTuple):
-    mated: np.ndarray  # [probes] bool, whether the person is enrolled
-    mate: np.ndarray  # [probes] score of the person, -inf if not enrolled
-    best_other: np.ndarray  # [probes] highest score of anyone else
-    rank: np.ndarray  # [probes] of the mate; ties count against it
+    mated: NDArray[np.bool_]  # [probes] whether the person is enrolled
+    mate: NDArray[np.float64]  # [probes] score of the person, -inf if not enrolled
+    best_other: NDArray[np.float64]  # [probes] highest score of any other person
+    rank: NDArray[np.int64]  # [probes] of the mate; ties count against it
     enrolled: int
 
 
 def _search(
-    embeddings: np.ndarray,
+    embeddings: ArrayLike,
     identities: Sequence[str],
-    gallery: np.ndarray,
-    copies: np.ndarray | None,
+    gallery: ArrayLike,
+    copies: ArrayLike | None,
 ) -> _Search:
-    photos = checked(embeddings, identities, copies)
-    gallery = np.asarray(gallery)
-    if gallery.shape != photos.person.shape or gallery.dtype != bool:
-        raise ValueError(f"gallery: expected [{len(photos.person)}] bool, one an embedding")
-    if gallery.all() or not gallery.any():
-        what = "gallery" if not gallery.any() else "probe"
+    sample = labelled(embeddings, identities, copies)
+    in_gallery = np.asarray(gallery)
+    if in_gallery.shape != sample.person.shape or in_gallery.dtype != bool:
+        raise ValueError(f"gallery: expected [{len(sample.person)}] bool, one an embedding")
+    if in_gallery.all() or not in_gallery.any():
+        what = "gallery" if not in_gallery.any() else "probe"
         raise NotSupportedError(f"gallery: there is no {what} photo")
-    enrolled, probes = photos.rows(gallery), photos.rows(~gallery)
+    enrolled, probes = sample.rows(in_gallery), sample.rows(~in_gallery)
     if len(np.unique(enrolled.person)) < 2:
         raise NotSupportedError("gallery: one person enrolled, and at least 2 are needed")
     enrolled = enrolled.rows(np.argsort(enrolled.group, kind="stable"))
     groups, first = np.unique(enrolled.group, return_index=True)
     people = enrolled.person[first]
-    mated = np.isin(probes.group, groups)
     mate, best_other, rank = [], [], []
-    size = max(1, BLOCK // len(enrolled.person))
-    for start in range(0, len(probes.person), size):
-        rows = slice(start, start + size)
-        similarity = _similarity(probes.embeddings[rows], enrolled.embeddings)
-        score = np.maximum.reduceat(similarity, first, axis=1)  # [rows, enrolled]
+    for rows in row_blocks(len(probes.person), len(enrolled.person)):
+        similarity = cosine(probes.vectors[rows], enrolled.vectors)
+        score = np.maximum.reduceat(similarity, first, axis=1)  # [rows, enrolled people]
         own = probes.group[rows, None] == groups
         other = np.where(probes.person[rows, None] == people, -np.inf, score)
         mate.append(np.where(own, score, -np.inf).max(axis=1))
         best_other.append(other.max(axis=1))
         rank.append(1 + (other >= mate[-1][:, None]).sum(axis=1))
-    found = (np.concatenate(one) for one in (mate, best_other, rank))
-    return _Search(mated, *found, len(groups))
+    return _Search(
+        mated=np.isin(probes.group, groups),
+        mate=np.concatenate(mate),
+        best_other=np.concatenate(best_other),
+        rank=np.concatenate(rank),
+        enrolled=len(groups),
+    )
 
 
 def cumulative_match(
-    embeddings: np.ndarray,
+    embeddings: ArrayLike,
     identities: Sequence[str],
-    gallery: np.ndarray,
+    gallery: ArrayLike,
     *,
-    copies: np.ndarray | None = None,
-) -> np.ndarray:
-    """How often a probe's person is among the first r of the gallery: the CMC of a closed set.
-
-    A person's score is the highest over their gallery photos.
+    copies: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Cumulative match characteristic (CMC) of closed-set identification.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        gallery: [n] bool: enrolled; the others are probes, each of an enrolled person.
-        copies: see :func:`person_bootstrap`.
+        gallery: [n] bool: in the gallery; the others are probes, each of an enrolled person.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        [people enrolled] float64; the first is rank-1 accuracy, the last 1 unless there are ties.
+        [people enrolled] float64, the share of probes whose person is among the first r; the
+        first entry is rank-1 accuracy, the last is 1 unless there are ties.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names, ``gallery`` of another shape or
-            dtype, a probe whose person is not enrolled.
+        ValueError: bad embeddings (``similarity.normalise``) or names, ``gallery`` of another
+            shape or dtype, a probe whose person is not enrolled.
         NotSupportedError: no probes, or fewer than two people enrolled.
 
-    |{rank <= r}| / probes, where rank = 1 + the others scoring at least as high (Phillips, Grother
-    & Micheals 2011, Evaluation Methods in Face Recognition; here with ties against).
+    |{rank <= r}| / probes, where rank = 1 + the number of others scoring at least as high
+    (Phillips, Grother & Micheals 2011, Evaluation Methods in Face Recognition; here with ties
+    against).
 
     >>> gallery = np.array([True, True, False, False])
     >>> cumulative_match([[1, 0], [0, 1], [4, 3], [2, 1]], ["ann", "bob", "bob", "ann"], gallery)
@@ -151,30 +154,30 @@ def cumulative_match(
 
 
 def open_set(
-    embeddings: np.ndarray,
+    embeddings: ArrayLike,
     identities: Sequence[str],
-    gallery: np.ndarray,
+    gallery: ArrayLike,
     *,
-    copies: np.ndarray | None = None,
+    copies: ArrayLike | None = None,
 ) -> OpenSet:
-    """People missed against strangers let in, when not every probe's person is enrolled.
+    """Open-set identification: FNIR against FPIR, where some probes' people are not enrolled.
 
-    A person's score is the highest over their gallery photos. A mated probe (its person is
-    enrolled) is missed unless its person comes first, ahead of all others, at or above the
-    threshold. A non-mated probe is a false positive if anyone's score is.
+    A mated probe is missed (a false negative) unless its person has the highest score, above all
+    others, and that score is at or above the threshold. A non-mated probe is a false positive if
+    anyone's score is at or above it.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        gallery: [n] bool: enrolled; the others are probes.
-        copies: see :func:`person_bootstrap`.
+        gallery: [n] bool: in the gallery; the others are probes.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        :class:`OpenSet`, exact: a point at each score where either rate changes.
+        ``OpenSet``, exact: a point at each score where either rate changes.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names, ``gallery`` of another shape or
-            dtype.
+        ValueError: bad embeddings (``similarity.normalise``) or names, ``gallery`` of another
+            shape or dtype.
         NotSupportedError: no mated probes, no non-mated ones, or fewer than two people enrolled.
 
     FNIR(T) = mated probes with the mate not at rank 1 or below T / mated probes; FPIR(T) =
@@ -189,49 +192,55 @@ def open_set(
     (array([0., 0., 1.]), array([1. , 0.5, 0. ]))
     """
     found = _search(embeddings, identities, gallery, copies)
-    mated, strangers = int(found.mated.sum()), int((~found.mated).sum())
-    if mated == 0 or strangers == 0:
+    mated, non_mated = int(found.mated.sum()), int((~found.mated).sum())
+    if mated == 0 or non_mated == 0:
         what = "is enrolled" if mated == 0 else "is not enrolled"
         raise NotSupportedError(f"gallery: there is no probe whose person {what}")
-    first = found.mated & (found.rank == 1)
-    hits, alarms = found.mate[first], found.best_other[~found.mated]
-    threshold = np.append(np.inf, np.unique(np.concatenate([hits, alarms]))[::-1])
+    hits = found.mate[found.mated & (found.rank == 1)]
+    false_positives = found.best_other[~found.mated]
+    threshold = np.append(np.inf, np.unique(np.concatenate([hits, false_positives]))[::-1])
     return OpenSet(
-        fpir=_at_or_above(alarms, threshold) / strangers,
-        fnir=1 - _at_or_above(hits, threshold) / mated,
+        fpir=count_at_or_above(false_positives, threshold) / non_mated,
+        fnir=1 - count_at_or_above(hits, threshold) / mated,
         threshold=threshold,
         rank_one=len(hits) / mated,
         mated_probes=mated,
-        non_mated_probes=strangers,
+        non_mated_probes=non_mated,
     )
 
 
-def fnir_at_fpir(curve: OpenSet, fpir: float, least: float = MIN_EXPECTED_ERRORS) -> FnirAtFpir:
-    """Lowest share of enrolled people missed while at most ``fpir`` of the strangers get in.
+def fnir_at_fpir(
+    curve: OpenSet, fpir: float, min_expected_errors: float = MIN_EXPECTED_ERRORS
+) -> FnirAtFpir:
+    """Lowest FNIR at an FPIR of at most ``fpir``.
 
     Args:
-        curve: of :func:`open_set`.
-        fpir: largest FPIR allowed, above 0 and at most 1; the project reports 0.01 and 0.1.
-        least: false positives to be expected, fpir x non-mated probes; see :func:`tar_at_far`.
+        curve: of ``open_set``.
+        fpir: highest FPIR allowed, above 0 and at most 1; the project reports 0.01 and 0.1.
+        min_expected_errors: least number of false positives, ``fpir`` x non-mated probes, from
+            which the rate is reported; 0 within ``statistics.person_bootstrap``, as for
+            ``verification.tar_at_far``.
 
     Returns:
-        :class:`FnirAtFpir`, with the FPIR achieved: the lowest at which this FNIR is reached.
+        ``FnirAtFpir``, with the FPIR achieved: the lowest at which this FNIR is reached.
 
     Raises:
         ValueError: ``fpir`` out of range.
-        NotSupportedError: fewer than ``least`` false positives to be expected.
+        NotSupportedError: fewer false positives than ``min_expected_errors`` are to be expected.
 
-    The rule is that of the project's protocol for FAR, with probes for pairs.
+    The project's protocol, Experiment 3; its rule for FAR, with probes in place of pairs.
 
     >>> gallery = np.array([True, True, False, False, False])
     >>> names = ["ann", "bob", "ann", "bob", "cat"]
     >>> curve = open_set([[1, 0], [0, 1], [4, 3], [5, 12], [3, 4]], names, gallery)
-    >>> fnir_at_fpir(curve, 0.5, least=0).fnir
+    >>> fnir_at_fpir(curve, 0.5, min_expected_errors=0).fnir
     0.5
     """
     fpir = checked_rate("fpir", fpir)
-    need_errors("fpir", fpir, curve.non_mated_probes, "non-mated probes", least)
-    at = last_within(curve.fpir, curve.fnir, fpir)
+    check_expected_errors(
+        "fpir", fpir, curve.non_mated_probes, "non-mated probes", min_expected_errors
+    )
+    at = operating_point(curve.fpir, curve.fnir, fpir)
     return FnirAtFpir(
         float(curve.fnir[at]),
         float(curve.fpir[at]),
@@ -263,32 +272,32 @@ def _checked_detections(detections: pd.DataFrame) -> pd.DataFrame:
 
 
 def joint_open_set(detections: pd.DataFrame, known_faces: int, photos: int) -> JointOpenSet:
-    """Known people found and named against strangers and walls taken for them, from whole photos.
+    """Open-set detection and identification in whole photos: TPIR against FPIPI.
 
-    A detection counts for the face it was matched to if their IoU is at least 0.5, else it is
-    background. It is accepted at T if its score is at or above T and it names somebody.
+    A detection is one of the face it was matched to if their IoU is at least 0.5, else it is
+    background. It is accepted at T if its score is at or above T and it bears a name.
 
     Args:
-        detections: one row a detection, with columns ``photo`` (str), ``score`` (float, similarity
-            of the best gallery identity), ``predicted_identity`` (str, that identity; "" is never
-            accepted), ``iou`` (float in 0–1, with the face it was matched to, 0 for none),
-            ``identity`` (str, of that face; "" for a person not in the gallery, or background).
-            Each face is matched to one detection at most.
-        known_faces: faces of people in the gallery, found or not, at least 1.
-        photos: photos looked at, with faces or without, at least 1.
+        detections: one row per detection, with columns ``photo`` (str), ``score`` (float,
+            similarity of the best gallery identity), ``predicted_identity`` (str, that identity;
+            "" is never accepted), ``iou`` (float in 0–1, with the face it was matched to, 0 for
+            none), ``identity`` (str, of that face; "" for a person not in the gallery, or
+            background). Each face is matched to one detection at most.
+        known_faces: number of faces of people in the gallery, found or not, at least 1.
+        photos: number of photos searched, with faces or without, at least 1.
 
     Returns:
-        :class:`JointOpenSet`, exact: a point at each score.
+        ``JointOpenSet``, exact: a point at each score.
 
     Raises:
         ValueError: a column missing, NaN, an IoU outside 0–1, a known person found twice in one
             photo, more known faces or photos in the table than in all; the row is named.
         NotSupportedError: no known faces, or no photos.
 
-    TPIR(T) = known faces accepted as who they are / known faces; FPIPI(T) = (faces of unknown
+    TPIR(T) = known faces accepted with the right name / known faces; FPIPI(T) = (faces of unknown
     people + background accepted) / photos (Günther et al. 2017, Unconstrained Face Detection and
-    Open-Set Face Recognition Challenge; the project's protocol, Experiment 3). Known
-    faces taken for another are in neither, as there, and are reported apart.
+    Open-Set Face Recognition Challenge; the project's protocol, Experiment 3). Known faces
+    accepted under another person's name are in neither, as there, and are reported apart.
 
     >>> detections = pd.DataFrame({
     ...     "photo": ["a.jpg", "a.jpg", "b.jpg"],
@@ -322,18 +331,18 @@ def joint_open_set(detections: pd.DataFrame, known_faces: int, photos: int) -> J
         )
     if known.sum() > known_faces:
         raise ValueError(f"known_faces: {known_faces}, but detections has {int(known.sum())}")
-    names = table["predicted_identity"] != ""
+    named = table["predicted_identity"] != ""
     right = table["predicted_identity"] == table["identity"]
     score = table["score"].to_numpy(dtype=np.float64)
-    threshold = np.append(np.inf, np.unique(score[names])[::-1])
-    accepted = [
-        _at_or_above(score[which], threshold)
-        for which in (names & known & right, names & ~known, names & known & ~right)
-    ]
+    threshold = np.append(np.inf, np.unique(score[named])[::-1])
+    true_positives, false_positives, confusions = (
+        count_at_or_above(score[which], threshold)
+        for which in (named & known & right, named & ~known, named & known & ~right)
+    )
     return JointOpenSet(
-        tpir=accepted[0] / known_faces,
-        fpipi=accepted[1] / photos,
-        taken_for_another=accepted[2] / known_faces,
+        tpir=true_positives / known_faces,
+        fpipi=false_positives / photos,
+        taken_for_another=confusions / known_faces,
         threshold=threshold,
         known_faces=int(known_faces),
         photos=int(photos),
@@ -341,21 +350,24 @@ def joint_open_set(detections: pd.DataFrame, known_faces: int, photos: int) -> J
 
 
 def tpir_at_fpipi(
-    curve: JointOpenSet, fpipi: float, least: float = MIN_EXPECTED_ERRORS
+    curve: JointOpenSet, fpipi: float, min_expected_errors: float = MIN_EXPECTED_ERRORS
 ) -> TpirAtFpipi:
-    """Highest share of known faces found and named at ``fpipi`` false positives a photo or fewer.
+    """Highest TPIR at an FPIPI of at most ``fpipi``.
 
     Args:
-        curve: of :func:`joint_open_set`.
-        fpipi: largest FPIPI allowed, above 0; the project reports 0.1.
-        least: false positives to be expected, fpipi x photos; see :func:`tar_at_far`.
+        curve: of ``joint_open_set``.
+        fpipi: most false positives per photo allowed, above 0; the project reports 0.1.
+        min_expected_errors: least number of false positives, ``fpipi`` x photos, from which the
+            rate is reported; 0 within a bootstrap, as for ``verification.tar_at_far``.
 
     Returns:
-        :class:`TpirAtFpipi`, with the FPIPI achieved: the lowest at which this TPIR is reached.
+        ``TpirAtFpipi``, with the FPIPI achieved: the lowest at which this TPIR is reached.
 
     Raises:
         ValueError: ``fpipi`` not above 0.
-        NotSupportedError: fewer than ``least`` false positives to be expected.
+        NotSupportedError: fewer false positives than ``min_expected_errors`` are to be expected.
+
+    The project's protocol, Experiment 3.
 
     >>> detections = pd.DataFrame({
     ...     "photo": ["a.jpg", "a.jpg"], "score": [0.9, 0.6], "predicted_identity": ["ann", "bob"],
@@ -366,8 +378,8 @@ def tpir_at_fpipi(
     """
     if not 0 < fpipi < np.inf:
         raise ValueError(f"fpipi: expected above 0, got {fpipi}")
-    need_errors("fpipi", fpipi, curve.photos, "false positives a photo", least)
-    at = last_within(curve.fpipi, curve.tpir, fpipi)
+    check_expected_errors("fpipi", fpipi, curve.photos, "photos", min_expected_errors)
+    at = operating_point(curve.fpipi, curve.tpir, fpipi)
     return TpirAtFpipi(
         float(curve.tpir[at]),
         float(curve.fpipi[at]),

@@ -1,39 +1,37 @@
-"""Retrieval: are a person's other photos the nearest?"""
+"""Retrieval: are the most similar faces those of the same person?"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from thesislib.metrics.similarity import (
     DECIMALS,
-    Photos,
-    blocks,
-    checked,
-    need_genuine,
-    need_impostors,
+    LabelledEmbeddings,
+    labelled,
+    require_genuine_pairs,
+    require_impostor_pairs,
+    similarity_blocks,
 )
 
 
 class Retrieval(NamedTuple):
-    """See :func:`retrieval`; each in 0–1."""
+    """Means over queries, each in 0–1; see ``retrieval``."""
 
     precision_at_1: float
     r_precision: float
     map_at_r: float
 
 
-# Retrieval
+def _nearest(sample: LabelledEmbeddings, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Similarities and rows, [n, k] each, of the k faces most similar to each, itself left out.
 
-
-def _nearest(photos: Photos, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Similarities and rows, [n, k] each, of the k photos most like each, itself left out.
-
-    Of equal similarities an impostor comes first. Copies of the person come last of all.
+    Of equal similarities an impostor comes first. Other copies of the person come last of all.
     """
     similarities, nearest = [], []
-    for _, similarity, genuine, impostor in blocks(photos, upper=False):
+    for similarity, genuine, impostor in similarity_blocks(sample, upper=False):
         # Less than the last decimal kept, so that it decides between equals and nothing else.
         key = np.where(genuine, similarity - 10.0**-DECIMALS / 2, similarity)
         key[~(genuine | impostor)] = -np.inf
@@ -46,27 +44,27 @@ def _nearest(photos: Photos, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def retrieval(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> Retrieval:
-    """Whether the photos most like a photo show its person.
+    """Precision at 1, R-precision and MAP@R, with each face in turn as the query.
 
-    Each photo in turn is the query, all others are what is searched. Photos of people who have
-    only one are searched but are no queries. pytorch-metric-learning's ``AccuracyCalculator``
-    (k = "max_bin_count"), given the neighbours by cosine.
+    All other faces are searched. Faces of people who have only one are searched but are no
+    queries. Computed by pytorch-metric-learning's ``AccuracyCalculator`` (k = "max_bin_count")
+    from the nearest neighbours by cosine.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        :class:`Retrieval`, means over queries.
+        ``Retrieval``, means over queries.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, or no impostor pair.
 
-    With R the number of other photos of the query's person, and P(i) the share of them among the
+    With R the number of other faces of the query's person, and P(i) the share of them among the
     first i found: precision@1 = P(1), R-precision = P(R), MAP@R = the sum of P(i) over those
     i <= R where the i-th is right, divided by R (Musgrave et al. 2020, A Metric Learning Reality
     Check).
@@ -74,23 +72,23 @@ def retrieval(
     >>> retrieval([[1, 0], [4, 3], [3, 4], [0, 1]], ["ann", "ann", "bob", "bob"])
     Retrieval(precision_at_1=0.5, r_precision=0.5, map_at_r=0.5)
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
     # Seconds to import, and no other measure needs it.
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
     def nearest(
         query: torch.Tensor, k: int, reference: torch.Tensor, ref_includes_query: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # Not from the tensors: they are float32 and know no copies.
-        similarity, rows = _nearest(photos, k)
+        # Not from the tensors, which know nothing of copies and would be compared in float32.
+        similarity, rows = _nearest(sample, k)
         return torch.from_numpy(1 - similarity), torch.from_numpy(rows)
 
     measures = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
     calculator = AccuracyCalculator(
         include=measures, k="max_bin_count", device=torch.device("cpu"), knn_func=nearest
     )
-    tensor, labels = torch.from_numpy(photos.embeddings), torch.from_numpy(photos.group)
+    tensor, labels = torch.from_numpy(sample.vectors), torch.from_numpy(sample.group)
     result = calculator.get_accuracy(tensor, labels, tensor, labels, ref_includes_query=True)
     return Retrieval(*(float(result[one]) for one in measures))

@@ -1,39 +1,46 @@
-"""Verification: do two photos show one person?"""
+"""Verification: do two faces belong to one person?
+
+A threshold accepts a pair if its similarity is at or above it. TAR, the true accept rate, is the
+share of genuine pairs accepted; FAR, the false accept rate, that of impostor pairs.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from thesislib import seeds
+from thesislib.metrics.checks import NotSupportedError
+from thesislib.metrics.operating_points import (
+    MIN_EXPECTED_ERRORS,
+    check_expected_errors,
+    checked_rate,
+    count_at_or_above,
+    operating_point,
+)
 from thesislib.metrics.similarity import (
     DECIMALS,
-    MIN_EXPECTED_ERRORS,
-    NotSupportedError,
-    _at_or_above,
-    blocks,
-    checked,
-    checked_rate,
     genuine_similarities,
-    last_within,
-    need_errors,
-    need_genuine,
-    need_impostors,
+    labelled,
+    require_genuine_pairs,
+    require_impostor_pairs,
+    similarity_blocks,
 )
 
 
 class Roc(NamedTuple):
-    """Vertices of the curve from (0, 0) to (1, 1), by falling threshold; see :func:`roc`."""
+    """Vertices of the ROC curve from (0, 0) to (1, 1), by falling threshold; see ``roc``."""
 
-    far: np.ndarray  # share of impostor pairs accepted
-    tar: np.ndarray  # share of genuine pairs accepted
-    threshold: np.ndarray  # cosine; infinite for the first vertex
+    far: NDArray[np.float64]
+    tar: NDArray[np.float64]
+    threshold: NDArray[np.float64]  # cosine; infinite for the first vertex
     genuine_pairs: int
     impostor_pairs: int
 
 
 class TarAtFar(NamedTuple):
-    """A point of :class:`Roc`; see :func:`tar_at_far`."""
+    """A point of ``Roc``; see ``tar_at_far``."""
 
     tar: float
     far: float  # achieved, at most what was asked for
@@ -43,36 +50,32 @@ class TarAtFar(NamedTuple):
 
 
 class FoldAccuracy(NamedTuple):
-    """Verification accuracy over folds; see :func:`verification_accuracy`."""
+    """Verification accuracy over folds; see ``verification_accuracy``."""
 
     mean: float
     standard_error: float
-    accuracies: np.ndarray  # of each fold
-    thresholds: np.ndarray  # of each fold, chosen on the others
-
-
-# Verification
+    accuracies: NDArray[np.float64]  # of each fold
 
 
 def roc(
-    embeddings: np.ndarray, identities: Sequence[str], *, copies: np.ndarray | None = None
+    embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> Roc:
-    """Share of genuine against share of impostor pairs accepted, over all pairs, exactly.
+    """ROC curve over all pairs, exact: TAR against FAR.
 
-    Between two genuine similarities the curve is a straight line, so only its vertices are kept:
-    the thresholds at each genuine similarity and just above it. Impostor pairs are counted a
-    block at a time; memory goes with the number of genuine pairs.
+    Between two genuine similarities TAR does not change and the curve is a straight line, so only
+    its vertices are kept: the thresholds at each genuine similarity and just above it. Impostor
+    pairs are counted a block at a time; memory grows with the number of genuine pairs.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
-        copies: see :func:`person_bootstrap`.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
 
     Returns:
-        :class:`Roc`, [V] float64 each; FAR and TAR never fall.
+        ``Roc``, [V] float64 each; FAR and TAR never fall.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names.
+        ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, or no impostor pair.
 
     TAR(T) = |genuine >= T| / |genuine| and FAR(T) = |impostor >= T| / |impostor|
@@ -82,13 +85,13 @@ def roc(
     >>> curve.far, curve.tar
     (array([0.  , 0.25, 0.25, 1.  ]), array([0., 0., 1., 1.]))
     """
-    photos = checked(embeddings, identities, copies)
-    need_genuine(photos)
-    need_impostors(photos)
-    values, counts = np.unique(genuine_similarities(photos), return_counts=True)
+    sample = labelled(embeddings, identities, copies)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
+    values, counts = np.unique(genuine_similarities(sample), return_counts=True)
     values, counts = values[::-1], counts[::-1]  # by falling threshold
     above, at_or_above, impostors = np.zeros(len(values)), np.zeros(len(values)), 0
-    for _, similarity, _, impostor in blocks(photos, upper=True):
+    for similarity, _, impostor in similarity_blocks(sample, upper=True):
         block = np.sort(similarity[impostor])
         above += len(block) - np.searchsorted(block, values, side="right")
         at_or_above += len(block) - np.searchsorted(block, values, side="left")
@@ -105,37 +108,39 @@ def roc(
     return Roc(far[new], tar[new], threshold[new], genuine, impostors)
 
 
-def tar_at_far(curve: Roc, far: float, least: float = MIN_EXPECTED_ERRORS) -> TarAtFar:
-    """Highest share of genuine pairs accepted while at most ``far`` of the impostor pairs are.
+def tar_at_far(
+    curve: Roc, far: float, min_expected_errors: float = MIN_EXPECTED_ERRORS
+) -> TarAtFar:
+    """Highest TAR at a FAR of at most ``far``.
 
     Args:
-        curve: of :func:`roc`.
-        far: largest FAR allowed, above 0 and at most 1.
-        least: false accepts to be expected, far x impostor pairs. It asks whether the *data*
-            support the number; within :func:`person_bootstrap`, whose draws have a few pairs more
-            or less, pass 0.
+        curve: of ``roc``.
+        far: highest FAR allowed, above 0 and at most 1.
+        min_expected_errors: least number of false accepts, ``far`` x impostor pairs, from which
+            the rate is reported. It asks whether the *data* support the number; pass 0 within
+            ``statistics.person_bootstrap``, whose samples have a few pairs more or fewer.
 
     Returns:
-        :class:`TarAtFar`, with the FAR achieved: the lowest at which this TAR is reached.
+        ``TarAtFar``, with the FAR achieved: the lowest at which this TAR is reached.
 
     Raises:
         ValueError: ``far`` out of range.
-        NotSupportedError: fewer than ``least`` false accepts to be expected.
+        NotSupportedError: fewer false accepts than ``min_expected_errors`` are to be expected.
 
     The project's protocol, Experiment 3.
 
     >>> curve = roc([[5, 0], [4, 3], [3, 4], [0, 5]], ["ann", "ann", "bob", "bob"])
-    >>> tar_at_far(curve, 0.25, least=1)
+    >>> tar_at_far(curve, 0.25, min_expected_errors=1)
     TarAtFar(tar=1.0, far=0.25, threshold=0.8, genuine_pairs=2, impostor_pairs=4)
     >>> tar_at_far(curve, 0.25)
     Traceback (most recent call last):
         ...
-    thesislib.embedding_metrics.NotSupportedError: far: 0.25 of 4 impostor pairs is 1, and at \
-least 10 are needed
+    thesislib.metrics.checks.NotSupportedError: far: 0.25 x 4 impostor pairs = 1 expected \
+errors, and at least 10 are needed
     """
     far = checked_rate("far", far)
-    need_errors("far", far, curve.impostor_pairs, "impostor pairs", least)
-    at = last_within(curve.far, curve.tar, far)
+    check_expected_errors("far", far, curve.impostor_pairs, "impostor pairs", min_expected_errors)
+    at = operating_point(curve.far, curve.tar, far)
     return TarAtFar(
         float(curve.tar[at]),
         float(curve.far[at]),
@@ -145,33 +150,15 @@ least 10 are needed
     )
 
 
-def area_under_roc(curve: Roc) -> float:
-    """Chance that a genuine pair is more alike than an impostor pair, equal ones counting half.
-
-    Args:
-        curve: of :func:`roc`.
-
-    Returns:
-        0–1; 0.5 is chance.
-
-    The trapezoids under the curve, which is P(genuine > impostor) + P(genuine = impostor) / 2
-    (Hanley & McNeil 1982, The meaning and use of the area under a ROC curve).
-
-    >>> area_under_roc(roc([[5, 0], [4, 3], [3, 4], [0, 5]], ["ann", "ann", "bob", "bob"]))
-    0.75
-    """
-    return float(np.trapezoid(curve.tar, curve.far))
-
-
 def equal_error_rate(curve: Roc) -> float:
-    """Error at the threshold that accepts impostors as often as it rejects genuine pairs.
+    """Error rate at the threshold where false accepts and false rejects are equally frequent.
 
     Args:
-        curve: of :func:`roc`.
+        curve: of ``roc``.
 
     Returns:
-        0–1; 0.5 is chance. No threshold may hit it exactly; then it lies on the straight line
-        between the two vertices around it.
+        0–1; 0.5 is chance. Where no threshold makes the two rates equal, the straight line
+        between the two vertices on either side is read where they are.
 
     FAR = 1 - TAR (ISO/IEC 19795-1).
 
@@ -185,45 +172,47 @@ def equal_error_rate(curve: Roc) -> float:
     return float(curve.far[before] + weight * (curve.far[after] - curve.far[before]))
 
 
-def _balanced_best(genuine: np.ndarray, impostor: np.ndarray) -> float:
+def _best_threshold(genuine: NDArray[np.float64], impostor: NDArray[np.float64]) -> float:
     """Threshold of highest balanced accuracy, midway to the next lower similarity."""
     values = np.unique(np.concatenate([genuine, impostor]))[::-1]
-    tar = _at_or_above(genuine, values) / len(genuine)
-    far = _at_or_above(impostor, values) / len(impostor)
+    tar = count_at_or_above(genuine, values) / len(genuine)
+    far = count_at_or_above(impostor, values) / len(impostor)
     # Sums of shares that are equal may differ in the last digit.
     best = int(np.round(tar - far, DECIMALS).argmax())
     return float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
 
 
 def verification_accuracy(
-    embeddings: np.ndarray,
+    embeddings: ArrayLike,
     identities: Sequence[str],
     folds: int = 10,
     *,
     seed: int,
-    copies: np.ndarray | None = None,
+    copies: ArrayLike | None = None,
 ) -> FoldAccuracy:
-    """How often it is told right whether two photos show one person, over folds of people.
+    """Balanced accuracy of verification by cross-validation over folds of people.
 
-    People, not photos, are dealt to the folds, those with two photos or more first, so that each
-    fold has genuine pairs. Pairs are taken within a fold, all of them. As Labeled Faces in the
-    Wild has as many genuine as impostor pairs, so the two kinds weigh the same here: rejecting
-    everything is 0.5. The threshold of a fold is the one that does best on the pairs of the other
-    folds, midway to the next lower similarity there; of equally good ones, the highest.
+    People, not faces, are assigned to folds, those with two faces or more first, so that each fold
+    has genuine pairs. All pairs within a fold are its test pairs. Labeled Faces in the Wild has as
+    many genuine as impostor pairs; here the two kinds are weighted to count the same, so that
+    rejecting everything scores 0.5. A fold's threshold is the one of highest balanced accuracy on
+    the pairs of the other folds, midway to the next lower similarity there; of equally good ones,
+    the highest.
 
     Args:
         embeddings: [n, d] float.
         identities: [n] names.
         folds: at least 2.
-        seed: of the dealing.
-        copies: see :func:`person_bootstrap`; a person's copies share a fold.
+        seed: of the assignment to folds.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``. A person's copies
+            share a fold.
 
     Returns:
-        :class:`FoldAccuracy`, in 0–1; 0.5 is chance.
+        ``FoldAccuracy``, in 0–1; 0.5 is chance.
 
     Raises:
-        ValueError: bad embeddings (:func:`normalise`) or names, ``folds`` below 2.
-        NotSupportedError: fewer than two people a fold, one of them with two photos.
+        ValueError: bad embeddings (``similarity.normalise``) or names, ``folds`` below 2.
+        NotSupportedError: fewer than two people per fold, one of them with two faces.
 
     (TAR + 1 - FAR) / 2 of each fold; their mean, and sd / sqrt(folds) with the sample's sd (Huang
     et al. 2007, Labeled Faces in the Wild, View 2).
@@ -237,9 +226,9 @@ def verification_accuracy(
     """
     if folds < 2:
         raise ValueError(f"folds: expected at least 2, got {folds}")
-    photos = checked(embeddings, identities, copies)
-    people = int(photos.person.max()) + 1
-    paired = np.bincount(photos.person[photos.copy == 0]) > 1
+    sample = labelled(embeddings, identities, copies)
+    people = int(sample.person.max()) + 1
+    paired = np.bincount(sample.person[sample.copy == 0]) > 1
     if people < 2 * folds or paired.sum() < folds:
         raise NotSupportedError(
             f"folds: {folds} folds need {2 * folds} people, {folds} of them with two photos; "
@@ -247,23 +236,24 @@ def verification_accuracy(
         )
     order = seeds.generator(seed, "folds").permutation(people)
     order = order[np.argsort(~paired[order], kind="stable")]
-    fold = np.empty(people, dtype=np.int64)
-    fold[order] = np.arange(people) % folds
+    fold_of = np.empty(people, dtype=np.int64)
+    fold_of[order] = np.arange(people) % folds
     genuine, impostor = [], []
-    for one in range(folds):
+    for fold in range(folds):
         intra, inter = [], []
-        for _, similarity, same, other in blocks(photos.rows(fold[photos.person] == one), True):
-            intra.append(similarity[same])
-            inter.append(similarity[other])
+        within = sample.rows(fold_of[sample.person] == fold)
+        for similarity, is_genuine, is_impostor in similarity_blocks(within, upper=True):
+            intra.append(similarity[is_genuine])
+            inter.append(similarity[is_impostor])
         genuine.append(np.concatenate(intra))
         impostor.append(np.concatenate(inter))
-    accuracies, thresholds = np.empty(folds), np.empty(folds)
-    for one in range(folds):
-        threshold = _balanced_best(
-            np.concatenate(genuine[:one] + genuine[one + 1 :]),
-            np.concatenate(impostor[:one] + impostor[one + 1 :]),
+    accuracies = np.empty(folds)
+    for fold in range(folds):
+        threshold = _best_threshold(
+            np.concatenate(genuine[:fold] + genuine[fold + 1 :]),
+            np.concatenate(impostor[:fold] + impostor[fold + 1 :]),
         )
-        right = (genuine[one] >= threshold).mean() + (impostor[one] < threshold).mean()
-        accuracies[one], thresholds[one] = right / 2, threshold
+        tar = (genuine[fold] >= threshold).mean()
+        accuracies[fold] = (tar + (impostor[fold] < threshold).mean()) / 2
     error = accuracies.std(ddof=1) / np.sqrt(folds)
-    return FoldAccuracy(float(accuracies.mean()), float(error), accuracies, thresholds)
+    return FoldAccuracy(float(accuracies.mean()), float(error), accuracies)
