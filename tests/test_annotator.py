@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from thesislib import storage
-from thesislib.data.annotator import BEFORE_EDITS, Annotator, drop_box, mend_box
+from thesislib.data.annotator import BEFORE_EDITS, Annotator, drop_box, replace_box
 from thesislib.data.columns import BOX
 from thesislib.data.schema import DatasetError, read_dataset
 
@@ -37,8 +37,8 @@ def test_dropping_the_only_face_leaves_the_photo(folder):
     assert left["identity"][0] == "" and left.loc[0, BOX].isna().all()
 
 
-def test_a_mended_box_is_drawn_by_hand(folder):
-    rows = mend_box(read_dataset(folder).table, 0, [1.0, 2.0, 30.0, 31.0])
+def test_a_replaced_box_counts_as_drawn_by_hand(folder):
+    rows = replace_box(read_dataset(folder).table, 0, [1.0, 2.0, 30.0, 31.0])
     assert rows.loc[0, BOX].tolist() == [1.0, 2.0, 30.0, 31.0]
     assert rows["box_source"].tolist() == ["annotation", "annotation", "detector"]
 
@@ -60,7 +60,7 @@ def test_paging_shows_photo_after_photo(folder):
 def test_edits_are_saved_and_the_first_version_kept(folder):
     shown = Annotator(folder)
     shown.numbers[0].value = 8.0
-    shown.mend.click()
+    shown.replace.click()
     assert "saved" in shown.message.value
     assert read_dataset(folder).table["x1"].tolist() == [8.0, 6.0, 28.0]
     shown.after.click()
@@ -76,7 +76,7 @@ def test_edits_are_saved_and_the_first_version_kept(folder):
 def test_a_box_that_breaks_the_form_is_refused_and_nothing_written(folder):
     shown = Annotator(folder)
     shown.numbers[2].value = 1.0
-    shown.mend.click()
+    shown.replace.click()
     assert "not changed" in shown.message.value and "row 2 (1.png): box is inverted" in (
         shown.message.value
     )

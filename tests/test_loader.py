@@ -248,7 +248,7 @@ def test_stored_photos_are_scaled_the_same_kept_or_not(folder, monkeypatch):
     data = read_dataset(folder)
     photos = list_photos(data, data.identities)
     kept = PhotoStore(data, photos, 40, progress=False)
-    monkeypatch.setattr(loader, "CACHE_BYTES", 0)
+    monkeypatch.setattr(loading, "CACHE_BYTES", 0)
     decoded = PhotoStore(data, photos, 40, progress=False)
     assert kept.cached and not decoded.cached and len(kept) == len(decoded) == 3
     assert [tuple(kept[at].shape) for at in range(3)] == [(3, 40, 60), (3, 50, 40), (3, 50, 40)]

@@ -24,7 +24,7 @@ def looked(tmp_path):
     rows.append("photos/5.png,boris,,64,48,30,4,60,44")
     (tmp_path / "annotations.csv").write_text("\n".join(rows) + "\n")
     dataset = read_dataset(tmp_path)
-    table, thumbs = inspect.photo_looks(dataset, progress=False)
+    table, thumbs = inspect.measure_photos(dataset, progress=False)
     return table, thumbs
 
 
@@ -59,7 +59,7 @@ def test_near_duplicates_are_found_across_parts_alone(looked):
     # 4 is 3 but brighter; 2 is uniform and like nothing.
     pairs = set(zip(found["test_photo"], found["train_photo"], strict=True))
     assert pairs == {("photos/1.png", "photos/0.png"), ("photos/4.png", "photos/3.png")}
-    assert (found["likeness"] >= 0.995).all() and found["likeness"].is_monotonic_decreasing
+    assert (found["similarity"] >= 0.995).all() and found["similarity"].is_monotonic_decreasing
     same_side = part.assign(part=["train", "train", "test", "train", "train", "train"])
     assert inspect.near_duplicates(photos, thumbs, same_side).empty
 
@@ -73,7 +73,7 @@ def test_the_oddest_against_a_loop():
     looks.loc[9, "box_shape"] = -20.0
     looks.loc[3, "face_size"] = np.nan
     looks["off_centre"] = 0.0  # no spread: tells nothing
-    found = inspect.oddest(looks, 5)
+    found = inspect.outliers(looks, 5)
     assert found["photo"].tolist()[:2] == ["7.png", "9.png"]
     assert found["measure"].tolist()[:2] == ["brightness", "box_shape"]
     for row in found.itertuples():
@@ -81,4 +81,4 @@ def test_the_oddest_against_a_loop():
         middle = np.median(column)
         spread = 1.4826 * np.median([abs(v - middle) for v in column])
         assert row.distance == pytest.approx(abs(row.value - middle) / spread)
-    assert len(inspect.oddest(looks)) == 20
+    assert len(inspect.outliers(looks)) == 20

@@ -1,1 +1,1 @@
-"""Datasets: their form on disk, reading photos, splits, training crops, synthetic people."""
+"""Datasets: their form on disk, splits, reading photos, training crops, importers."""

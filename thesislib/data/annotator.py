@@ -1,15 +1,18 @@
-"""Page through a dataset's photos in a notebook, and drop or mend a box."""
+"""A widget to page through a dataset's photos in a notebook, and to drop or correct boxes.
+
+Importing it needs ipywidgets.
+"""
 
 import io
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from thesislib import storage
+from thesislib import environment, storage
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.images import read_photo
 from thesislib.data.schema import (
@@ -20,9 +23,11 @@ from thesislib.data.schema import (
     write_annotations,
 )
 
+widgets = environment.require("ipywidgets", extra="notebooks")
+
 BEFORE_EDITS = "annotations.before-edits.csv"
 _SHOWN_PX = 420  # shorter side of a photo on the screen, at most
-_CHOSEN, _OTHER = "#E69F00", "#56B4E9"
+_CHOSEN, _OTHER = "#E69F00", "#56B4E9"  # outlines of boxes
 
 
 def drop_box(table: pd.DataFrame, at: int) -> pd.DataFrame:
@@ -39,8 +44,8 @@ def drop_box(table: pd.DataFrame, at: int) -> pd.DataFrame:
     return rows
 
 
-def mend_box(table: pd.DataFrame, at: int, box: list[float]) -> pd.DataFrame:
-    """The table with ``box`` [x1, y1, x2, y2], pixels, in row ``at`` (0-based), drawn by hand."""
+def replace_box(table: pd.DataFrame, at: int, box: Sequence[float]) -> pd.DataFrame:
+    """The table with ``box`` [x1, y1, x2, y2], pixels, drawn by hand, in row ``at`` (0-based)."""
     rows = table.copy()
     rows.loc[at, BOX] = box
     if "box_source" in rows:
@@ -62,7 +67,7 @@ class Annotator(widgets.VBox):
         DatasetError: the folder holds no dataset that can be read, or lacks one of ``photos``.
     """
 
-    def __init__(self, folder: Path | str, photos: list[str] | None = None) -> None:
+    def __init__(self, folder: Path | str, photos: Sequence[str] | None = None) -> None:
         dataset = read_dataset(folder)
         self.folder, self.table = dataset.folder, dataset.table
         self.photos = dataset.photos if photos is None else list(photos)
@@ -75,7 +80,7 @@ class Annotator(widgets.VBox):
         self.after = widgets.Button(icon="arrow-right", tooltip="next photo")
         self.face = widgets.Dropdown(description="face")
         self.numbers = [widgets.FloatText(description=name) for name in BOX]
-        self.mend = widgets.Button(description="mend box", button_style="success")
+        self.replace = widgets.Button(description="replace box", button_style="success")
         self.drop = widgets.Button(description="drop box", button_style="danger")
         self.message = widgets.HTML()
         self.picture = widgets.Image(format="png")
@@ -86,9 +91,9 @@ class Annotator(widgets.VBox):
             button.on_click(lambda _, step=step: self._turn(step))
         self.page.observe(lambda _: self._show(), "value")
         self.face.observe(lambda _: self._choose(), "value")
-        self.mend.on_click(lambda _: self._edit(self._mended))
+        self.replace.on_click(lambda _: self._edit(self._replaced))
         self.drop.on_click(lambda _: self._edit(drop_box))
-        side = widgets.VBox([self.face, *self.numbers, widgets.HBox([self.mend, self.drop])])
+        side = widgets.VBox([self.face, *self.numbers, widgets.HBox([self.replace, self.drop])])
         super().__init__(
             [
                 widgets.HBox([self.before, self.page, self.after]),
@@ -116,7 +121,7 @@ class Annotator(widgets.VBox):
 
     def _choose(self) -> None:
         at = self.face.value
-        self.mend.disabled = self.drop.disabled = at is None
+        self.replace.disabled = self.drop.disabled = at is None
         for number, name in zip(self.numbers, BOX, strict=True):
             number.value = 0.0 if at is None else float(self.table.loc[at, name])
         self.picture.value = self._drawn()
@@ -133,10 +138,10 @@ class Annotator(widgets.VBox):
         photo.save(file, "png")
         return file.getvalue()
 
-    def _mended(self, table: pd.DataFrame, at: int) -> pd.DataFrame:
-        return mend_box(table, at, [number.value for number in self.numbers])
+    def _replaced(self, table: pd.DataFrame, at: int) -> pd.DataFrame:
+        return replace_box(table, at, [number.value for number in self.numbers])
 
-    def _edit(self, change) -> None:
+    def _edit(self, change: Callable[[pd.DataFrame, int], pd.DataFrame]) -> None:
         path = self.folder / ANNOTATIONS
         rows = change(self.table, self.face.value)
         try:

@@ -1,25 +1,29 @@
-"""dlib's frontal face detector, and its detections in many photos kept on disk."""
+"""dlib's frontal face detector, in one photo and in many."""
 
+import os
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import dlib
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from thesislib import storage
+from thesislib import environment
 from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
 
 DETECTION_COLUMNS = ["photo", "score", *BOX]
+_of_thread = threading.local()  # a detector must not be used by two threads at a time
 
 
-@cache
-def _detector():
-    return dlib.get_frontal_face_detector()
+def _detector() -> Any:
+    if not hasattr(_of_thread, "detector"):
+        dlib = environment.require("dlib", extra="dlib")
+        _of_thread.detector = dlib.get_frontal_face_detector()
+    return _of_thread.detector
 
 
 def detect_faces(photo: np.ndarray, upsampling: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +36,9 @@ def detect_faces(photo: np.ndarray, upsampling: int) -> tuple[np.ndarray, np.nda
 
     Returns:
         boxes float32 [D, 4] pixels and scores float32 [D] (SVM margin, > 0), best first.
+
+    Raises:
+        MissingExtraError: dlib is not installed.
     """
     rectangles, scores, _ = _detector().run(np.ascontiguousarray(photo), upsampling, 0.0)
     boxes = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in rectangles]
@@ -42,39 +49,39 @@ def detect_faces(photo: np.ndarray, upsampling: int) -> tuple[np.ndarray, np.nda
     )
 
 
-def _detect_file(job: tuple[Path, int]) -> tuple[np.ndarray, np.ndarray]:
-    path, upsampling = job
-    return detect_faces(read_photo(path), upsampling)
-
-
 def detections_table(
-    folder: Path, photos: Sequence[str], upsampling: int, path: Path, progress: bool = True
+    folder: Path | str, photos: Sequence[str], upsampling: int, progress: bool = True
 ) -> pd.DataFrame:
-    """dlib's detections in many photos, kept in a CSV file from one call to the next.
+    """dlib's detections in many photos.
+
+    Threads share the photos: dlib leaves Python to others while it searches, and, unlike a fork,
+    a thread is safe beside PyTorch and needs no guarded script.
 
     Args:
         folder: of the dataset.
         photos: paths relative to it.
-        upsampling: as :func:`detect_faces`.
-        path: where the table is kept; it is made when not there.
+        upsampling: as in :func:`detect_faces`.
         progress: show a bar.
 
     Returns:
-        one row a detection: ``photo, score, x1, y1, x2, y2``.
+        one row per detection: ``photo, score, x1, y1, x2, y2``; photos in the order given, of
+        each the best first.
+
+    Raises:
+        PhotoError: a photo cannot be read; the message names it.
+        MissingExtraError: dlib is not installed.
     """
-    if path.exists():
-        return pd.read_csv(path)
-    jobs = [(folder / photo, upsampling) for photo in photos]
-    rows = []
-    with ProcessPoolExecutor() as pool:
-        found = pool.map(_detect_file, jobs, chunksize=8)
-        bar = tqdm(found, total=len(jobs), desc="dlib", unit="photo", disable=not progress)
+    folder = Path(folder)
+
+    def detect(photo: str) -> tuple[np.ndarray, np.ndarray]:
+        return detect_faces(read_photo(folder / photo), upsampling)
+
+    rows: list[list[object]] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(detect, photos)
+        bar = tqdm(found, total=len(photos), desc="dlib", unit="photo", disable=not progress)
         for photo, (boxes, scores) in zip(photos, bar, strict=True):
             rows += [
-                [photo, float(score), *map(float, box)]
-                for box, score in zip(boxes, scores, strict=True)
+                [photo, s, *box] for s, box in zip(scores.tolist(), boxes.tolist(), strict=True)
             ]
-    table = pd.DataFrame(rows, columns=DETECTION_COLUMNS)
-    with storage.atomic_write(path) as aside:
-        table.to_csv(aside, index=False)
-    return table
+    return pd.DataFrame(rows, columns=DETECTION_COLUMNS)

@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 # A 100-megapixel photo decodes to 300 MB; beyond that a file is a mistake or a bomb.
 MAX_PIXELS = 100_000_000
+# Endings, in lower case, of the files in a folder that are taken for photos.
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 _SWAPS_SIDES = {5, 6, 7, 8}  # EXIF orientations that turn the photo by 90 degrees

@@ -1,4 +1,4 @@
-"""What one asks of a dataset before training on it: odd photos, near-duplicates, counts."""
+"""What to look at in a dataset before training on it: outliers and near-duplicates."""
 
 import numpy as np
 import pandas as pd
@@ -9,28 +9,30 @@ from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 
-_THUMB = 24  # side of the grey picture that near-duplicates are told by
+_THUMBNAIL = 24  # side in pixels of the grey pictures that are compared for near-duplicates
+_BLOCK = 256  # photos compared at a time with all others
 _MEASURES = ("brightness", "contrast", "sharpness", "face_size", "box_shape", "off_centre")
 
 
-def photo_looks(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFrame, np.ndarray]:
-    """Measure every photo.
+def measure_photos(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFrame, np.ndarray]:
+    """Brightness, contrast, sharpness and the largest face of every photo.
 
     Args:
         dataset: a checked dataset.
         progress: show a bar.
 
     Returns:
-        One row a photo: ``photo, faces`` (how many); ``brightness`` and ``contrast``, mean and
-        standard deviation of the grey value, 0–1; ``sharpness``, mean change of the grey value
-        from pixel to pixel, 0–1; and of its largest face ``face_size`` (root of the box's share
-        of the photo), ``box_shape`` (width by height) and ``off_centre`` (distance of the
-        centres by the photo's diagonal), NaN without a face. And a picture of each photo, float32
-        [n, 576] of zero mean and unit length, for :func:`near_duplicates`.
+        Two things. A table, one row per photo: ``photo``; ``faces``, how many; ``brightness`` and
+        ``contrast``, mean and standard deviation of the grey value, 0–1; ``sharpness``, mean
+        absolute difference of the grey values of neighbouring pixels, 0–1; and of its largest
+        face ``face_size`` (square root of the box's share of the photo's area), ``box_shape``
+        (width / height) and ``off_centre`` (distance of the box's centre from the photo's, in
+        diagonals of the photo), NaN without a face. And a thumbnail of each photo, float32
+        [N, 576] of zero mean and unit length, for :func:`near_duplicates`.
     """
     faces = dict(iter(dataset.table.groupby("photo", sort=False)))
-    rows, thumbs = [], []
-    for name in tqdm(dataset.photos, desc="looking", unit="photo", disable=not progress):
+    rows, thumbnails = [], []
+    for name in tqdm(dataset.photos, desc="measuring", unit="photo", disable=not progress):
         grey = Image.fromarray(read_photo(dataset.folder / name)).convert("L")
         values = np.asarray(grey, dtype=np.float32) / 255
         steps = [np.abs(np.diff(values, axis=axis)) for axis in (0, 1) if values.shape[axis] > 1]
@@ -44,10 +46,11 @@ def photo_looks(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFrame, 
                 **_largest_face(faces[name]),
             }
         )
-        small = np.asarray(grey.resize((_THUMB, _THUMB), Image.Resampling.BOX), dtype=np.float32)
-        small = (small - small.mean()).ravel()
-        thumbs.append(small / max(float(np.linalg.norm(small)), 1e-6))
-    return pd.DataFrame(rows), np.stack(thumbs)
+        small = grey.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+        thumbnail = np.asarray(small, dtype=np.float32).ravel()
+        thumbnail = thumbnail - thumbnail.mean()
+        thumbnails.append(thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6))
+    return pd.DataFrame(rows), np.stack(thumbnails)
 
 
 def _largest_face(rows: pd.DataFrame) -> dict[str, float]:
@@ -67,63 +70,65 @@ def _largest_face(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def near_duplicates(
-    photos: list[str], thumbs: np.ndarray, split: pd.DataFrame, likeness: float = 0.995
+    photos: list[str], thumbnails: np.ndarray, split: pd.DataFrame, min_similarity: float = 0.995
 ) -> pd.DataFrame:
-    """Pairs of photos, one in training and one in testing, that show nearly the same.
+    """Test photos that show nearly the same as a training photo.
 
     Args:
-        photos: names, as the rows of ``thumbs``.
-        thumbs: float [n, d] of unit length, from :func:`photo_looks`.
+        photos: names [N], by the rows of ``thumbnails``.
+        thumbnails: float [N, d] of zero mean and unit length, from :func:`measure_photos`.
         split: table ``photo, part``.
-        likeness: least correlation of the two pictures, up to 1.
+        min_similarity: least correlation of the two thumbnails, -1 to 1.
 
     Returns:
-        Table ``test_photo, train_photo, likeness``: for each test photo with such a twin its
-        nearest one, most alike first. Uniform photos, without any picture, are left out.
+        Table ``test_photo, train_photo, similarity``: for each test photo with such a training
+        photo the most similar one, highest similarity first. Uniform photos, whose thumbnails
+        are zero, are left out.
     """
     part = dict(zip(split["photo"], split["part"], strict=True))
-    plain = np.linalg.norm(thumbs, axis=1) > 0.5
-    test = [at for at, name in enumerate(photos) if part[name] == "test" and plain[at]]
-    train = [at for at, name in enumerate(photos) if part[name] == "train" and plain[at]]
-    columns = ["test_photo", "train_photo", "likeness"]
+    pictured = np.linalg.norm(thumbnails, axis=1) > 0.5
+    test = [at for at, name in enumerate(photos) if part[name] == "test" and pictured[at]]
+    train = [at for at, name in enumerate(photos) if part[name] == "train" and pictured[at]]
+    columns = ["test_photo", "train_photo", "similarity"]
     if not test or not train:
         return pd.DataFrame(columns=columns)
-    alike = thumbs[test] @ thumbs[train].T
-    best = alike.argmax(axis=1)
-    rows = [
-        (photos[test[row]], photos[train[column]], float(alike[row, column]))
-        for row, column in enumerate(best)
-        if alike[row, column] >= likeness
-    ]
+    rows = []
+    for start in range(0, len(test), _BLOCK):
+        block = test[start : start + _BLOCK]
+        similarity = thumbnails[block] @ thumbnails[train].T
+        for row, column in enumerate(similarity.argmax(axis=1)):
+            if similarity[row, column] >= min_similarity:
+                twin = photos[train[column]]
+                rows.append((photos[block[row]], twin, float(similarity[row, column])))
     table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values("likeness", ascending=False, kind="stable", ignore_index=True)
+    return table.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
 
 
-def oddest(looks: pd.DataFrame, n: int = 20) -> pd.DataFrame:
+def outliers(measures: pd.DataFrame, n: int = 20) -> pd.DataFrame:
     """The photos furthest from the rest in any one measure, worth a look by eye.
 
-    A measure's distance is counted in robust standard deviations, 1.4826 times the median
-    distance from the median (Iglewicz & Hoaglin 1993, section 3).
+    Distances are in robust standard deviations, 1.4826 times the median absolute deviation from
+    the median (Iglewicz & Hoaglin 1993, section 3).
 
     Args:
-        looks: from :func:`photo_looks`.
+        measures: table of :func:`measure_photos`.
         n: at most how many.
 
     Returns:
-        Table ``photo, measure, value, distance``, the oddest first; each photo with the measure
-        in which it is furthest out.
+        Table ``photo, measure, value, distance``, largest distance first; each photo with the
+        measure in which it is furthest out.
     """
-    values = looks[list(_MEASURES)].to_numpy()
+    values = measures[list(_MEASURES)].to_numpy()
     middle = np.nanmedian(values, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.abs(values - middle) / np.where(spread > 0, spread, np.nan)
     distance = np.nan_to_num(distance, nan=0.0)
     worst = distance.argmax(axis=1)
-    rows = np.arange(len(looks))
+    rows = np.arange(len(measures))
     table = pd.DataFrame(
         {
-            "photo": looks["photo"],
+            "photo": measures["photo"],
             "measure": np.array(_MEASURES)[worst],
             "value": values[rows, worst],
             "distance": distance[rows, worst],

@@ -1,8 +1,9 @@
-"""From photos on disk to training batches: decoded once, cropped at random, the same every run."""
+"""From photos on disk to training batches: decoded once, randomly cropped, equal in every run."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from thesislib.data.transforms import Augmentation, RandomSquareCrop
 
 # Decoded photos are kept in memory up to this size; a larger dataset is decoded as it is needed.
 CACHE_BYTES = 3 * 1024**3
-# A face of which a crop shows less than this share of its box is not asked for in that crop.
+# A face of which a crop shows less than this share of its box is no target in that crop.
 MIN_VISIBLE = 0.5
 
 
@@ -30,9 +31,9 @@ class Photo:
 
     Attributes:
         name: its path in the dataset.
-        boxes: float32 [F, 4], pixels of the stored photo.
-        identities: int64 [F], index of the person, or ``UNKNOWN``.
-        size: (width, height) in pixels.
+        boxes: float32 [F, 4], pixels of the photo on disk; F is 0 where nobody is in it.
+        identities: int64 [F], index of each face's identity, or ``UNKNOWN``.
+        size: (width, height) in pixels of the photo on disk.
     """
 
     name: str
@@ -42,20 +43,22 @@ class Photo:
 
 
 def list_photos(dataset: Dataset, identities: Sequence[str]) -> list[Photo]:
-    """Each photo of a dataset once, people numbered by their place in ``identities``.
+    """Each photo of a dataset once, in file order, with the faces that are annotated in it.
 
-    People who are not in ``identities`` are ``UNKNOWN``.
+    Args:
+        dataset: a checked dataset.
+        identities: names by index; a face of anybody else is ``UNKNOWN``.
     """
-    number = {identity: at for at, identity in enumerate(identities)}
+    index = {identity: at for at, identity in enumerate(identities)}
     photos = []
     for name, rows in dataset.table.groupby("photo", sort=False):
         faces = rows[rows["x1"].notna()]
         photos.append(
             Photo(
-                name=name,
+                name=str(name),
                 boxes=torch.tensor(faces[BOX].to_numpy(np.float32)).reshape(-1, 4),
                 identities=torch.tensor(
-                    [number.get(identity, UNKNOWN) for identity in faces["identity"]],
+                    [index.get(identity, UNKNOWN) for identity in faces["identity"]],
                     dtype=torch.int64,
                 ),
                 size=(int(rows["width"].iloc[0]), int(rows["height"].iloc[0])),
@@ -67,8 +70,14 @@ def list_photos(dataset: Dataset, identities: Sequence[str]) -> list[Photo]:
 class PhotoStore:
     """Photos as uint8 tensors [3, H, W] with at most ``short_side`` pixels on the shorter side.
 
-    Decoded once, by threads, and kept while they fit ``CACHE_BYTES``; otherwise decoded at each
-    access.
+    Decoded once, by threads, and kept where all together fit ``CACHE_BYTES``; otherwise decoded at
+    each access.
+
+    Args:
+        dataset: whose photos they are.
+        photos: which, from :func:`list_photos`.
+        short_side: in pixels; photos are scaled down to it, never up.
+        progress: show a bar.
 
     Raises:
         PhotoError: a photo cannot be read; the message names it.
@@ -108,10 +117,14 @@ class PhotoStore:
 class Crops(TorchDataset):
     """Training crops; item (epoch, index) is always the same crop for the same seed.
 
+    An item is uint8 [3, S, S] and its target: ``boxes`` float32 [F, 4] in pixels of the crop,
+    clipped at its edges, ``identities`` int64 [F], and ``photo``, the name. Faces of which less
+    than ``MIN_VISIBLE`` is left are no targets.
+
     Args:
-        photos: annotations, one a photo.
+        photos: annotations, one per photo.
         store: the same photos' pixels.
-        size: side of the crops in pixels.
+        size: side S of the crops in pixels.
         augmentation: what is varied.
         seed: of the run.
     """
@@ -139,10 +152,10 @@ class Crops(TorchDataset):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, dict]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, dict[str, Any]]:
         epoch, index = key
         photo, pixels = self.photos[index], self.store[index]
-        # Photos may be stored smaller than annotated.
+        # The store may hold photos smaller than those on disk.
         boxes = photo.boxes * (pixels.shape[2] / photo.size[0])
         # Transforms draw from PyTorch's default generator: lend it this crop's own stream.
         state = torch.default_generator.get_state()
@@ -171,11 +184,20 @@ def _area(boxes: torch.Tensor) -> torch.Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-class EpochBatches(Sampler):
-    """Batches of (epoch, index) from step ``first_step`` on: shuffled per epoch, last one dropped.
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), shuffled in each epoch; an incomplete last batch is dropped.
 
     The order depends on the seed and the epoch alone, so a run can begin at any step. With
     several processes each takes its part of every global batch.
+
+    Args:
+        photos: how many there are.
+        batch: how many a step takes, over all processes; at most ``photos``.
+        epochs: how often each photo is taken.
+        seed: of the run.
+        first_step: step to begin at, counted from 0 over all epochs.
+        process: index of this process.
+        processes: how many there are.
     """
 
     def __init__(
@@ -193,41 +215,40 @@ class EpochBatches(Sampler):
 
     @property
     def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
         return self.photos // self.batch
 
     def __len__(self) -> int:
         return self.steps_per_epoch * self.epochs - self.first_step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
+        first_epoch, first_step = divmod(self.first_step, self.steps_per_epoch)
+        for epoch in range(first_epoch, self.epochs):
             order = seeds.generator(self.seed, "order", epoch).permutation(self.photos)
-            start = (
-                self.first_step % self.steps_per_epoch
-                if epoch == (self.first_step // self.steps_per_epoch)
-                else 0
-            )
-            for step in range(start, self.steps_per_epoch):
+            for step in range(first_step if epoch == first_epoch else 0, self.steps_per_epoch):
                 batch = order[step * self.batch : (step + 1) * self.batch]
                 yield [(epoch, int(index)) for index in batch[self.process :: self.processes]]
 
 
-def collate(samples: list) -> tuple[torch.Tensor, list[dict]]:
+def collate(
+    samples: list[tuple[torch.Tensor, dict[str, Any]]],
+) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     """Stack crops to uint8 [N, 3, S, S]; targets stay a list of dicts."""
     return torch.stack([image for image, _ in samples]), [target for _, target in samples]
 
 
 def training_batches(
     crops: Crops, sampler: EpochBatches, workers: int = 0, pin: bool = False
-) -> Iterator[tuple[torch.Tensor, list[dict]]]:
+) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
     """Batches of (photos uint8 [N, 3, S, S], targets) in the sampler's order.
 
     Args:
         crops: training crops.
-        sampler: which, in which order.
-        workers: processes that make them; with 0 a thread makes the next batch while the one
-            before is learned from. PyTorch's default generator is lent to the crops meanwhile:
-            who takes batches must not draw from it.
-        pin: in memory that a GPU reads fastest.
+        sampler: which crops, in which order.
+        workers: processes that make them; with 0 a thread makes the next batch while the current
+            one is trained on. That thread sets PyTorch's default generator for each crop, so
+            whoever takes batches must not draw from it.
+        pin: put batches in pinned memory, which copies to a GPU fastest.
     """
     batches = iter(
         DataLoader(
@@ -242,7 +263,7 @@ def training_batches(
     return batches if workers else _one_ahead(batches)
 
 
-def _one_ahead(batches: Iterator) -> Iterator:
+def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
     """The same batches, each made by a thread while its predecessor is in use."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)

@@ -1,6 +1,7 @@
 """Splits of a dataset into a training and a test part, and the checks that nothing leaks."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from thesislib import seeds
 from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError
 
-TEST_FRACTION = 1 / 6  # the thesis's 651 of 3928 photos
+TEST_FRACTION = 1 / 6  # the thesis tested on 651 of 3928 photos
 SPLIT_KINDS = ("photo", "session", "identity")
 
 
@@ -20,6 +21,10 @@ def make_split(
     ``photo``: photos at random, stratified by person; the thesis's split. ``session``: no session
     of a person on both sides. ``identity``: no person on both sides. Photos that are equal byte
     for byte always stay together.
+
+    By ``photo`` and ``session`` everybody is in both parts. Only where photos show several people
+    may somebody be in the training part alone, since a photo is tested only if each person in it
+    has another one to train on.
 
     Args:
         dataset: a checked dataset.
@@ -39,8 +44,13 @@ def make_split(
     rng = seeds.generator(seed, "split", kind)
     units = _units(dataset, kind)
     if kind == "identity":
-        test_units = _choose(rng, list(units.values()), test_fraction, "people", dataset.name)
-        test = {photo for unit in test_units for photo in unit}
+        if len(units) < 2:
+            raise DatasetError(
+                f"{dataset.name}: {len(units)} people cannot be split into two parts"
+            )
+        count = int(np.clip(round(len(units) * test_fraction), 1, len(units) - 1))
+        chosen = [list(units.values())[at] for at in rng.permutation(len(units))[:count]]
+        test = {photo for photos in chosen for photo in photos}
     else:
         test = _stratified_test_photos(dataset, kind, units, rng, test_fraction)
     parts = ["test" if photo in test else "train" for photo in dataset.photos]
@@ -50,7 +60,10 @@ def make_split(
 
 
 def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
-    """Photos that must stay on one side: linked by equal bytes, a session, or a person."""
+    """Groups of photos that must stay on one side: of equal bytes, of a session, or of a person.
+
+    Groups that share a photo are one.
+    """
     parent = {photo: photo for photo in dataset.photos}
 
     def root(photo: str) -> str:
@@ -59,7 +72,7 @@ def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
             photo = parent[photo]
         return photo
 
-    links: dict[tuple, str] = {}
+    links: dict[tuple[str, ...], str] = {}
     for photo, digest in dataset.photo_hashes.items():
         parent[root(photo)] = root(links.setdefault(("bytes", digest), photo))
     for photo, identity, session in zip(
@@ -70,31 +83,27 @@ def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
                 f"{dataset.folder / ANNOTATIONS}: {photo} has no session; "
                 "a split by session needs one for every known person"
             )
-        key = {
-            "session": ("session", identity, session) if identity else None,
-            "identity": ("identity", identity) if identity else None,
-        }.get(kind)
-        if key is not None:
-            parent[root(photo)] = root(links.setdefault(key, photo))
-    units = defaultdict(list)
+        if identity and kind != "photo":
+            key = (identity, session) if kind == "session" else (identity,)
+            parent[root(photo)] = root(links.setdefault((kind, *key), photo))
+    units: dict[str, list[str]] = defaultdict(list)
     for photo in dataset.photos:
         units[root(photo)].append(photo)
     return dict(units)
 
 
-def _choose(rng, units: list, fraction: float, what: str, name: str) -> list:
-    if len(units) < 2:
-        raise DatasetError(f"{name}: {len(units)} {what} cannot be split into two parts")
-    count = int(np.clip(round(len(units) * fraction), 1, len(units) - 1))
-    return [units[at] for at in rng.permutation(len(units))[:count]]
-
-
-def _stratified_test_photos(dataset, kind, units, rng, fraction) -> set[str]:
-    people_of = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
-    units_of = defaultdict(list)
-    for key, photos in units.items():
-        people = set().union(*(people_of[photo] for photo in photos)) or {""}
-        for person in people:
+def _stratified_test_photos(
+    dataset: Dataset,
+    kind: str,
+    units: Mapping[str, list[str]],
+    rng: np.random.Generator,
+    fraction: float,
+) -> set[str]:
+    in_photo = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
+    people_of = {key: set().union(*in_photo[photos]) for key, photos in units.items()}
+    units_of: dict[str, list[str]] = defaultdict(list)
+    for key, people in people_of.items():
+        for person in people or {""}:  # photos of nobody who is known are a stratum of their own
             units_of[person].append(key)
     noun = "photo" if kind == "photo" else "session"
     for person in sorted(units_of):
@@ -118,22 +127,24 @@ def _stratified_test_photos(dataset, kind, units, rng, fraction) -> set[str]:
             key = mine[at]
             if have >= target or in_test >= len(mine) - 1:
                 break
-            if key in test or not _others_keep_one(units, units_of, people_of, key, test):
-                continue
+            if key in test or not all(
+                any(other != key and other not in test for other in units_of[name])
+                for name in people_of[key]
+            ):
+                continue  # somebody in these photos would have none left to train on
             test.add(key)
             have += photo_count[key]
             in_test += 1
     return {photo for key in test for photo in units[key]}
 
 
-def _others_keep_one(units, units_of, people_of, key, test) -> bool:
-    """Whether everybody in this unit has another unit left for training."""
-    people = set().union(*(people_of[photo] for photo in units[key]))
-    return all(any(k != key and k not in test for k in units_of[person]) for person in people)
-
-
 def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
     """Refuse a split that leaks.
+
+    Args:
+        dataset: whose photos are split.
+        split: table ``photo, part``.
+        kind: one of ``SPLIT_KINDS``.
 
     Raises:
         DatasetError: a photo on both sides or on none, byte-equal photos, a session (kind
@@ -147,10 +158,10 @@ def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
         raise DatasetError("split: photos are not those of the dataset, each once")
     if set(part.values()) != {"train", "test"}:
         raise DatasetError("split: needs a train part and a test part, and no other")
-    sides = defaultdict(set)
+    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
     for photo, digest in dataset.photo_hashes.items():
         sides["equal photos", digest].add(part[photo])
-    people: dict[str, set] = {"train": set(), "test": set()}
+    people: dict[str, set[str]] = {"train": set(), "test": set()}
     for photo, identity, session in zip(
         *(dataset.table[name] for name in ("photo", "identity", "session")), strict=True
     ):

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from thesislib import paths, seeds, storage
+from thesislib import cache, paths, seeds, storage
 from thesislib.baselines.two_stage import FaceStore, TwoStage, calibrate
 from thesislib.benchmarks.limits import peak_flops, training_flops
 from thesislib.cache import RESULTS_VERSION
@@ -175,13 +175,11 @@ class Experiment:
     @functools.cached_property
     def detections(self) -> pd.DataFrame:
         """dlib's detections in all photos of the split."""
-        key = storage.text_hash(f"{self.dataset.content_hash} {self.profile.upsampling}")[:8]
-        return detections_table(
-            self.dataset.folder,
-            self.dataset.photos,
-            self.profile.upsampling,
-            paths.RUNS / "dlib" / f"{self.dataset.name}-{key}.csv",
-            self.progress,
+        data, upsampling = self.dataset, self.profile.upsampling
+        kept = cache.folder("dlib", data.name, data=data.content_hash, upsampling=upsampling)
+        return cache.table(
+            kept / "detections.csv",
+            lambda: detections_table(data.folder, data.photos, upsampling, self.progress),
         )
 
     @functools.cached_property
@@ -392,7 +390,7 @@ class Experiment:
         bound = (faces["oracle_identity"] == faces["identity"]).to_numpy()[known]
         # name, value a photo or a face, photo of each for the bootstrap
         shares = [
-            ("accuracy", photos["correct"].to_numpy(float), None),
+            ("accuracy", photos["correct"][photos["known"]].to_numpy(float), None),
             ("mean_iou", photos["iou"].to_numpy(), None),
             ("mean_iou_found", photos["iou"].to_numpy()[photos["iou"] > 0], None),
             ("mean_iou_calibrated", faces["iou_calibrated"].to_numpy(), of_photo),
