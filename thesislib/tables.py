@@ -18,7 +18,8 @@ from thesislib import storage
 #   start: what training began from, "scratch" for random weights
 #   precision: arithmetic of the training, or of the engine in the benchmark's limits
 #   commit: short hash of the code that gave the row; empty where it is not known
-#   run: cache key of the configuration and data; empty in rows older than the column
+#   run: cache key of the experiment's configuration and data, the same for all its systems;
+#       empty in rows older than the column
 #   command: gives the row again
 RUN_COLUMNS = (
     "profile",
@@ -271,7 +272,10 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def merge_results(
-    path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = EXPERIMENT1_KEYS
+    path: Path | str,
+    rows: pd.DataFrame,
+    keys: Sequence[str] = EXPERIMENT1_KEYS,
+    supersede: bool = False,
 ) -> None:
     """Put the numbers of a run into the table of Experiment 1, in place of its former ones.
 
@@ -286,6 +290,8 @@ def merge_results(
         rows: the new rows, with the columns :data:`EXPERIMENT1_COLUMNS`; ``low`` and ``high``
             None or NaN where there is no interval.
         keys: the columns that say which stored rows are replaced.
+        supersede: replace also what an earlier version of the code or data gave, see
+            :func:`merge_table`.
 
     Raises:
         ValueError: no rows, unknown keys, or rows that are not as they should be, which are named
@@ -301,7 +307,7 @@ def merge_results(
     with storage.folder_lock(path.parent, wait=True):
         if path.exists():
             stored = read_results(path)
-            gone = _matches(stored, rows, keys) | _stale_comparisons(stored, rows)
+            gone = _replaced(stored, rows, keys, supersede) | _stale_comparisons(stored, rows)
             rows = pd.concat([stored[~gone], rows], ignore_index=True)
         _write(path, in_order(validated(str(path), rows)))
 
@@ -315,7 +321,9 @@ def _stale_comparisons(stored: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     return stale & stored["metric"].isin(PAIRED).to_numpy()
 
 
-def merge_table(path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = ()) -> None:
+def merge_table(
+    path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = (), supersede: bool = False
+) -> None:
     """Put rows of any table in place of those that the same runs gave before.
 
     As :func:`merge_results`, for the tables behind the results (one row per photo, face, epoch or
@@ -326,6 +334,8 @@ def merge_table(path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = ()) 
         rows: the new rows, with the keys and with :data:`RUN_COLUMNS`.
         keys: the columns that say which stored rows are replaced; those that :data:`KEYS` has
             for the file's name where not given.
+        supersede: replace also stored rows that differ in the key ``run`` alone, if their command
+            is the same, so that it gives other numbers now, or if their run is not known.
 
     Raises:
         ValueError: no rows, a column is missing, or no keys are known for the file's name; the
@@ -345,7 +355,8 @@ def merge_table(path: Path | str, rows: pd.DataFrame, keys: Sequence[str] = ()) 
             stored = read_table(path)
             if lacking := [name for name in keys if name not in stored]:
                 raise ValueError(f"{path}: columns missing in the file: {', '.join(lacking)}")
-            rows = pd.concat([stored[~_matches(stored, rows, keys)], rows], ignore_index=True)
+            gone = _replaced(stored, rows, keys, supersede)
+            rows = pd.concat([stored[~gone], rows], ignore_index=True)
         _write(path, rows.sort_values(keys, kind="stable", ignore_index=True))
 
 
@@ -354,6 +365,17 @@ def _matches(stored: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> np.nd
     if len(keys) == 1:
         return stored[keys[0]].isin(rows[keys[0]]).to_numpy()
     return pd.MultiIndex.from_frame(stored[keys]).isin(pd.MultiIndex.from_frame(rows[keys]))
+
+
+def _replaced(
+    stored: pd.DataFrame, rows: pd.DataFrame, keys: list[str], supersede: bool
+) -> np.ndarray:
+    gone = _matches(stored, rows, keys)
+    if supersede and "run" in keys:
+        told = [key for key in keys if key != "run"]
+        gone |= _matches(stored, rows, [*told, "command"])
+        gone |= _matches(stored, rows, told) & (stored["run"] == "").to_numpy()
+    return gone
 
 
 def _write(path: Path, rows: pd.DataFrame) -> None:
@@ -377,23 +399,36 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
 def one_run(
     rows: pd.DataFrame,
     what: str,
-    columns: Sequence[str] = ("dataset", "split", "profile", "seed", "run"),
+    columns: Sequence[str] = ("dataset", "split", "profile", "seed"),
+    by: Sequence[str] = ("system",),
 ) -> pd.DataFrame:
     """Refuse rows of several runs, which must not be averaged or counted together.
 
     Args:
         rows: of any table.
         what: its name, for the message.
-        columns: those that must hold one value; a column that the rows do not have is passed over.
+        columns: those that must hold one value each; those the rows lack are passed over.
+        by: ``run`` must hold one value for each combination of these.
 
     Returns:
         ``rows``.
 
     Raises:
-        ValueError: a column holds several values.
+        ValueError: a column holds several values, which are named.
     """
     for column in columns:
-        found = sorted({str(value) for value in rows[column]}) if column in rows else []
-        if len(found) > 1:
-            raise ValueError(f"{what}: several in column {column} ({', '.join(found)}); choose one")
+        if column in rows:
+            _check_one(rows[column], what)
+    if "run" in rows and len(rows):
+        present = [column for column in by if column in rows]
+        for _, own in rows.groupby(present) if present else [((), rows)]:
+            _check_one(own["run"], what)
     return rows
+
+
+def _check_one(values: pd.Series, what: str) -> None:
+    found = sorted({str(value) for value in values})
+    if len(found) > 1:
+        raise ValueError(
+            f"{what}: several in column {values.name} ({', '.join(found)}); choose one"
+        )

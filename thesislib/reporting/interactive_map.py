@@ -21,9 +21,9 @@ from PIL import Image
 
 from thesislib import storage
 from thesislib.reporting.figures.embedding_maps import METHODS
-from thesislib.reporting.figures.embeddings import people_label, people_style
+from thesislib.reporting.figures.embeddings import people_style
 from thesislib.reporting.figures.style import GREY, in_order
-from thesislib.reporting.labels import PEOPLE_LABELS
+from thesislib.reporting.labels import PEOPLE_LABELS, people_label
 
 FACE_PX = 48  # of a thumbnail in the file; shown twice as large
 

@@ -2,11 +2,20 @@
 
 import pandas as pd
 
-# What tables and figures call them: one name a thing.
 SYSTEM_LABELS = {
     "joint": "joint net",
     "two_stage_photo": "two-stage (photo)",
     "two_stage_face": "two-stage (face)",
+    "chance": "chance",
+    "pixel_nn_photo": "nearest photo, pixels",
+    "pixel_nn_face": "nearest face, pixels",
+    "hog_nearest": "nearest face, HOG",
+    "hog_class_mean": "class mean, HOG",
+    "constant_box": "constant box",
+    "dlib_aligned_class_mean": "class mean, dlib",
+    "dlib_aligned_nearest": "nearest face, dlib",
+    "boxes_only": "boxes alone",
+    "names_only": "names alone",
 }
 
 # What the thesis printed, kept to its own two decimals; it gives no intervals.
@@ -23,15 +32,14 @@ THESIS_EXPERIMENT1 = pd.DataFrame(
     columns=["system", "metric", "value"],
 ).assign(source="the thesis, Experiment 1")
 
-
 TRANSFER_VARIANTS = {
     "class_mean": "class means, no training",
+    "nearest": "nearest photo, no training",
     "classifier": "classifier",
     "classifier_embedding": "classifier, embedding head",
     "all": "everything",
     "scratch": "from scratch",
 }
-
 
 PEOPLE_LABELS = {
     "seen": "seen in training",
@@ -57,7 +65,6 @@ ARM_GROUPS = (
 )
 ARM_LABELS = {arm: label for group in ARM_GROUPS for arm, label in group.items()}
 
-
 ENGINE_LABELS = {
     "torch": "PyTorch",
     "torch_compile": "torch.compile",
@@ -68,3 +75,30 @@ ENGINE_LABELS = {
     "own": "as they come",
 }
 PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}
+
+
+def system_label(system: str) -> str:
+    """Name of a system of Experiment 1; a system that is not known bears its own."""
+    return SYSTEM_LABELS.get(system, system)
+
+
+def engine_label(engine: str) -> str:
+    """Name of an engine; one that is not known bears its own."""
+    return ENGINE_LABELS.get(engine, engine)
+
+
+def people_label(people: str) -> str:
+    """Name of a group of people; one that is not known bears its own."""
+    return PEOPLE_LABELS.get(people, people)
+
+
+def backbone_label(backbone: str) -> str:
+    """``ResNet18`` for ``resnet18``."""
+    return backbone.replace("resnet", "ResNet")
+
+
+def timed_system_label(system: str) -> str:
+    """Name of a system of the benchmark, whose pipelines differ in the detector's upsampling."""
+    if system in PIPELINE_LABELS:
+        return f"two-stage, {PIPELINE_LABELS[system]}"
+    return SYSTEM_LABELS.get(system, system)

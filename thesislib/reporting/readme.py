@@ -1,85 +1,226 @@
-"""Writes the results into pages, between markers."""
+"""Numbers in pages: placeholders that are filled from the tables.
 
+A page says where a table or a number comes from, in comments that Markdown does not show:
+
+    <!-- table:experiment1 -->
+    <!-- /table -->
+
+    named <!-- value:experiment1?dataset=ytf&split=photo&system=joint&metric=joint_accuracy_50
+    &format=percent1 --><!-- /value --> of the faces
+
+(in one line). :func:`refresh` puts the table or number between them, and :func:`check` tells which
+are not what the tables say. Placeholders in code, between backticks or in fenced blocks, are text.
+
+The query names a table (``experiment1`` is ``experiment1.csv``) and columns with the value they
+must have. One row must remain, or ``agg`` says what becomes of several. Besides:
+
+- ``format``: ``percentN`` (of a share: 97.4 %), ``shareN`` (the same without the sign), ``plainN``,
+  ``ratioN`` (3.0 times), ``count``, ``p`` (a *p* value), ``text``; N digits after the point;
+- ``column``: the column that is printed, ``value`` where it is not given;
+- ``agg``: ``mean``, ``min``, ``max``, ``sum`` or ``count`` of several rows;
+- ``over.COLUMN``: divide by the number of the same query with ``COLUMN`` changed to this.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl
 
-from thesislib import paths, storage
-from thesislib.reporting.tables import (
-    benchmark_markdown,
-    experiment1_latex,
-    experiment1_markdown,
-    experiment2_markdown,
-    experiment3_markdown,
-)
-from thesislib.tables import MAIN_ARM, read_results, read_table
+import numpy as np
+import pandas as pd
 
+from thesislib import storage
+from thesislib.reporting import tables
+from thesislib.tables import read_table
 
-def _marked(path: Path, text: str, marker: str) -> tuple[int, int]:
-    """Where the text between the two comments begins and ends."""
-    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
-    for comment in (begin, end):
-        if text.count(comment) != 1:
-            raise ValueError(f"{path}: expected {comment} once, found {text.count(comment)}")
-    start, stop = text.index(begin) + len(begin), text.index(end)
-    if stop < start:
-        raise ValueError(f"{path}: {end} stands before {begin}")
-    return start, stop
+_COMMENT = re.compile(r"<!-- *(/?)(table|value)(?::(.*?))? *-->", re.DOTALL)
+# Code is shown as it stands.
+_CODE = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[^\n]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+_AGGREGATES = ("mean", "min", "max", "sum", "count")
 
 
-def write_into(readme_path: Path | str, marker: str, text: str) -> None:
-    """Put generated text between two comments of a page, and leave the rest of it as it is.
-
-    Args:
-        readme_path: page with ``<!-- marker:begin -->`` and, further down, ``<!-- marker:end -->``.
-        marker: name of the pair.
-        text: what is to stand between them.
-
-    Raises:
-        ValueError: a comment of the pair is missing or there twice, in the page or once ``text``
-            would be in it; the page is left as it was.
-    """
-    path = Path(readme_path)
-    page = path.read_text(encoding="utf-8")
-    start, stop = _marked(path, page, marker)
-    body = text.strip("\n")
-    # A blank line on either side: next to a comment Markdown would not see a table.
-    page = f"{page[:start]}\n\n{body}\n\n{page[stop:]}"
-    _marked(path, page, marker)
-    storage.write_text(path, page)
+class _Placeholder(NamedTuple):
+    line: int  # of the page, from 1
+    kind: str  # "table" or "value"
+    query: str
+    start: int  # of the text between the comments
+    stop: int
 
 
-def read_from(readme_path: Path | str, marker: str) -> str:
-    """Read what :func:`write_into` wrote, so that a test can compare page and table.
+def refresh(path: Path | str, tables_folder: Path | str) -> bool:
+    """Fill a page's placeholders from the tables.
 
     Args:
-        readme_path: page with the pair of comments.
-        marker: name of the pair.
+        path: a Markdown page; may have no placeholders.
+        tables_folder: with ``experiment1.csv`` and so on.
 
     Returns:
-        The text between them, without the blank lines around it.
+        whether the page changed.
 
     Raises:
-        ValueError: a comment of the pair is missing or there twice.
+        ValueError: placeholders that are not closed, a query that no row or several rows match,
+            or that is not understood; the message names the page, the line and the query. The
+            page is left as it was.
     """
-    path = Path(readme_path)
+    path = Path(path)
     page = path.read_text(encoding="utf-8")
-    start, stop = _marked(path, page, marker)
-    return page[start:stop].strip("\n")
+    filled, at = [], 0
+    for placeholder, text in _filled(path, page, Path(tables_folder)):
+        filled += [page[at : placeholder.start], text]
+        at = placeholder.stop
+    new = "".join([*filled, page[at:]])
+    if new != page:
+        storage.write_text(path, new)
+    return new != page
 
 
-def main() -> None:
-    """Write the README's tables and the thesis's LaTeX table from the results."""
-    table = read_results(paths.TABLES / "experiment1.csv")
-    storage.write_text(paths.TABLES / "experiment1.tex", experiment1_latex(table) + "\n")
-    readme = paths.ROOT / "README.md"
-    write_into(readme, "experiment1", experiment1_markdown(table))
-    write_into(
-        readme, "experiment2", experiment2_markdown(read_table(paths.TABLES / "experiment2.csv"))
-    )
-    table = read_table(paths.TABLES / "experiment3.csv")
-    write_into(readme, "experiment3", experiment3_markdown(table, MAIN_ARM))
-    benchmark = read_table(paths.PUBLISHED_TABLES / "benchmark.csv")
-    write_into(readme, "benchmark", benchmark_markdown(benchmark))
+def check(path: Path | str, tables_folder: Path | str) -> list[str]:
+    """Tell which placeholders of a page do not hold what the tables say.
+
+    Args:
+        path, tables_folder: as for :func:`refresh`.
+
+    Returns:
+        complaints, each with page, line and query; empty where all is well.
+
+    Raises:
+        ValueError: as for :func:`refresh`.
+    """
+    path = Path(path)
+    page = path.read_text(encoding="utf-8")
+    complaints = []
+    for one, text in _filled(path, page, Path(tables_folder)):
+        found = page[one.start : one.stop]
+        if found != text:
+            told = f"has {found.strip()!r}, the table {text!r}"
+            told = "the table has changed" if one.kind == "table" else told
+            complaints.append(f"{path}:{one.line}: {one.kind}:{one.query}: {told}")
+    return complaints
 
 
-if __name__ == "__main__":
-    main()
+def _filled(path: Path, page: str, folder: Path) -> Iterator[tuple[_Placeholder, str]]:
+    for one in _placeholders(path, page):
+        try:
+            if one.kind == "table":
+                # Next to a comment Markdown would not see a table.
+                yield one, f"\n\n{_table(one.query, folder)}\n\n"
+            else:
+                yield one, _value(one.query, folder)
+        except (ValueError, FileNotFoundError, ZeroDivisionError) as error:
+            raise ValueError(f"{path}:{one.line}: {one.kind}:{one.query}: {error}") from error
+
+
+def _placeholders(path: Path, page: str) -> Iterator[_Placeholder]:
+    text = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), page)
+    opened: re.Match[str] | None = None
+    for comment in _COMMENT.finditer(text):
+        closes, kind, query = comment[1] == "/", comment[2], comment[3]
+        where = f"{path}:{page.count(chr(10), 0, comment.start()) + 1}: {comment[0]}"
+        if closes and (opened is None or opened[2] != kind):
+            raise ValueError(f"{where}: closes nothing")
+        if not closes and opened is not None:
+            raise ValueError(f"{where}: {opened[0]} before it is not closed")
+        if not closes and not query:
+            raise ValueError(f"{where}: names no table")
+        if closes and opened is not None:
+            line = page.count("\n", 0, opened.start()) + 1
+            yield _Placeholder(line, kind, opened[3], opened.end(), comment.start())
+            opened = None
+        else:
+            opened = comment
+    if opened is not None:
+        line = page.count("\n", 0, opened.start()) + 1
+        raise ValueError(f"{path}:{line}: {opened[0]}: is not closed")
+
+
+def _table(name: str, folder: Path) -> str:
+    if name not in tables.TABLES:
+        raise ValueError(f"unknown table; there are {', '.join(tables.TABLES)}")
+    return tables.markdown(name, read_table(folder / tables.TABLES[name].file))
+
+
+def _value(query: str, folder: Path) -> str:
+    name, _, asked = query.partition("?")
+    try:
+        pairs = parse_qsl(asked, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        raise ValueError("expected TABLE?column=value&...&format=...") from None
+    words = dict(pairs)
+    if len(words) < len(pairs):
+        raise ValueError("a word is given twice")
+    shown = _formatter(words.pop("format", ""))
+    column, aggregate = words.pop("column", "value"), words.pop("agg", "")
+    over = {
+        key.removeprefix("over."): words.pop(key) for key in list(words) if key.startswith("over.")
+    }
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise ValueError(f"no table {path.name}")
+    table = read_table(path)
+    value = _one(table, words, column, aggregate)
+    if over:
+        value = _number(value) / _number(_one(table, words | over, column, aggregate))
+    return shown(value)
+
+
+def _one(table: pd.DataFrame, words: dict[str, str], column: str, aggregate: str) -> object:
+    """The value of a column in the only row that fits, or what is made of several."""
+    unknown = [name for name in (*words, column) if name not in table]
+    if unknown:
+        raise ValueError(f"no column {unknown[0]}; there are {', '.join(table.columns)}")
+    rows = table
+    for name, wanted in words.items():
+        rows = rows[_equal(rows[name], wanted)]
+    if not len(rows):
+        raise ValueError("no row matches")
+    if aggregate:
+        if aggregate not in _AGGREGATES:
+            raise ValueError(f"agg={aggregate}: expected one of {', '.join(_AGGREGATES)}")
+        return rows[column].agg(aggregate)
+    if len(rows) > 1:
+        raise ValueError(f"{len(rows)} rows match; name one, or say what becomes of them with agg")
+    return rows[column].iloc[0]
+
+
+def _equal(values: pd.Series, wanted: str) -> pd.Series:
+    if pd.api.types.is_bool_dtype(values):
+        return values.astype(str) == wanted
+    if not pd.api.types.is_numeric_dtype(values):
+        return values == wanted
+    if not wanted:
+        return values.isna()
+    try:
+        return values == float(wanted)
+    except ValueError:
+        raise ValueError(f"{values.name}={wanted}: a number is expected") from None
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+        raise ValueError(f"found {value!r}, which is no number")
+    return float(value)
+
+
+def _formatter(name: str) -> Callable[[object], str]:
+    """How a value is printed."""
+    if name == "text":
+        return lambda value: html.escape(str(value), quote=False)
+    if name == "count":
+        return lambda value: f"{_number(value):.0f}"
+    if name == "p":
+        return lambda value: tables.probability(_number(value)).replace("<", "&lt;")
+    scale, after = {
+        "percent": (100, " %"),
+        "share": (100, ""),
+        "plain": (1, ""),
+        "ratio": (1, " times"),
+    }.get(name[:-1], (0, ""))
+    if not scale or not name[-1].isdecimal():
+        raise ValueError(
+            f"format={name}: expected percentN, shareN, plainN or ratioN with N digits, "
+            "count, p or text"
+        )
+    digits = int(name[-1])
+    return lambda value: f"{scale * _number(value):.{digits}f}{after}"

@@ -1,25 +1,166 @@
-"""The results as Markdown and LaTeX."""
+"""The results as Markdown, for pages, and as LaTeX, for the thesis.
+
+Shares are printed in percent, as ``96.3 [94.1, 98.0]`` where a 95 % interval is known; "–" stands
+for what was not measured.
+"""
 
 import html
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pandas as pd
 
 from thesislib.reporting.labels import (
     ARM_LABELS,
-    ENGINE_LABELS,
     PEOPLE_LABELS,
-    PIPELINE_LABELS,
-    SYSTEM_LABELS,
     THESIS_EXPERIMENT1,
     THESIS_PEOPLE,
     THESIS_PHOTOS,
     TRANSFER_VARIANTS,
+    backbone_label,
+    engine_label,
+    system_label,
+    timed_system_label,
 )
-from thesislib.tables import EXPERIMENT1_KEYS, in_order, validated
+from thesislib.tables import EXPERIMENT1_KEYS, MAIN_ARM, in_order, one_run, validated
 
 
-def _share(row: pd.Series | None, digits: int = 1) -> str:
-    return _cell(row, scale=100, digits=digits)
+class Printed(NamedTuple):
+    """A table of text cells, what its columns mean, and how many of them are words."""
+
+    about: str
+    cells: pd.DataFrame
+    words: int
+
+
+def markdown(name: str, table: pd.DataFrame) -> str:
+    """Print a table for a page.
+
+    Args:
+        name: one of :data:`TABLES`.
+        table: the results that it is printed from, as read from its file.
+
+    Returns:
+        A paragraph on what the columns mean, and the table.
+
+    Raises:
+        ValueError: the results lack what the table shows, or hold several runs of it.
+    """
+    about, cells, words = TABLES[name].print(table)
+    # Names come from data, and one with "|" or "<" would break the page.
+    escaped = cells.rename(columns=_escaped).map(_escaped)
+    align = ["left"] * words + ["right"] * (cells.shape[1] - words)
+    rows = escaped.to_markdown(index=False, disable_numparse=True, colalign=align)
+    return f"{about}\n\n{rows}"
+
+
+def _escaped(cell: str) -> str:
+    return html.escape(cell, quote=False).replace("|", "\\|")
+
+
+def latex(name: str, table: pd.DataFrame) -> str:
+    """Print a table for the thesis: a ``tabular`` of the package booktabs, without a caption.
+
+    Args:
+        name, table: as for :func:`markdown`.
+
+    Raises:
+        ValueError: the results lack what the table shows, or hold several runs of it.
+    """
+    _, cells, words = TABLES[name].print(table)
+    columns = "l" * words + "r" * (cells.shape[1] - words)
+    text = cells.to_latex(index=False, escape=True, column_format=columns)
+    return text.translate(_BEYOND_PANDAS)
+
+
+# Left alone by pandas, though the usual font encoding of LaTeX lacks them.
+_BEYOND_PANDAS = str.maketrans({"<": "$<$", ">": "$>$", "–": "--", "→": r"$\to$", "′": "$'$"})
+
+
+# --- Experiment 1 ---------------------------------------------------------------------------------
+
+
+def experiment1(table: pd.DataFrame) -> Printed:
+    """Names: the thesis's own rows, then a row per dataset, split, system and run."""
+    about = (
+        "In percent, with 95 % bootstrap intervals. Accuracy: the best detection of a photo has "
+        "the right identity, wherever its box is. Joint accuracy: of all faces, those with the "
+        "right identity and an IoU of at least the threshold, boxes of the pipeline calibrated. "
+        "Oracle boxes: the right identity, read at the annotated box. p: exact McNemar test of "
+        "accuracy against the joint net's on the same photos. Two-stage (photo): its classifier "
+        "sees the whole photo, as the thesis's does; (face): the detected face."
+    )
+    header = ["Data", "System", "Run", "Photos", "Accuracy", "Joint @0.5", "Joint @0.75"]
+    header += ["Oracle boxes", "p against joint"]
+    rows = [
+        [
+            *run.labels,
+            run.photos,
+            run.share("accuracy"),
+            run.share("joint_accuracy_50"),
+            run.share("joint_accuracy_75"),
+            run.share("oracle_box_accuracy"),
+            _probability(run.numbers.get("mcnemar_p")),
+        ]
+        for run in _runs(table)
+    ]
+    return Printed(about, pd.DataFrame(rows, columns=header), 3)
+
+
+def experiment1_boxes(table: pd.DataFrame) -> Printed:
+    """Boxes and speed of the rows of :func:`experiment1`."""
+    about = (
+        "IoU and AP50 in percent, with 95 % bootstrap intervals; mean IoU over all photos, 0 "
+        "where no face was found. Calibrated: the pipeline's boxes moved and scaled alike, as "
+        "fits the training photos best. FPS: photo in memory to answer; only those of one run "
+        "can be compared."
+    )
+    header = ["Data", "System", "Run", "Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"]
+    rows = [
+        [
+            *run.labels,
+            run.share("mean_iou"),
+            run.share("mean_iou_calibrated"),
+            run.share("ap50"),
+            _cell(run.numbers.get("fps"), scale=1, digits=1),
+        ]
+        for run in _runs(table)
+    ]
+    return Printed(about, pd.DataFrame(rows, columns=header), 3)
+
+
+class _Run(NamedTuple):
+    """What a printed row of Experiment 1 is made of."""
+
+    labels: tuple[str, str, str]
+    photos: str
+    numbers: dict[str, pd.Series]  # by metric
+    digits: int = 1
+
+    def share(self, metric: str) -> str:
+        return _cell(self.numbers.get(metric), scale=100, digits=self.digits)
+
+
+def _runs(table: pd.DataFrame) -> Iterator[_Run]:
+    for system, rows in THESIS_EXPERIMENT1.groupby("system", sort=False):
+        labels = (rows["source"].iloc[0], str(system), f"{THESIS_PEOPLE} people")
+        yield _Run(labels, str(THESIS_PHOTOS), _by_metric(rows), digits=2)
+    table = in_order(validated("table", table))
+    told = [key for key in EXPERIMENT1_KEYS if key != "run"] + ["start"]
+    several = table.groupby(told)["run"].transform("nunique") > 1
+    for key, rows in table.groupby([*EXPERIMENT1_KEYS, "start"], sort=False):
+        dataset, split, system, profile, seed, run, start = key
+        words = [profile, f"seed {seed}"]
+        words += [f"from {start}"] if start != "scratch" else []
+        words += [f"run {run or '–'}"] if several[rows.index[0]] else []
+        numbers = _by_metric(rows)
+        photos = str(numbers["accuracy"]["n"]) if "accuracy" in numbers else "–"
+        labels = (f"{dataset}, {split} split", system_label(system), ", ".join(words))
+        yield _Run(labels, photos, numbers)
+
+
+def _by_metric(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    return {row["metric"]: row for _, row in rows.iterrows()}
 
 
 def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
@@ -34,155 +175,79 @@ def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
 def _probability(row: pd.Series | None) -> str:
     if row is None:
         return "–"
-    return f"{row['value']:.3f}" if row["value"] >= 0.001 else "<0.001"
+    return probability(row["value"])
 
 
-def _runs(table: pd.DataFrame) -> list[tuple[tuple[str, str, str], str, dict, int]]:
-    """What a printed row is made of: its labels, its photos, its numbers by metric, its digits."""
-    runs = []
-    for system, rows in THESIS_EXPERIMENT1.groupby("system", sort=False):
-        labels = (rows["source"].iloc[0], system, f"{THESIS_PEOPLE} people")
-        numbers = {row["metric"]: row for _, row in rows.iterrows()}
-        runs.append((labels, str(THESIS_PHOTOS), numbers, 2))
-    for key, rows in in_order(table).groupby(list(EXPERIMENT1_KEYS), sort=False):
-        dataset, split, system, profile, seed = key
-        labels = (f"{dataset}, {split} split", SYSTEM_LABELS[system], f"{profile}, seed {seed}")
-        numbers = {row["metric"]: row for _, row in rows.iterrows()}
-        photos = str(numbers["accuracy"]["n"]) if "accuracy" in numbers else "–"
-        runs.append((labels, photos, numbers, 1))
-    return runs
+def probability(p: float) -> str:
+    """A *p* value as it is printed: three digits, or ``<0.001``."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
-def _printed(table: pd.DataFrame) -> list[tuple[list[str], list[list[str]]]]:
-    """Header and rows of the two tables, names first and boxes and speed second.
+def speed_ratios(results: pd.DataFrame) -> pd.DataFrame:
+    """How many times as fast as each system the joint net is, run by run.
 
-    Two, because one of eleven columns is read by nobody.
-    """
-    names, boxes = [], []
-    for labels, photos, numbers, digits in _runs(validated("table", table)):
-        get = numbers.get
-        names.append(
-            [
-                *labels,
-                photos,
-                _share(get("accuracy"), digits),
-                _share(get("joint_accuracy_50"), digits),
-                _share(get("joint_accuracy_75"), digits),
-                _share(get("oracle_box_accuracy"), digits),
-                _probability(get("mcnemar_p")),
-            ]
-        )
-        boxes.append(
-            [
-                *labels,
-                _share(get("mean_iou"), digits),
-                _share(get("mean_iou_calibrated"), digits),
-                _share(get("ap50"), digits),
-                _cell(get("fps"), scale=1, digits=1),
-            ]
-        )
-    first = ["Data", "System", "Run"]
-    return [
-        (
-            [
-                *first,
-                "Photos",
-                "Accuracy",
-                "Joint @0.5",
-                "Joint @0.75",
-                "Boxes given",
-                "p against joint",
-            ],
-            names,
-        ),
-        ([*first, "Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"], boxes),
-    ]
-
-
-def experiment1_markdown(table: pd.DataFrame) -> str:
-    """Print Experiment 1 for a README: a table of names, and one of boxes and speed.
-
-    The thesis's own rows come first, then a row for each dataset, split, system, profile and seed.
+    Times of different runs must not be compared, so each run has a row of its own.
 
     Args:
-        table: what :func:`read_results` gives; may have no rows.
+        results: rows of ``experiment1.csv``; those of other metrics than ``fps`` are passed over.
 
     Returns:
-        Markdown. Shares are in percent, as ``96.3 [94.1, 98.0]`` where an interval is known; "–"
-        stands for what was not measured.
-
-    Raises:
-        ValueError: rows that :func:`read_results` would refuse.
+        a row per dataset, split, profile, seed and run, a column per system; NaN where it was not
+        timed.
     """
-    parts = [
-        "Shares, IoU and AP50 in percent, with 95 % bootstrap intervals over photos. Accuracy: the "
-        "best detection of a photo bears the right name, wherever its box is. Joint: right name "
-        "and IoU of at least the threshold, of all faces, the pipeline's boxes calibrated. Boxes "
-        "given: right name read at the annotated box. p: McNemar's exact test of accuracy against "
-        "the joint net's, same photos. Mean IoU and AP50: boxes as detected. Two-stage (photo): "
-        "its classifier sees the whole photo, as the thesis's; (face): the detected face."
-    ]
-    for header, rows in _printed(table):
-        parts.append(_markdown(header, rows, left=3))
-    return "\n\n".join(parts)
+    run = [key for key in EXPERIMENT1_KEYS if key != "system"]
+    fps = results[results["metric"] == "fps"].pivot(index=run, columns="system", values="value")
+    others = fps.drop(columns="joint", errors="ignore")
+    return 1 / others.div(fps["joint"] if "joint" in fps else float("nan"), axis=0)
 
 
-def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
-    """A table whose first ``left`` columns are text and whose others are numbers."""
-    lines = [header, ["---"] * left + ["---:"] * (len(header) - left), *rows]
-    # Names in the table are ours, yet one with "|" or "<" would break the page.
-    escaped = [
-        [html.escape(cell, quote=False).replace("|", "\\|") for cell in line] for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+# --- Experiment 2 ---------------------------------------------------------------------------------
 
 
-def experiment2_markdown(table: pd.DataFrame) -> str:
-    """Print Experiment 2 for a README.
-
-    Args:
-        table: ``experiment2.csv``: ``source, target, variant, photos_per_person, metric, value,
-            seconds, seed, profile``.
-
-    Returns:
-        Markdown: a row for each source, target and variant; shares in percent, means over seeds
-        with their range.
-
-    Raises:
-        ValueError: no rows.
-    """
+def experiment2(table: pd.DataFrame) -> Printed:
+    """A row per source, target and variant; means over seeds with their range."""
     if not len(table):
         raise ValueError("experiment2: no rows")
     counts = sorted(table["photos_per_person"].unique())
-    header = ["From → to", "What is trained", *(f"{count} a person" for count in counts)]
-    header += [f"By name alone ({counts[-1]})", f"Seconds ({counts[-1]})", "Old people after"]
+    about = (
+        "Joint accuracy @0.5 in percent of the new people's test faces, by photos per person, and "
+        f"of the old people's after learning {counts[-1]} of each new one; identity alone: share "
+        "of photos whose best detection has the right identity, wherever its box is. Means over "
+        "seeds [range]; a number without a range is of one seed."
+    )
+    header = ["From → to", "What is trained", *(f"{count} per person" for count in counts)]
+    header += [f"Identity alone ({counts[-1]})", f"Seconds ({counts[-1]})", "Old people after"]
     rows = []
-    for (source, target, profile), runs in table.groupby(["source", "target", "profile"]):
-        for variant, label in TRANSFER_VARIANTS.items():
+    for label, runs in _transfers(table):
+        for variant, name in TRANSFER_VARIANTS.items():
             mine = runs[runs["variant"] == variant]
             if not len(mine):
                 continue
-            most = mine[mine["photos_per_person"] == counts[-1]]
+            by_count = [mine[mine["photos_per_person"] == count] for count in counts]
+            most = by_count[-1]
             rows.append(
                 [
-                    f"{source} → {target}, {profile}",
                     label,
-                    *(
-                        _over_seeds(mine[mine["photos_per_person"] == count], "joint_accuracy_50")
-                        for count in counts
-                    ),
+                    name,
+                    *(_over_seeds(own, "joint_accuracy_50") for own in by_count),
                     _over_seeds(most, "accuracy"),
                     _seconds(most["seconds"].mean()) if len(most) else "–",
                     _over_seeds(most, "old_joint_accuracy_50"),
                 ]
             )
-    about = (
-        "Joint accuracy @0.5 in percent of the new people's test faces, by photos a person, and of "
-        f"the old people's after learning {counts[-1]} of each new one; by name alone: the share "
-        "of photos whose best detection bears the right name, wherever its box is; means over "
-        "seeds [range], where there is no range of one seed."
-    )
-    return f"{about}\n\n{_markdown(header, rows, left=2)}"
+    return Printed(about, pd.DataFrame(rows, columns=header), 2)
+
+
+def _transfers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows by source, target and profile; by run too where a seed has several."""
+    for (source, target, profile), rows in table.groupby(["source", "target", "profile"]):
+        label = f"{source} → {target}, {profile}"
+        repeated = rows.groupby(["variant", "photos_per_person", "seed"])["run"].nunique()
+        if (repeated > 1).any():
+            for run, own in rows.groupby("run"):
+                yield f"{label}, run {run or '–'}", own
+        else:
+            yield label, rows
 
 
 def _over_seeds(rows: pd.DataFrame, metric: str) -> str:
@@ -198,6 +263,8 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
 
 
+# --- Experiment 3 ---------------------------------------------------------------------------------
+
 _EMBEDDING_COLUMNS = {
     "verification_accuracy": ("Verification", 100),
     "map_at_r": ("MAP@R", 100),
@@ -205,213 +272,218 @@ _EMBEDDING_COLUMNS = {
     "fnir_at_fpir_1e1": ("FNIR at FPIR 10 %", 100),
     "dprime": ("d′", 1),
 }
+_MEASURES = (
+    "Verification: share of pairs of photos told right, one person or two; chance is 50 %. MAP@R, "
+    "precision@1: are the nearest photos of the same person? FNIR: share of enrolled people's "
+    "photos that are not named where 10 % of strangers' are (FPIR); gallery and probes share no "
+    "sitting. d′: distance between the mean similarity within people and between them, in "
+    "standard deviations. 95 % bootstrap intervals over people, of verification Student's t over "
+    "ten folds; a number without one comes from too few people."
+)
 
 
-def experiment3_markdown(table: pd.DataFrame, main_arm: str) -> str:
-    """Print Experiment 3 for a README: groups of people of the main arm, then the arms.
-
-    Args:
-        table: ``experiment3.csv``: ``dataset, profile, seed, people, arm, metric, value, low,
-            high, n``.
-        main_arm: the arm whose groups are printed.
-
-    Returns:
-        Markdown; shares in percent, 95 % intervals; "–" where the data cannot support a number.
-
-    Raises:
-        ValueError: no rows of the main arm.
-    """
-    if not (table["arm"] == main_arm).any():
-        raise ValueError(f"experiment3: no rows of arm {main_arm}")
-    groups = sorted(set(table["people"]) - {*PEOPLE_LABELS, "seen and unseen"})
-    arms = ARM_LABELS | {arm: arm for arm in sorted(set(table["arm"]) - set(ARM_LABELS))}
-    unseen = table[table["people"] == "unseen"]
+def experiment3(table: pd.DataFrame, arm: str = MAIN_ARM) -> Printed:
+    """The groups of people of one arm: seen, never seen, controls."""
+    rows = table[table["arm"] == arm]
+    if not len(rows):
+        raise ValueError(f"experiment3: no rows of arm {arm}")
     about = (
-        "95 % bootstrap intervals over people; a bare number is one that too few people give an "
-        "interval to, – one they do not support. Verification: are two photos of one person? 50 % "
-        "is chance. MAP@R, precision@1: are the nearest photos of the same person? FNIR: share of "
-        "enrolled people's photos that are not named, where 10 % of strangers' are (FPIR). d′: "
-        "distance of similarities within people from those between, in standard deviations. Seen "
-        "in training: further photos, most of them of sittings that were trained on. As few "
-        "photos: as many a person as of those seen, drawn alike, but of fewer people, among whom "
-        "one is found more easily. Other sittings: one photo a sitting. The rows of the two-stage "
-        "classifier, of the untrained net and of shuffled labels are of the people never seen. "
-        "Gallery and probes of FNIR share no sitting. Verification of few people: Student's t "
-        "over ten folds."
+        f"{_MEASURES} Seen in training: further photos, most of them of sittings that were "
+        "trained on. As few photos: as many per person as of those seen, drawn alike, but of "
+        "fewer people, among whom one is found more easily. Other sittings: one photo per "
+        "sitting. Rows of the two-stage classifier, the untrained net and shuffled labels are of "
+        "people never seen."
     )
-    return "\n\n".join(
-        [
-            about,
-            _embedding_table(
-                table[table["arm"] == main_arm],
-                "people",
-                PEOPLE_LABELS | {people: people for people in groups},
-                "People",
-            ),
-            "People never seen, by what was changed in training:",
-            _embedding_table(unseen, "arm", arms, "Arm"),
-            f"The same against {arms[main_arm]}, person by person, each net "
-            "trained once: differences, in bold where the interval leaves out 0.",
-            _gains_table(table, arms),
-        ]
-    )
+    others = sorted(set(table["people"]) - {*PEOPLE_LABELS, "seen and unseen"})
+    labels = PEOPLE_LABELS | {people: people for people in others}
+    return Printed(about, _embedding_rows(rows, "people", labels, "People"), 2)
 
 
-def _gains_table(table: pd.DataFrame, labels: dict[str, str]) -> str:
-    """A row a dataset and arm that was compared: gains among people never seen."""
+def experiment3_arms(table: pd.DataFrame) -> Printed:
+    """People never seen, by what was changed in training."""
+    about = f"People never seen, by what was changed in training. {_MEASURES}"
+    rows = table[table["people"] == "unseen"]
+    return Printed(about, _embedding_rows(rows, "arm", _arm_labels(table), "Arm"), 2)
+
+
+def experiment3_gains(table: pd.DataFrame) -> Printed:
+    """Differences to the main arm among people never seen, person by person."""
+    about = (
+        f"People never seen, each arm against {ARM_LABELS[MAIN_ARM]}, person by person, each net "
+        "trained once: differences with 95 % bootstrap intervals over people, MAP@R in "
+        "percentage points; in bold where the interval leaves out 0."
+    )
     shown = (("map_at_r_gain", "MAP@R", 100, 1), ("dprime_gain", "d′", 1, 2))
     groups = (("unseen", "never seen"), ("unseen_apart", "other sittings"))
     header = ["Data", "Arm"]
     header += [f"{name}, {people}" for _, people in groups for _, name, _, _ in shown]
     rows = []
-    for (dataset, profile), runs in table.groupby(["dataset", "profile"]):
-        for arm, label in labels.items():
-            mine = runs[runs["arm"] == arm].set_index(["people", "metric"])
-            cells = []
-            for people, _ in groups:
-                for metric, _, scale, digits in shown:
-                    there = (people, metric) in mine.index
-                    row = mine.loc[(people, metric)] if there else None
-                    cell = _cell(row, scale, digits)
-                    apart = there and (row["low"] > 0 or row["high"] < 0)
-                    cells.append(f"**{cell}**" if apart else cell)
-            if any(cell != "–" for cell in cells):
-                rows.append([f"{dataset}, {profile}", label, *cells])
-    return _markdown(header, rows, left=2)
+    for data, label, mine in _lines(table, "arm", _arm_labels(table)):
+        cells = []
+        for people, _ in groups:
+            numbers = _by_metric(mine[mine["people"] == people])
+            for metric, _, scale, digits in shown:
+                row = numbers.get(metric)
+                apart = row is not None and (row["low"] > 0 or row["high"] < 0)
+                cell = _cell(row, scale, digits)
+                cells.append(f"**{cell}**" if apart else cell)
+        if any(cell != "–" for cell in cells):
+            rows.append([data, label, *cells])
+    return Printed(about, pd.DataFrame(rows, columns=header), 2)
 
 
-def _embedding_table(table: pd.DataFrame, by: str, labels: dict[str, str], title: str) -> str:
+def _arm_labels(table: pd.DataFrame) -> dict[str, str]:
+    return ARM_LABELS | {arm: arm for arm in sorted(set(table["arm"]) - set(ARM_LABELS))}
+
+
+def _lines(
+    table: pd.DataFrame, by: str, labels: dict[str, str]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Data, label and rows of each line: one a value of ``by`` (in ``labels``), seed and run."""
+    for (dataset, profile), rows in table.groupby(["dataset", "profile"]):
+        seeds = rows["seed"].nunique()
+        for value, label in labels.items():
+            mine = rows[rows[by] == value]
+            for seed, of_seed in mine.groupby("seed"):
+                for run, own in of_seed.groupby("run"):
+                    words = [dataset, profile]
+                    words += [f"seed {seed}"] if seeds > 1 else []
+                    words += [f"run {run or '–'}"] if of_seed["run"].nunique() > 1 else []
+                    yield ", ".join(words), label, own
+
+
+def _embedding_rows(
+    table: pd.DataFrame, by: str, labels: dict[str, str], title: str
+) -> pd.DataFrame:
     """A row for each of ``labels`` (value in column ``by``, name) that was measured."""
     header = ["Data", title, "Photos", *(name for name, _ in _EMBEDDING_COLUMNS.values())]
     rows = []
-    for (dataset, profile), runs in table.groupby(["dataset", "profile"]):
-        for value, label in labels.items():
-            mine = runs[runs[by] == value]
-            numbers = {row["metric"]: row for _, row in mine.iterrows()}
-            if not numbers.keys() & _EMBEDDING_COLUMNS.keys():
-                continue
-            cells = [
-                _cell(numbers.get(metric), scale, 1 if scale == 100 else 2)
-                for metric, (_, scale) in _EMBEDDING_COLUMNS.items()
-            ]
-            rows.append([f"{dataset}, {profile}", label, str(int(mine["n"].max())), *cells])
-    return _markdown(header, rows, left=2)
+    for data, label, mine in _lines(table, by, labels):
+        numbers = _by_metric(mine)
+        if not numbers.keys() & _EMBEDDING_COLUMNS.keys():
+            continue
+        cells = [
+            _cell(numbers.get(metric), scale, 1 if scale == 100 else 2)
+            for metric, (_, scale) in _EMBEDDING_COLUMNS.items()
+        ]
+        rows.append([data, label, str(int(mine["n"].max())), *cells])
+    return pd.DataFrame(rows, columns=header)
 
 
-def _system_label(system: str) -> str:
-    if system in PIPELINE_LABELS:
-        return f"two-stage, {PIPELINE_LABELS[system]}"
-    return "joint" if system == "joint" else system
+# --- pre-training ---------------------------------------------------------------------------------
 
 
-def benchmark_markdown(table: pd.DataFrame) -> str:
-    """Print the benchmark for a README: systems on portraits, then the cost of many faces.
-
-    Args:
-        table: ``benchmark.csv``.
-
-    Returns:
-        Markdown; times in milliseconds a photo (median), shares in percent.
-
-    Raises:
-        ValueError: no rows of portraits, or none of scenes.
-    """
-    total = table[table["stage"] == "total"]
-    portraits = total[total["joint_accuracy_50"].notna()]
-    scenes = total[total["recall_50"].notna() & total["joint_accuracy_50"].isna()]
-    if not len(portraits) or not len(scenes):
-        raise ValueError("benchmark: no rows of portraits or none of scenes")
-    about = portraits.iloc[0]
-    fastest = portraits.groupby(["system", "backbone"])["ms_median"].transform("min")
-    portraits = portraits[(portraits["engine"] == "torch") | (portraits["ms_median"] == fastest)]
-    words = (
-        f"{about['machine']}, {about['threads']} threads, {about['input_px']} pixels, photo in "
-        "memory to answer, medians of at least 30 runs; of each system its fastest engine and "
-        "plain PyTorch. Ratio: of frames a second to the thesis's own setting, dlib with "
-        "upsampling 1 and ResNet34 in plain PyTorch."
+def pretraining(table: pd.DataFrame) -> Printed:
+    """What the joint net learns from real people by what it began from."""
+    about = (
+        "The joint net trained on real people for the same steps, from random weights and from a "
+        "net that had learned synthetic people. In percent, with 95 % bootstrap intervals; p: "
+        "exact McNemar test of accuracy against random weights on the same photos."
     )
-    header = ["System", "Engine", "ms a photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
-    rows = [
+    metrics = {"joint_accuracy_50": "Joint @0.5", "mean_iou": "Mean IoU"}
+    header = ["Data", "Begun from", "Steps", *metrics.values(), "p"]
+    rows = []
+    keys = ["dataset", "split", "profile", "seed", "run", "arm"]
+    for (dataset, split, profile, seed, _, arm), own in table.groupby(keys):
+        numbers = _by_metric(own)
+        rows.append(
+            [
+                f"{dataset}, {split} split, {profile}, seed {seed}",
+                arm,
+                str(int(own["steps"].iloc[0])),
+                *(_cell(numbers.get(metric), 100, 1) for metric in metrics),
+                _probability(numbers.get("mcnemar_p")),
+            ]
+        )
+    return Printed(about, pd.DataFrame(rows, columns=header), 2)
+
+
+# --- benchmark ------------------------------------------------------------------------------------
+
+
+def benchmark(table: pd.DataFrame) -> Printed:
+    """Systems on portraits: of each its fastest engine, and plain PyTorch."""
+    rows = _timed(table)
+    rows = rows[rows["joint_accuracy_50"].notna()]
+    if not len(rows):
+        raise ValueError("benchmark: no rows of portraits")
+    first = rows.iloc[0]
+    about = (
+        f"{first['machine']}, {first['threads']} threads, {first['input_px']} pixels, photo in "
+        "memory to answer, medians of at least 30 runs; of each system its fastest engine and "
+        "plain PyTorch. Ratio: of frames per second to the thesis's own setting, dlib with "
+        "upsampling 1 and ResNet34 in plain PyTorch. Joint accuracy and mean IoU in percent."
+    )
+    fastest = rows.groupby(["system", "backbone"])["ms_median"].transform("min")
+    rows = rows[(rows["engine"] == "torch") | (rows["ms_median"] == fastest)]
+    header = ["System", "Engine", "ms per photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
+    cells = [
         [
-            f"{_system_label(row['system'])}, {row['backbone'].replace('resnet', 'ResNet')}",
-            ENGINE_LABELS.get(row["engine"], row["engine"]),
+            _with_backbone(row),
+            engine_label(row["engine"]),
             f"{row['ms_median']:.1f}",
             f"{row['ratio_to_thesis_pipeline']:.1f}",
             f"{100 * row['joint_accuracy_50']:.0f}",
             f"{100 * row['mean_iou']:.1f}",
             f"{row['peak_mb']:.0f}" if row["peak_mb"] > 0 else "–",
         ]
-        for _, row in portraits.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
+        for _, row in rows.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
     ]
-    counts = sorted(scenes["faces"].unique())
-    crowd = []
-    for key, own in scenes.groupby(["system", "grid", "engine"], dropna=False, sort=False):
-        system, grid, engine = key
-        cells = f", {grid:.0f} x {grid:.0f} cells" if system == "joint" else ""
-        own = own.set_index("faces")
-        crowd.append(
-            [
-                f"{_system_label(system)}{cells}",
-                ENGINE_LABELS.get(engine, engine),
-                *(
-                    f"{own['ms_median'][count]:.1f} / {100 * own['recall_50'][count]:.0f}"
-                    for count in counts
-                ),
-            ]
-        )
-    faces = [f"{count} face{'s' if count > 1 else ''}" for count in counts]
-    return "\n\n".join(
-        [
-            words,
-            _markdown(header, rows, left=2),
-            "With many faces: ms a photo / % of the faces found at IoU 0.5 (ResNet18; the "
-            "pipeline's classifier ResNet34, on each face):",
-            _markdown(["System", "Engine", *faces], crowd, left=2),
-        ]
+    return Printed(about, pd.DataFrame(cells, columns=header), 2)
+
+
+def benchmark_faces(table: pd.DataFrame) -> Printed:
+    """The cost of many faces in a photo."""
+    rows = _timed(table)
+    rows = rows[rows["recall_50"].notna() & rows["joint_accuracy_50"].isna()]
+    if not len(rows):
+        raise ValueError("benchmark: no rows of scenes")
+    about = (
+        "Photos of many faces: ms per photo / % of the faces found at IoU 0.5 (ResNet18; the "
+        "pipeline's classifier is a ResNet34, run on each face)."
     )
+    counts = sorted(int(count) for count in rows["faces"].unique())
+    cells = []
+    groups = rows.groupby(["system", "grid", "engine"], dropna=False, sort=False)
+    for (system, grid, engine), own in groups:
+        at = own.set_index("faces")
+        grid_label = f", {grid:.0f} x {grid:.0f} cells" if system == "joint" else ""
+        pairs = [
+            f"{at['ms_median'][count]:.1f} / {100 * at['recall_50'][count]:.0f}"
+            if count in at.index
+            else "–"
+            for count in counts
+        ]
+        cells.append([f"{timed_system_label(system)}{grid_label}", engine_label(engine), *pairs])
+    header = ["System", "Engine", *(f"{count} face{'s' * (count > 1)}" for count in counts)]
+    return Printed(about, pd.DataFrame(cells, columns=header), 2)
 
 
-def experiment1_latex(table: pd.DataFrame) -> str:
-    """Print the tables of :func:`experiment1_markdown` as two ``tabular`` of the booktabs package.
-
-    Args:
-        table: what :func:`read_results` gives; may have no rows.
-
-    Returns:
-        LaTeX, to be put within a ``table`` with a caption of one's own.
-
-    Raises:
-        ValueError: rows that :func:`read_results` would refuse.
-    """
-    parts = []
-    for header, rows in _printed(table):
-        head, *body = (
-            " & ".join(_latex_text(cell) for cell in line) + r" \\" for line in [header, *rows]
-        )
-        columns = "lll" + "r" * (len(header) - 3)
-        lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    return "\n\n".join(parts)
+def _timed(table: pd.DataFrame) -> pd.DataFrame:
+    one_run(table, "benchmark", columns=("profile", "seed", "machine"), by=())
+    return table[table["stage"] == "total"]
 
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "_": r"\_",
-        "%": r"\%",
-        "&": r"\&",
-        "#": r"\#",
-        "$": r"\$",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "–": "--",
-    }
-)
+def _with_backbone(row: pd.Series) -> str:
+    label = timed_system_label(row["system"])
+    return label if row["backbone"] == "own" else f"{label}, {backbone_label(row['backbone'])}"
 
 
-def _latex_text(text: str) -> str:
-    return text.translate(_LATEX)
+class _Source(NamedTuple):
+    """A printed table: the file it is printed from, and how."""
+
+    file: str
+    print: Callable[[pd.DataFrame], Printed]
+
+
+TABLES = {
+    "experiment1": _Source("experiment1.csv", experiment1),
+    "experiment1_boxes": _Source("experiment1.csv", experiment1_boxes),
+    "experiment2": _Source("experiment2.csv", experiment2),
+    "experiment3": _Source("experiment3.csv", experiment3),
+    "experiment3_arms": _Source("experiment3.csv", experiment3_arms),
+    "experiment3_gains": _Source("experiment3.csv", experiment3_gains),
+    "pretraining": _Source("pretraining.csv", pretraining),
+    "benchmark": _Source("benchmark.csv", benchmark),
+    "benchmark_faces": _Source("benchmark.csv", benchmark_faces),
+}

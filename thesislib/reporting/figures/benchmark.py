@@ -1,14 +1,23 @@
 """Figures of the benchmark, drawn from ``benchmark.csv`` and ``benchmark_limits.csv`` alone."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from thesislib.reporting.figures.style import COLOURS, GREY, TEXT, styled
-from thesislib.reporting.labels import ENGINE_LABELS, PIPELINE_LABELS
+from thesislib.reporting.figures.style import COLOURS, GREY, TEXT, styled, ticks_at
+from thesislib.reporting.labels import (
+    PIPELINE_LABELS,
+    backbone_label,
+    engine_label,
+    timed_system_label,
+)
+from thesislib.tables import one_run
 
 JOINT, PIPELINE, GALLERY = COLOURS["joint"], COLOURS["two_stage_photo"], "#009E73"
 _PIPELINES = {"two_stage_up1": PIPELINE, "two_stage_up0": "#A05A00"}
@@ -17,22 +26,19 @@ _PRECISION = {"fp32": "#777777", "bf16": "#009E73", "int8": "#D55E00"}
 _BACKBONE_MARKS = ("o", "^", "s", "D")
 
 
-def _engine(name: str) -> str:
-    return ENGINE_LABELS.get(name, name)
+def of_one_run(table: pd.DataFrame, what: str = "benchmark") -> pd.DataFrame:
+    """Times are compared within one run alone.
+
+    Raises:
+        ValueError: rows of several runs or machines.
+    """
+    return one_run(table, what, columns=("profile", "seed", "machine"), by=())
 
 
-def _line(colour: str, slow: bool) -> dict:
+def _line(colour: str, slow: bool) -> dict[str, Any]:
     """A line and its marker; the slower of two engines, or more faces, is dashed and hollow."""
     style = {"color": colour, "marker": "o", "markersize": 3.5}
     return style | ({"linestyle": "--", "markerfacecolor": "white"} if slow else {})
-
-
-def _plain(axis, which: str, at) -> None:
-    """Ticks at these values of a logarithmic axis, as plain numbers."""
-    one = getattr(axis, f"{which}axis")
-    one.set_major_locator(FixedLocator(list(at)))
-    one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    one.set_minor_locator(NullLocator())
 
 
 @styled
@@ -42,7 +48,11 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
     Args:
         table: ``benchmark.csv``; drawn are the rows with ``recall_50`` and no
             ``joint_accuracy_50``: those of scenes.
+
+    Raises:
+        ValueError: rows of several runs or machines.
     """
+    table = of_one_run(table)
     rows = table[
         (table["stage"] == "total") & table["recall_50"].notna() & table["joint_accuracy_50"].isna()
     ]
@@ -56,26 +66,24 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
         own = own.sort_values("faces")
         if system == "joint":
             colour = _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)]
-            label = f"joint net, {grid:.0f} × {grid:.0f} cells, {_engine(engine)}"
-        elif system in PIPELINE_LABELS:
-            colour = _PIPELINES[system]
-            label = f"two-stage, {PIPELINE_LABELS[system]}, {_engine(engine)}"
+            label = f"joint net, {grid:.0f} × {grid:.0f} cells, {engine_label(engine)}"
         else:
-            colour, label = GREY, system
+            colour = _PIPELINES.get(system, GREY)
+            label = f"{timed_system_label(system)}, {engine_label(engine)}"
         line = _line(colour, engine == "torch")
         left.plot(own["faces"], own["ms_median"], **line)
         right.plot(own["faces"], 100 * own["recall_50"], **line)
         handles.append(Line2D([], [], label=label, **line))
     for axis in (left, right):
         axis.set_xscale("log", base=2)
-        _plain(axis, "x", counts)
+        ticks_at(axis, "x", counts)
         axis.set_xlabel("faces in the photo")
         axis.grid(axis="y")
     left.set_yscale("log")
     low, high = rows["ms_median"].min(), rows["ms_median"].max()
     ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 2 < v < high * 2]
-    _plain(left, "y", ticks)
-    left.set_ylabel("ms a photo, median")
+    ticks_at(left, "y", ticks)
+    left.set_ylabel("ms per photo, median")
     right.set(ylabel="faces found, IoU ≥ 0.5, %", ylim=(-2, 102))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3.5)
     return figure
@@ -88,7 +96,11 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
     Args:
         table: ``benchmark.csv``; drawn are the rows with ``joint_accuracy_50``, which is printed
             beside each bar.
+
+    Raises:
+        ValueError: rows of several runs or machines.
     """
+    table = of_one_run(table)
     rows = table[
         (table["stage"] == "total")
         & table["joint_accuracy_50"].notna()
@@ -102,11 +114,9 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
     for system, backbone in groups:
         own = rows[(rows["system"] == system) & (rows["backbone"] == backbone)]
         own = own.sort_values("ratio_to_thesis_pipeline", ascending=False)
-        kind = "joint net" if system == "joint" else system
-        if system in PIPELINE_LABELS:
-            kind = f"two-stage, {PIPELINE_LABELS[system]}"
-        backbone_label = backbone.replace("resnet", "ResNet") if backbone != "own" else ""
-        title = ", ".join(part for part in (kind, backbone_label) if part)
+        title = timed_system_label(system)
+        if backbone != "own":
+            title += f", {backbone_label(backbone)}"
         back = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         axis.text(0.0, at, f" {title}", va="center", fontsize=8, fontweight="bold", bbox=back)
         at += 1
@@ -123,7 +133,7 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
                 fontsize=7.5,
             )
             ticks.append(at)
-            names.append(_engine(row["engine"]))
+            names.append(engine_label(row["engine"]))
             at += 1
     axis.axvline(1, color="#333333", linewidth=0.6, linestyle=(0, (3, 2)))
     axis.set_yticks(ticks, names)
@@ -142,7 +152,11 @@ def roofline(limits: pd.DataFrame) -> Figure:
 
     Args:
         limits: ``benchmark_limits.csv``.
+
+    Raises:
+        ValueError: rows of several runs or machines.
     """
+    of_one_run(limits, "benchmark_limits")
     figure, (axis, shares) = plt.subplots(1, 2, figsize=(TEXT, 3.1), width_ratios=(3, 2))
     intensity = limits["operations"] / limits["bytes"]
     left, right = intensity.min() / 8, intensity.max() * 10  # room for the roofs' names
@@ -177,7 +191,7 @@ def roofline(limits: pd.DataFrame) -> Figure:
                     markersize=5,
                 )
             if len(rows):
-                label = backbone.replace("resnet", "ResNet") + (", training" if training else "")
+                label = backbone_label(backbone) + (", training" if training else "")
                 style = {"marker": mark, "linestyle": "", "color": GREY, "markersize": 5}
                 handles.append(Line2D([], [], markerfacecolor=face or GREY, label=label, **style))
     axis.legend(handles=handles, loc="upper left", fontsize=7)
@@ -186,12 +200,14 @@ def roofline(limits: pd.DataFrame) -> Figure:
     axis.set_ylabel("10⁹ operations a second")
     axis.set_ylim(top=1.6 * limits["peak"].max() / 1e9)
     low, high = axis.get_ylim()
-    _plain(axis, "y", [v for v in (50, 100, 200, 500, 1000, 2000, 5000, 10_000) if low < v < high])
+    ticks_at(
+        axis, "y", [v for v in (50, 100, 200, 500, 1000, 2000, 5000, 10_000) if low < v < high]
+    )
     axis.grid(which="major")
 
     at, ticks, names = 0, [], []
     for backbone in backbones:
-        title = backbone.replace("resnet", "ResNet")
+        title = backbone_label(backbone)
         shares.text(0, at, f" {title}", va="center", fontsize=8, fontweight="bold")
         at += 1
         own = limits[limits["backbone"] == backbone]
@@ -201,7 +217,9 @@ def roofline(limits: pd.DataFrame) -> Figure:
             shares.text(share, at, f" {share:.0f}", va="center", fontsize=7)
             ticks.append(at)
             training = row["engine"] == "training"
-            names.append(f"training, {row['precision']}" if training else _engine(row["engine"]))
+            names.append(
+                f"training, {row['precision']}" if training else engine_label(row["engine"])
+            )
             at += 1
     shares.set_yticks(ticks, names, fontsize=7)
     shares.tick_params(axis="y", length=0)
@@ -215,7 +233,11 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``benchmark.csv``.
+
+    Raises:
+        ValueError: rows of several runs or machines.
     """
+    of_one_run(table)
     figure, axes = plt.subplots(1, 3, figsize=(TEXT, 3.0))
     single = (table["batch"] == 1) & (table["threads"] == table["threads"].max())
     portraits = table[(table["stage"] == "total") & (table["faces"] == 1)]
@@ -227,14 +249,14 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
     ):
         if own["input_px"].nunique() > 1:
             own = own.sort_values("input_px")
-            name = f"joint, {backbone.replace('resnet', 'ResNet')}"
-            if system in PIPELINE_LABELS:
-                name = f"two-stage, {PIPELINE_LABELS[system]}"
+            name = timed_system_label(system)
+            if system not in PIPELINE_LABELS:
+                name += f", {backbone_label(backbone)}"
             style = _line(_PIPELINES.get(system, JOINT), engine == "torch")
-            label = f"{name}, {_engine(engine)}"
+            label = f"{name}, {engine_label(engine)}"
             axes[0].plot(own["input_px"], own["ms_median"], label=label, **style)
             _plain_log(axes[0], sorted(own["input_px"].unique()))
-    axes[0].set(xlabel="photo's shorter side, px", ylabel="ms a photo, median", yscale="log")
+    axes[0].set(xlabel="photo's shorter side, px", ylabel="ms per photo, median", yscale="log")
 
     threads = table["threads"].max()
     best = portraits[(portraits["system"] == "joint") & (portraits["threads"] == threads)]
@@ -244,10 +266,10 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
         own = own[own["engine"].isin(fastest)].sort_values("batch")
         if len(own):
             mark = _BACKBONE_MARKS[at]
-            label = f"{backbone.replace('resnet', 'ResNet')}, {_engine(own['engine'].iloc[0])}"
+            label = f"{backbone_label(backbone)}, {engine_label(own['engine'].iloc[0])}"
             axes[1].plot(own["batch"], own["ms_median"], marker=mark, color=JOINT, label=label)
             _plain_log(axes[1], sorted(own["batch"].unique()))
-    axes[1].set(xlabel="photos in a batch", ylabel="ms a photo, median", ylim=(0, None))
+    axes[1].set(xlabel="photos in a batch", ylabel="ms per photo, median", ylim=(0, None))
 
     people = table[table["stage"] == "classifier"]
     for (system, faces), own in people.groupby(["system", "faces"], sort=False):
@@ -265,6 +287,6 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _plain_log(axis, ticks) -> None:
+def _plain_log(axis: Axes, ticks: Iterable[float]) -> None:
     axis.set_xscale("log", base=2)
-    _plain(axis, "x", ticks)
+    ticks_at(axis, "x", ticks)

@@ -1,10 +1,12 @@
 """Figures of Experiment 1."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,21 +19,21 @@ from thesislib.reporting.figures.style import (
     MIDDLE,
     PALE,
     RIGHT,
+    SKY,
     TEXT,
     TRUTH,
     WRONG,
-    _colour,
-    _label,
-    _line,
     in_order,
     short,
     styled,
+    system_colour,
+    system_line,
 )
-from thesislib.reporting.labels import THESIS_EXPERIMENT1, THESIS_PEOPLE
-from thesislib.tables import SPLITS, SYSTEMS
+from thesislib.reporting.labels import THESIS_EXPERIMENT1, THESIS_PEOPLE, system_label
+from thesislib.tables import REFERENCES, SPLITS, SYSTEMS, one_run
 
 _STAGES = {
-    "detector": "#56B4E9",
+    "detector": SKY,
     "preprocess": "#BBBBBB",
     "network": "#0072B2",
     "classifier": "#009E73",
@@ -45,14 +47,26 @@ _INTERVALS = {
     "oracle_box_accuracy": "name right,\nboxes given",
 }
 _NAMED = ("accuracy", "joint_accuracy_50", "oracle_box_accuracy")
+_NAMES_ON_AXES = 30  # more cannot be read, and one looks at the list
 # name in error_split's table, heading, colour
 _VERDICTS = (
     ("right", "right", RIGHT),
     ("box", "right\nperson,\nIoU < 0.5", TRUTH),
-    ("place", "wrong\nperson, right\nat true box", "#56B4E9"),
+    ("place", "wrong\nperson, right\nat true box", SKY),
     ("identification", "wrong\nperson, also\nat true box", WRONG),
     ("missed", "not found", "#AAAAAA"),
 )
+
+
+class _Point(NamedTuple):
+    """A number that is drawn: shares in 0-1, ``y`` the lane, NaN where there is no interval."""
+
+    metric: str
+    y: float
+    system: str
+    value: float
+    low: float
+    high: float
 
 
 @styled
@@ -60,129 +74,136 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
     """Shares of Experiment 1 with their 95 % intervals, beside the thesis's own numbers.
 
     The thesis measured other photos, so its numbers stand in a row of their own, hollow; its mean
-    IoU is that of boxes as they came, without calibration. Each seed has a line, in their order.
+    IoU is that of boxes as they came, without calibration. Each run (seed, settings) has a line.
 
     Args:
-        results: rows of ``experiment1.csv``: ``dataset, split, profile, seed, system, metric,
-            value, low, high``; shares in 0–1. Metrics that are not shown are passed over.
+        results: rows of ``experiment1.csv``: ``dataset, split, profile, seed, run, system,
+            metric, value, low, high``; shares in 0–1. Metrics that are not shown are passed over.
     """
     rows = results[results["metric"].isin(_INTERVALS)]
+    # The thesis split by photo: beside another split it would only stretch the axis.
+    with_thesis = bool((rows["split"] == "photo").any())
+    points, ticks = _thesis_points() if with_thesis else ([], [])
+    y, edges = (1.0 if with_thesis else -2.0), []
     groups = list(rows.groupby(["dataset", "split", "profile"], sort=False))
     groups.sort(key=lambda group: (group[0][0], SPLITS.index(group[0][1]), group[0][2]))
-
-    # One lane a system and seed; a row of lanes a dataset, split and profile; the thesis on top,
-    # which split by photo: beside another split it would only stretch the axis.
-    with_thesis = (rows["split"] == "photo").any()
-    lanes_of_thesis = {"joint": (0, "joint"), "two-stage": (1, "two_stage_photo")}
-    shown_of_thesis = {"accuracy": "accuracy", "mean_iou": "mean_iou_calibrated"}
-    points, edges, ticks = [], [], []
-    if with_thesis:
-        ticks.append((0.5, f"the thesis\n{THESIS_PEOPLE} people"))
-    for row in THESIS_EXPERIMENT1.itertuples():
-        if with_thesis and row.metric in shown_of_thesis:
-            lane, system = lanes_of_thesis[row.system]
-            points.append((shown_of_thesis[row.metric], lane, system, row.value, np.nan, np.nan))
-    y = 1.0 if with_thesis else -2.0
     for (dataset, split, profile), group in groups:
         edges.append(y + 1)
         y += 2
-        lanes = sorted(
-            {(system, seed) for system, seed in zip(group["system"], group["seed"], strict=True)},
-            key=lambda lane: (in_order(group["system"], SYSTEMS).index(lane[0]), lane[1]),
-        )
+        lanes = list(group.groupby(["system", "seed", "run"]))
+        order = in_order(group["system"], (*SYSTEMS, *REFERENCES))
+        lanes.sort(key=lambda lane: (order.index(lane[0][0]), *lane[0][1:]))
         ticks.append((y + (len(lanes) - 1) / 2, f"{dataset}\n{split} split, {profile}"))
-        for system, seed in lanes:
-            own = group[(group["system"] == system) & (group["seed"] == seed)]
+        for (system, _, _), own in lanes:
             points += [
-                (row.metric, y, system, row.value, row.low, row.high) for row in own.itertuples()
+                _Point(row.metric, y, system, row.value, row.low, row.high)
+                for row in own.itertuples()
             ]
             y += 1
         y += max(0, 2 - len(lanes)) - 1  # two lines of label need two lanes
     height = 0.155 * (y + 2) + 0.95
     figure, axes = plt.subplots(1, len(_INTERVALS), figsize=(TEXT, height), sharey=True)
-    table = pd.DataFrame(points, columns=["metric", "y", "system", "value", "low", "high"])
-    for axis, (metric, title) in zip(axes, _INTERVALS.items(), strict=True):
-        own = table[table["metric"] == metric]
-        for row in own.itertuples():
-            colour, hollow = _colour(row.system), with_thesis and row.y <= 1
-            if np.isfinite(row.low):
-                axis.plot([100 * row.low, 100 * row.high], [row.y] * 2, color=colour, lw=1.5)
-            axis.plot(
-                100 * row.value,
-                row.y,
-                "o",
-                color=colour,
-                markersize=4.5,
-                markerfacecolor="white" if hollow else colour,
-                markeredgewidth=1.1,
-            )
-        # Shares of names have one axis, to be compared; where few boxes are good, another.
-        alike = _NAMED if metric in _NAMED and len(own) else (metric,)
-        shown = 100 * table.loc[table["metric"].isin(alike), ["value", "low", "high"]].to_numpy()
-        shown = shown[np.isfinite(shown)]
-        if len(shown):
+    for axis, metric in zip(axes, _INTERVALS, strict=True):
+        _interval_panel(axis, metric, points, with_thesis)
+        if axis.has_data():
             for edge in edges:
                 axis.axhline(edge, color=PALE, linewidth=0.6)
-            room = max(1.0, 0.08 * np.ptp(shown))
-            axis.set_xlim(shown.min() - room, min(shown.max() + room, 101))
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
-            axis.set_xlabel("%")
         else:
-            axis.set(xlim=(0, 1), xticks=[])
             axis.text(0.5, y / 2, "not measured", **MIDDLE, color=GREY)
-        axis.grid(axis="x")
-        if with_thesis and metric == "mean_iou_calibrated":
-            title = "mean IoU, calibrated\n(thesis: as detected)"
-        axis.set_title(title, fontsize=8, linespacing=1.0)
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-    axes[0].set_yticks(*zip(*ticks, strict=True), fontsize=7.5, linespacing=1.0)
+    places, labels = zip(*ticks, strict=True)
+    axes[0].set_yticks(places, labels, fontsize=7.5, linespacing=1.0)
     axes[0].set_ylim(y + 0.8, -0.9)
-    systems = in_order(table["system"], SYSTEMS)  # the thesis's too
+    systems = in_order([point.system for point in points], (*SYSTEMS, *REFERENCES))
     handles = [
-        Line2D([], [], color=_colour(system), marker="o", label=_label(system))
+        Line2D([], [], color=system_colour(system), marker="o", label=system_label(system))
         for system in systems
     ]
-    hollow = {"marker": "o", "markerfacecolor": "white", "lw": 0}
     if with_thesis:
+        hollow = {"marker": "o", "markerfacecolor": "white", "lw": 0}
         handles.append(Line2D([], [], color=GREY, **hollow, label="the thesis"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)))
     return figure
+
+
+def _thesis_points() -> tuple[list[_Point], list[tuple[float, str]]]:
+    """The thesis's numbers in the two uppermost lanes, and the lanes' label."""
+    lanes = {"joint": (0, "joint"), "two-stage": (1, "two_stage_photo")}
+    shown = {"accuracy": "accuracy", "mean_iou": "mean_iou_calibrated"}
+    points = []
+    for row in THESIS_EXPERIMENT1.itertuples():
+        if row.metric in shown:
+            lane, system = lanes[row.system]
+            points.append(_Point(shown[row.metric], lane, system, row.value, np.nan, np.nan))
+    return points, [(0.5, f"the thesis\n{THESIS_PEOPLE} people")]
+
+
+def _interval_panel(axis: Axes, metric: str, points: list[_Point], with_thesis: bool) -> None:
+    """Dots and intervals of one metric; those of the thesis are hollow."""
+    own = [point for point in points if point.metric == metric]
+    for point in own:
+        colour, hollow = system_colour(point.system), with_thesis and point.y <= 1
+        if np.isfinite(point.low):
+            ends = [100 * point.low, 100 * point.high]
+            axis.plot(ends, [point.y] * 2, color=colour, lw=1.5)
+        axis.plot(
+            100 * point.value,
+            point.y,
+            "o",
+            color=colour,
+            markersize=4.5,
+            markerfacecolor="white" if hollow else colour,
+            markeredgewidth=1.1,
+        )
+    # Shares of names have one axis, to be compared; where few boxes are good, another.
+    alike = _NAMED if metric in _NAMED and own else (metric,)
+    shown = 100 * np.array([point[3:] for point in points if point.metric in alike]).ravel()
+    shown = shown[np.isfinite(shown)]
+    if len(shown):
+        room = max(1.0, 0.08 * np.ptp(shown))
+        axis.set_xlim(shown.min() - room, min(shown.max() + room, 101))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+        axis.set_xlabel("%")
+    else:
+        axis.set(xlim=(0, 1), xticks=[])
+    axis.grid(axis="x")
+    title = _INTERVALS[metric]
+    if with_thesis and metric == "mean_iou_calibrated":
+        title = "mean IoU, calibrated\n(thesis: as detected)"
+    axis.set_title(title, fontsize=8, linespacing=1.0)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
 
 
 @styled
 def iou_distribution(faces: pd.DataFrame) -> Figure:
-    """Share of faces whose box reaches an IoU, against that IoU.
+    """Share of faces whose IoU is above a value, against that value.
 
     Args:
         faces: one experiment's rows of ``experiment1_faces.csv``: ``system, iou,
             iou_calibrated``, 0 for a face not found.
+
+    Raises:
+        ValueError: rows of several runs.
     """
+    one_run(faces, "experiment1_faces")
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
+    reached = {"complementary": True, "stat": "percent", "ax": axis}
     for system in in_order(faces["system"], SYSTEMS):
         rows = faces[faces["system"] == system]
-        raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
-        _reached(axis, calibrated, **_line(system), linewidth=1.8, label=_label(system))
-        if not np.allclose(raw, calibrated):
-            _reached(axis, raw, **_line(system), linewidth=0.8)
+        line = system_line(system)
+        label = system_label(system)
+        sns.ecdfplot(rows, x="iou_calibrated", **reached, **line, linewidth=1.8, label=label)
+        if not np.allclose(rows["iou"], rows["iou_calibrated"]):
+            sns.ecdfplot(rows, x="iou", **reached, **line, linewidth=0.8)
     for threshold in (0.5, 0.75):
         axis.axvline(threshold, color=GREY, linewidth=0.7, linestyle=":")
-    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel="IoU with ground truth, at least")
+    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel="IoU with ground truth, more than")
     axis.set(ylabel="share of faces, %", xticks=[0, 0.25, 0.5, 0.75, 1])
     axis.grid(axis="y")
     handles, _ = axis.get_legend_handles_labels()
     handles.append(Line2D([], [], color=GREY, linewidth=0.8, label="boxes not calibrated"))
     axis.legend(handles=handles, loc="lower left")
     return figure
-
-
-def _reached(axis: Axes, iou: np.ndarray, **style) -> None:
-    """Draw the share of ``iou``, sorted upwards, that is at least x."""
-    n = len(iou)
-    x = np.concatenate([[0], iou, [1]])
-    y = np.concatenate([[100], 100 * (n - np.arange(n)) / max(n, 1), [0]])
-    # The curve falls after a value, for that value still counts as reached.
-    axis.step(x, y, where="pre", **style)
 
 
 def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +225,7 @@ def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
             rows whose ``identity`` is "" are left out.
 
     Returns:
-        one row a system, in the systems' order: ``faces`` (how many) and the shares, in 0–1.
+        one row per system, in the systems' order: ``faces`` (how many) and the shares, in 0–1.
     """
     known = faces[faces["identity"] != ""]
     right = known["predicted_identity"] == known["identity"]
@@ -232,8 +253,11 @@ def error_split(faces: pd.DataFrame) -> Figure:
     Args:
         faces: one experiment's rows of ``experiment1_faces.csv``; definitions and columns in
             :func:`error_shares`.
+
+    Raises:
+        ValueError: rows of several runs.
     """
-    shares = error_shares(faces)
+    shares = error_shares(one_run(faces, "experiment1_faces"))
     systems = len(shares)
     figure, (bars, numbers) = plt.subplots(
         1,
@@ -257,7 +281,7 @@ def error_split(faces: pd.DataFrame) -> Figure:
         numbers.annotate(heading, **place, xytext=(0, 13), fontsize=7.5, linespacing=1.05)
         for row, cell in enumerate(cells):
             numbers.text(at + 0.5, row, cell, **MIDDLE)
-    bars.set_yticks(range(systems), [_label(system) for system in shares.index])
+    bars.set_yticks(range(systems), [system_label(system) for system in shares.index])
     bars.set(ylim=(systems - 0.5, -0.6), xlim=(0, 100), xlabel="share of faces, %")
     bars.tick_params(axis="y", length=0)
     numbers.set_xlim(0, len(_VERDICTS) + 1)
@@ -279,12 +303,15 @@ def confusion(
         identities_order: people along both axes; by the alphabet where None. People of the table
             that it does not name come last.
         pairs: how many pairs are listed.
+
+    Raises:
+        ValueError: rows of several runs or systems.
     """
+    one_run(faces, "experiment1_faces", ("system", "dataset", "split", "profile", "seed"))
     known = faces[faces["found"].astype(bool) & (faces["identity"] != "")]
     everyone = sorted({*known["identity"], *known["predicted_identity"]})
     order = list(identities_order) if identities_order is not None else everyone
     order += [name for name in everyone if name not in order]
-    place = {name: at for at, name in enumerate(order)}
     wrong = known[known["identity"] != known["predicted_identity"]]
     counts = (
         wrong.groupby(["identity", "predicted_identity"])
@@ -295,64 +322,65 @@ def confusion(
     figure, (axis, names) = plt.subplots(
         1, 2, figsize=(TEXT, 3.9), gridspec_kw={"width_ratios": [1.35, 1]}
     )
-    n = max(len(order), 1)
+    place = {name: at for at, name in enumerate(order)}
+    _confusion_matrix(axis, counts, place)
+    _confused_pairs(names, counts, place, pairs)
+    share = 100 * len(wrong) / max(len(known), 1)
+    about = f"{len(wrong)} of {len(known)} faces ({share:.1f} %) taken for another"
+    names.text(0.02, -0.6, about, fontsize=8, va="center")
+    return figure
+
+
+def _confusion_matrix(axis: Axes, counts: pd.DataFrame, place: dict[str, int]) -> None:
+    """A dot for each pair that was confused, the darker and larger the more faces."""
+    n = max(len(place), 1)
     axis.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=PALE, linewidth=max(1.2, 90 / n), zorder=0)
-    most = int(counts["faces"].max()) if len(counts) else 1
-
-    def dots(on: Axes, x, y, faces: np.ndarray) -> None:
-        size = 8 + 50 * (faces - 1) / max(most - 1, 1)
-        on.scatter(x, y, size, faces, cmap="viridis_r", vmin=0.5, vmax=most + 0.5, linewidth=0)
-
-    dots(
-        axis,
-        counts["predicted_identity"].map(place).astype(float),
-        counts["identity"].map(place).astype(float),
-        counts["faces"].to_numpy(float),
-    )
+    x, y = (counts[name].map(place) for name in ("predicted_identity", "identity"))
+    _dots(axis, x.astype(float), y.astype(float), counts["faces"])
     axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), box_aspect=1)
     axis.spines[["top", "right"]].set_visible(True)
-    if n <= 30:  # more names than that cannot be read, and one looks at the list
-        shortened = [short(name, 14) for name in order]
+    if n <= _NAMES_ON_AXES:
+        shortened = [short(name or "nobody", 14) for name in place]
         size = 7 if n <= 24 else 6
-        axis.set_xticks(range(len(order)), shortened, rotation=90, fontsize=size)
-        axis.set_yticks(range(len(order)), shortened, fontsize=size)
+        axis.set_xticks(range(len(place)), shortened, rotation=90, fontsize=size)
+        axis.set_yticks(range(len(place)), shortened, fontsize=size)
         axis.grid(color="#EEEEEE", linewidth=0.4)
-    axis.set(xlabel=f"taken for ({len(order)} people)", ylabel="person")
-    names.axis("off")
-    names.set(xlim=(0, 1), ylim=(pairs + 3.5, -1.2))
-    share = 100 * len(wrong) / max(len(known), 1)
-    names.text(
-        0.02, -0.6, f"{len(wrong)} of {len(known)} faces ({share:.1f} %) taken for another",
-        fontsize=8, va="center",
-    )  # fmt: skip
+    axis.set(xlabel=f"taken for ({len(place)} people)", ylabel="person")
+
+
+def _dots(axis: Axes, x: Sequence[float], y: Sequence[float], faces: Sequence[int]) -> None:
+    most = max(1, *faces) if len(faces) else 1
+    size = 8 + 50 * (np.asarray(faces, float) - 1) / max(most - 1, 1)
+    axis.scatter(x, y, size, faces, cmap="viridis_r", vmin=0.5, vmax=most + 0.5, linewidth=0)
+
+
+def _confused_pairs(axis: Axes, counts: pd.DataFrame, place: dict[str, int], pairs: int) -> None:
+    """The pairs that are confused most, in words, and what the dots mean."""
+    named = len(place) <= _NAMES_ON_AXES
+    axis.axis("off")
+    axis.set(xlim=(0, 1), ylim=(pairs + 3.5, -1.2))
+    style = {"va": "center", "fontsize": 7.5}
     for row, pair in enumerate(counts.head(pairs).itertuples(), start=1):
         people = (pair.identity, pair.predicted_identity)
         # Where names cannot stand on the axes, their numbers there stand here.
-        at = [f" ({place[who]})" if n > 30 else "" for who in people]
-        cut = 17 if n <= 30 else 13
-        text = " → ".join(short(who, cut) + where for who, where in zip(people, at, strict=True))
-        names.text(0.07, row, str(pair.faces), ha="right", va="center", fontsize=7.5)
-        names.text(0.11, row, text, va="center", fontsize=7.5)
-    if len(counts) > pairs:
-        rest = len(counts) - pairs
-        names.text(
-            0.11,
-            pairs + 1,
-            f"and {rest} more pair{'s' * (rest > 1)} (equals: by name)",
-            color=GREY,
-            fontsize=7.5,
-            va="center",
-        )
+        words = [
+            short(who or "nobody", 17 if named else 13) + ("" if named else f" ({place[who]})")
+            for who in people
+        ]
+        axis.text(0.07, row, str(pair.faces), ha="right", **style)
+        axis.text(0.11, row, " → ".join(words), **style)
+    rest = len(counts) - pairs
+    if rest > 0:
+        more = f"and {rest} more pair{'s' * (rest > 1)} (equals: by name)"
+        axis.text(0.11, pairs + 1, more, color=GREY, **style)
     if len(counts):
-        shown = np.unique(np.linspace(1, most, min(most, 4)).round())
+        most = int(counts["faces"].max())
+        shown = np.unique(np.linspace(1, most, min(most, 4)).round().astype(int))
         x = 0.11 + 0.13 * np.arange(len(shown))
-        dots(names, x, np.full(len(shown), pairs + 2.6), shown)
+        _dots(axis, x, np.full(len(shown), pairs + 2.6), shown)
         for at, count in zip(x, shown, strict=True):
-            names.text(at + 0.035, pairs + 2.6, f"{count:.0f}", fontsize=7.5, va="center")
-        names.text(
-            x[-1] + 0.11, pairs + 2.6, "face" if most == 1 else "faces", fontsize=7.5, va="center"
-        )
-    return figure
+            axis.text(at + 0.035, pairs + 2.6, str(count), **style)
+        axis.text(x[-1] + 0.11, pairs + 2.6, "face" if most == 1 else "faces", **style)
 
 
 @styled
@@ -364,7 +392,11 @@ def stage_times(stages: pd.DataFrame) -> Figure:
 
     Args:
         stages: one experiment's rows of ``stages.csv``: ``system, stage, turn, ms``.
+
+    Raises:
+        ValueError: rows of several runs.
     """
+    one_run(stages, "stages")
     systems = in_order(stages["system"], SYSTEMS)
     medians = stages.groupby(["system", "stage"])["ms"].median()
     totals = stages.groupby(["system", "turn"])["ms"].sum().groupby("system").median()
@@ -387,9 +419,9 @@ def stage_times(stages: pd.DataFrame) -> Figure:
             textcoords="offset points",
             va="center",
         )
-    axis.set_yticks(range(len(systems)), [_label(system) for system in systems])
+    axis.set_yticks(range(len(systems)), [system_label(system) for system in systems])
     axis.set(ylim=(len(systems) - 0.5, -0.5), xlim=(0, longest * 1.25 or 1))
-    axis.set(xlabel="ms a photo, median")
+    axis.set(xlabel="ms per photo, median")
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     handles = [Rectangle((0, 0), 1, 1, color=_STAGES.get(name, WRONG)) for name in names]

@@ -1,14 +1,19 @@
 """Figures of datasets."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from thesislib.reporting.figures.style import GREY, PALE, TEXT, WRONG, styled
+from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, WRONG, styled
+
+_BARS: dict[str, Any] = {"color": SKY, "alpha": 1, "edgecolor": "white", "linewidth": 0.3}
 
 
 @styled
@@ -16,7 +21,7 @@ def box_statistics(boxes: pd.DataFrame, anchors: np.ndarray, input_px: int) -> F
     """How large the faces are and where they lie: what anchors and grid have to serve.
 
     Args:
-        boxes: one row a face: ``width, height`` of its photo and ``x1, y1, x2, y2``, pixels.
+        boxes: one row per face: ``width, height`` of its photo and ``x1, y1, x2, y2``, pixels.
         anchors: float [A, 2], width and height in pixels of the network's input.
         input_px: shorter side of a photo in the network.
     """
@@ -69,7 +74,7 @@ def box_statistics(boxes: pd.DataFrame, anchors: np.ndarray, input_px: int) -> F
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
 
-    shares.hist(np.sqrt(wide * tall) / shorter, bins=30, color="#56B4E9", edgecolor="white", lw=0.3)
+    sns.histplot(np.sqrt(wide * tall) / shorter, bins=30, ax=shares, **_BARS)
     shares.set(
         xlabel="share of photo's shorter side", ylabel="faces", title="face size (root of area)"
     )
@@ -82,8 +87,8 @@ def dataset_overview(people: pd.DataFrame, looks: pd.DataFrame) -> Figure:
     """People, sittings, shapes of boxes and brightness: what one asks of a dataset first.
 
     Args:
-        people: one row a known person: ``photos`` and ``sessions``, how many.
-        looks: one row a photo: ``part`` (``train`` or ``test``), ``brightness`` in 0–1 and
+        people: one row per known person: ``photos`` and ``sessions``, how many.
+        looks: one row per photo: ``part`` (``train`` or ``test``), ``brightness`` in 0–1 and
             ``box_shape``, width by height of the largest face, NaN without a face.
     """
     figure, axes = plt.subplots(1, 4, figsize=(TEXT, 2.0))
@@ -93,22 +98,30 @@ def dataset_overview(people: pd.DataFrame, looks: pd.DataFrame) -> Figure:
         low, high = int(values.min()), int(values.max())
         step = max(1, -(-(high - low + 1) // 24))
         edges = np.arange(low, high + step + 1, step) - 0.5
-        axis.hist(values, bins=edges, color="#56B4E9", edgecolor="white", lw=0.3)
+        sns.histplot(values, bins=edges, ax=axis, **_BARS)
         axis.set(xlim=(min(0, low) - 0.5, 1.15 * high + 0.5), ylabel="people")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-    counted.set(title="photos a person", xlabel="photos")
-    sittings.set(title="sittings a person", xlabel="sittings")
-    shape = looks["box_shape"].dropna()
-    shapes.hist(shape, bins=30, color="#56B4E9", edgecolor="white", lw=0.3)
+    counted.set(title="photos per person", xlabel="photos")
+    sittings.set(title="sittings per person", xlabel="sittings")
+    sns.histplot(looks["box_shape"].dropna(), bins=30, ax=shapes, **_BARS)
     shapes.set(title="shape of boxes", xlabel="width / height", ylabel="photos")
-    edges = np.linspace(0, 1, 26)
-    for part, colour in (("train", "#0072B2"), ("test", WRONG)):
-        values = looks.loc[looks["part"] == part, "brightness"]
-        shares = np.histogram(values, edges)[0] / max(1, len(values)) * 100
-        light.stairs(shares, edges, color=colour, label=part, linewidth=1.2)
+    sns.histplot(
+        looks,
+        x="brightness",
+        hue="part",
+        hue_order=["train", "test"],
+        palette=["#0072B2", WRONG],
+        stat="percent",
+        common_norm=False,
+        bins=np.linspace(0, 1, 26).tolist(),
+        element="step",
+        fill=False,
+        linewidth=1.2,
+        ax=light,
+    )
     light.set(title="brightness", xlabel="mean grey value", ylabel="% of the part", xlim=(0, 1))
-    light.legend(loc="upper right", fontsize=7, handlelength=1.2)
+    sns.move_legend(light, "upper right", title=None, fontsize=7, handlelength=1.2)
     return figure
 
 
@@ -139,7 +152,7 @@ def stand_in(table: pd.DataFrame, yaw: pd.DataFrame, real: pd.DataFrame) -> Figu
     turned.axvspan(-30, 30, color=PALE, linewidth=0, alpha=0.6)
     turned.axhline(90, color=GREY, linewidth=0.7, linestyle=":")
     turned.fill_between(
-        yaw["yaw"], 100 * yaw["low"], 100 * yaw["high"], color="#56B4E9", alpha=0.35, linewidth=0
+        yaw["yaw"], 100 * yaw["low"], 100 * yaw["high"], color=SKY, alpha=0.35, linewidth=0
     )
     turned.plot(yaw["yaw"], 100 * yaw["found"], "o-", color="#0072B2", markersize=3)
     turned.set(xticks=[-60, -30, 0, 30, 60], ylim=(0, 103), xlim=(-63, 63))

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -11,11 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from thesislib.reporting.figures.embeddings import (
     NOT_MEASURED,
     of_arm,
-    people_label,
     people_style,
 )
 from thesislib.reporting.figures.style import GREY, TEXT, in_order, log_ticks, styled
-from thesislib.reporting.labels import PEOPLE_LABELS
+from thesislib.reporting.labels import PEOPLE_LABELS, people_label
 
 # title, x, y
 _CURVES = {
@@ -32,7 +32,7 @@ _CURVES = {
     "cmc": ("closed-set identification: CMC", "rank", "found within the rank, %"),
     "joint_open_set": (
         "detection and open-set identification",
-        "false names a photo (FPIPI)",
+        "false names per photo (FPIPI)",
         "found and named (TPIR), %",
     ),
 }
@@ -166,10 +166,17 @@ def similarity_histograms(
         for pairs, colour in (("inter", _INTER), ("intra", _INTRA)):
             bins = rows[(rows["people"] == groups[at]) & (rows["pairs"] == pairs)]
             if len(bins):
-                edges = [*bins["low"], bins["high"].iloc[-1]]
-                style = {"edges": edges, "color": colour}
-                axis.stairs(100 * bins["share"], **style, fill=True, alpha=0.3, linewidth=0)
-                axis.stairs(100 * bins["share"], **style, linewidth=1.1)
+                # The table holds counts of bins, which are drawn as such.
+                sns.histplot(
+                    x=(bins["low"] + bins["high"]) / 2,
+                    weights=100 * bins["share"],
+                    bins=[*bins["low"], bins["high"].iloc[-1]],
+                    element="step",
+                    color=colour,
+                    alpha=0.3,
+                    linewidth=1.1,
+                    ax=axis,
+                )
         title = people_label(groups[at])
         printed = _printed_dprime(results, arm, groups[at])
         axis.set_title(f"{title}\n{printed}" if printed else title, linespacing=1.05)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from thesislib.reporting.figures.embeddings import MARKERS, NOT_MEASURED, of_arm, people_label
+from thesislib.reporting.figures.embeddings import MARKERS, NOT_MEASURED, of_arm
 from thesislib.reporting.figures.style import TEXT, in_order, short, styled
-from thesislib.reporting.labels import PEOPLE_LABELS
+from thesislib.reporting.labels import PEOPLE_LABELS, people_label
 
 METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 # With two shapes they tell twelve people apart.

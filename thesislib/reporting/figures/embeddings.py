@@ -5,8 +5,8 @@ in every figure; controls are hollow and broken. Names in a table that this modu
 are shown as they stand.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from thesislib.reporting.figures.style import GREY, PALE, TEXT, in_order, styled
-from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS
+from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, styled
+from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, people_label
+from thesislib.tables import one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
 REFERENCES = {
@@ -25,6 +26,8 @@ REFERENCES = {
     "normalised": {"color": "#AAAAAA", "linewidth": 0.9, "linestyle": (0, (4, 2))},
 }
 
+# What one run gives once; several seeds of it are drawn beside each other.
+_REPEATED = ("arm", "seed")
 CONTROLS = ("two_stage", "two_stage_apart", "untrained", "untrained_apart", "shuffled")
 
 
@@ -69,8 +72,8 @@ _COLOURS = {
     "lfw": "#009E73",
     "two_stage": "#E69F00",
     "two_stage_apart": "#E69F00",
-    "untrained": "#56B4E9",
-    "untrained_apart": "#56B4E9",
+    "untrained": SKY,
+    "untrained_apart": SKY,
     "shuffled": "#000000",
 }
 MARKERS = {"seen": "o", "unseen_matched": "<", "unseen": "^", "unseen_apart": "v"}
@@ -90,31 +93,24 @@ def _need(rows: pd.DataFrame, what: str) -> pd.DataFrame:
 
 
 def of_arm(table: pd.DataFrame, arm: str, what: str) -> pd.DataFrame:
-    """The arm's rows, of one dataset and profile."""
-    _need(table, what)
-    rows = table[table["arm"] == arm]
+    """The arm's rows, of one dataset and profile.
+
+    Raises:
+        ValueError: there are none, or they are of several.
+    """
+    rows = _chosen(_need(table, what), "arm", arm, what)
+    return one_run(rows, what, ("dataset", "profile"), _REPEATED)
+
+
+def _chosen(table: pd.DataFrame, column: str, value: str, what: str) -> pd.DataFrame:
+    rows = table[table[column] == value]
     if not len(rows):
-        raise ValueError(f"{what}: no rows of arm {arm}; there are {', '.join(_names(table.arm))}")
-    _one_dataset(rows, what)
+        found = ", ".join(sorted({str(one) for one in table[column]}))
+        raise ValueError(f"{what}: no rows of {column} {value}; there are {found}")
     return rows
 
 
-def _one_dataset(rows: pd.DataFrame, what: str) -> None:
-    for column in ("dataset", "profile"):
-        found = _names(rows[column])
-        if len(found) > 1:
-            raise ValueError(f"{what}: several in column {column} ({', '.join(found)}); choose one")
-
-
-def _names(values: Iterable) -> list[str]:
-    return sorted({str(value) for value in values})
-
-
-def people_label(people: str) -> str:
-    return PEOPLE_LABELS.get(people, people)
-
-
-def people_style(people: str) -> dict:
+def people_style(people: str) -> dict[str, Any]:
     """Colour, marker and line of a group; groups that are not known look alike."""
     colour = _COLOURS.get(people, GREY)
     return {
@@ -130,68 +126,80 @@ class _Line(NamedTuple):
 
     label: str
     rows: pd.DataFrame
-    style: dict
+    style: dict[str, Any]
+
+
+class _Lane(NamedTuple):
+    """A seed's rows of a line, and how far down they stand."""
+
+    y: float
+    rows: pd.DataFrame
+    style: dict[str, Any]
 
 
 def _dots(
     blocks: Sequence[tuple[str, list[_Line]]], metrics: Sequence[str], headings: bool
-) -> tuple[Figure, Sequence[Axes]]:
+) -> tuple[Figure, list[Axes]]:
     """A panel a metric; lines with a dot and interval a seed, in blocks that a rule divides."""
-    lanes, ticks, rules, titles, y = [], [], [], [], 0.0
+    lanes: list[_Lane] = []
+    ticks: list[tuple[float, str]] = []
+    rules, y = [], 0.0
     for at, (heading, lines) in enumerate(blocks):
         if at:
             rules.append(y - 0.2)
             y += 0.7
         if headings:
-            titles.append((y, heading))
+            ticks.append((y, heading))
             y += 1
         for line in lines:
             groups = list(line.rows.groupby("seed"))
             ticks.append((y + (len(groups) - 1) * 0.35, line.label))
             for _, rows in groups:
-                lanes.append((y, rows, line.style))
+                lanes.append(_Lane(y, rows, line.style))
                 y += 0.7
             y += 0.3
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(TEXT, 0.17 * y + 1.1), sharey=True, squeeze=False
     )
-    axes = axes[0]
-    for axis, name in zip(axes, metrics, strict=True):
-        metric = _metric(name)
-        shown, bare = [], True
-        for lane, rows, style in lanes:
-            for row in rows[rows["metric"] == name].itertuples():
-                numbers = metric.scale * np.array([row.value, row.low, row.high])
-                shown += list(numbers[np.isfinite(numbers)])
-                if np.isfinite(numbers[1:]).all():
-                    bare = False
-                    axis.plot(numbers[1:], [lane] * 2, color=style["color"], linewidth=1.5)
-                axis.plot(
-                    numbers[0], lane, **style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1
-                )
+    for axis, name in zip(axes[0], metrics, strict=True):
+        _panel(axis, name, lanes)
         for rule in rules:
             axis.axhline(rule, color=PALE, linewidth=0.6)
-        axis.set_title(metric.label, fontsize=8, linespacing=1.0)
-        axis.set_xlabel(
-            ("%, " if metric.scale == 100 else "")
-            + ("better →" if metric.higher_is_better else "← better")
-            + ("\ntoo few for intervals" if bare else ""),
-            fontsize=8,
-        )
-        if shown:
-            # Differences that mean nothing must not fill a panel.
-            least = 10 if metric.scale == 100 else 0.2
-            room = max(0.08 * np.ptp(shown), (least - np.ptp(shown)) / 2)
-            axis.set_xlim(min(shown) - room, max(shown) + room)
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-    for y_title, heading in titles:
-        ticks.append((y_title, heading))
-    axes[0].set_yticks(*zip(*ticks, strict=True), fontsize=7.5)
-    axes[0].set_ylim(y - 0.2, -0.8)
-    return figure, axes
+    places, labels = zip(*ticks, strict=True)
+    axes[0, 0].set_yticks(places, labels, fontsize=7.5)
+    axes[0, 0].set_ylim(y - 0.2, -0.8)
+    return figure, list(axes[0])
+
+
+def _panel(axis: Axes, name: str, lanes: Sequence[_Lane]) -> None:
+    """Dots and intervals of one metric."""
+    metric = _metric(name)
+    shown: list[float] = []
+    bare = True
+    for y, rows, style in lanes:
+        for row in rows[rows["metric"] == name].itertuples():
+            numbers = metric.scale * np.array([row.value, row.low, row.high])
+            shown += list(numbers[np.isfinite(numbers)])
+            if np.isfinite(numbers[1:]).all():
+                bare = False
+                axis.plot(numbers[1:], [y] * 2, color=style["color"], linewidth=1.5)
+            axis.plot(numbers[0], y, **style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1)
+    axis.set_title(metric.label, fontsize=8, linespacing=1.0)
+    axis.set_xlabel(
+        ("%, " if metric.scale == 100 else "")
+        + ("better →" if metric.higher_is_better else "← better")
+        + ("\ntoo few for intervals" if bare else ""),
+        fontsize=8,
+    )
+    if shown:
+        # Differences that mean nothing must not fill a panel.
+        least = 10 if metric.scale == 100 else 0.2
+        room = max(0.08 * np.ptp(shown), (least - np.ptp(shown)) / 2)
+        axis.set_xlim(min(shown) - room, max(shown) + room)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+    axis.grid(axis="x")
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
 
 
 def _metric(name: str) -> Metric:
@@ -229,18 +237,14 @@ def compactness(
         metrics: a panel each; those without a row are left out.
 
     Raises:
-        ValueError: no rows of the arm, or of any of the metrics.
+        ValueError: no rows of the arm, or of any of the metrics; several runs of one seed.
     """
-    rows = _need(table, "experiment3")
-    rows = rows[rows["arm"] == arm]
-    if not len(rows):
-        raise ValueError(
-            f"experiment3: no rows of arm {arm}; there are {', '.join(_names(table['arm']))}"
-        )
+    rows = _chosen(_need(table, "experiment3"), "arm", arm, "experiment3")
     metrics = _present(rows, metrics, f"experiment3, arm {arm}")
     rows = rows[rows["metric"].isin(metrics)]
     blocks = []
     for (dataset, profile), block in rows.groupby(["dataset", "profile"]):
+        one_run(block, f"experiment3, {dataset}, {profile}", (), _REPEATED)
         lines = [
             _Line(people_label(name), block[block["people"] == name], people_style(name))
             for name in in_order(block["people"], list(PEOPLE_LABELS))
@@ -281,14 +285,11 @@ def ablation(
         metrics: a panel each; those without a row are left out.
 
     Raises:
-        ValueError: no rows of these people, or of any of the metrics; several datasets.
+        ValueError: no rows of these people, or of any of the metrics; several datasets, profiles
+            or runs of one seed.
     """
-    rows = _need(table, "experiment3")
-    rows = rows[rows["people"] == people]
-    if not len(rows):
-        found = ", ".join(_names(table["people"]))
-        raise ValueError(f"experiment3: no rows of people {people}; there are {found}")
-    _one_dataset(rows, f"experiment3, people {people}")
+    rows = _chosen(_need(table, "experiment3"), "people", people, "experiment3")
+    one_run(rows, f"experiment3, people {people}", ("dataset", "profile"), _REPEATED)
     metrics = _present(rows, metrics, f"experiment3, people {people}")
     rows = rows[rows["metric"].isin(metrics)]
     others = {arm: arm for arm in in_order(rows["arm"], list(ARM_LABELS)) if arm not in ARM_LABELS}

@@ -1,6 +1,7 @@
 """Figures of photos with boxes and names."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,9 +14,13 @@ from PIL import Image
 
 from thesislib.reporting.figures.style import DPI, OUTLINE, RIGHT, TEXT, TRUTH, WRONG, short, styled
 
+_CORNERS = ["x1", "y1", "x2", "y2"]
 
-def _photo_grid(photos: Sequence[np.ndarray], columns: int, title_inches: float):
-    """A figure with one axis a photo, each photo drawn in it; boxes keep the photo's pixels."""
+
+def _photo_grid(
+    photos: Sequence[np.ndarray], columns: int, title_inches: float
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one axis per photo, each photo drawn in it; boxes keep the photo's pixels."""
     if not len(photos):
         raise ValueError("photos: empty")
     columns = min(columns, len(photos))
@@ -61,7 +66,10 @@ def _draw_box(axis: Axes, box: np.ndarray, colour: str, dashed: bool = False) ->
 
 @styled
 def contact_sheet(
-    photos: list[np.ndarray], boxes: list[np.ndarray], titles: list[str], columns: int = 6
+    photos: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = 6,
 ) -> Figure:
     """Photos with their ground-truth boxes.
 
@@ -83,38 +91,30 @@ def contact_sheet(
 
 
 @styled
-def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
+def detections(photos: Mapping[str, np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
     """Photos with what a system found: green where the person is right, vermilion where wrong.
 
-    Boxes are the system's own, not calibrated; ground-truth boxes are dashed. A wrong name has the
-    right one below it, and a face that was not found says so.
+    Each photo is drawn once, with all its faces. Boxes are the system's own, not calibrated;
+    ground-truth boxes are dashed. A wrong name has the right one below it, and a face that was not
+    found says so.
 
     Args:
-        photos: uint8 [H, W, 3] RGB, in the order in which the table first names each.
+        photos: by name, uint8 [H, W, 3] RGB; those that the table does not name are left out.
         faces: one system's rows of ``experiment1_faces.csv``: ``photo, identity,
-            predicted_identity, found``, ``x1 ... y2`` and ``true_x1 ... true_y2`` in pixels.
+            predicted_identity, found``, ``x1 ... y2`` and ``true_x1 ... true_y2`` in pixels; ""
+            is nobody who is known.
         columns: photos in a row.
 
     Raises:
-        ValueError: no photos, or not as many as the table names.
+        ValueError: no faces, or a photo of the table is missing.
     """
-    figure, axes = _photo_grid(photos, columns, title_inches=0.02)
-    corners = ["x1", "y1", "x2", "y2"]
-    for axis, (_, rows) in zip(axes, faces.groupby("photo", sort=False), strict=True):
+    of_photo = dict(list(faces.groupby("photo", sort=False)))
+    if missing := [name for name in of_photo if name not in photos]:
+        raise ValueError(f"photos: {missing[0]} of the table is missing")
+    figure, axes = _photo_grid([photos[name] for name in of_photo], columns, title_inches=0.02)
+    for axis, rows in zip(axes, of_photo.values(), strict=True):
         for _, face in rows.iterrows():
-            truth = face[[f"true_{corner}" for corner in corners]].to_numpy(float)
-            right = face["found"] and face["predicted_identity"] == face["identity"]
-            colour = RIGHT if right else WRONG
-            box = truth
-            text = f"not found: {short(face['identity'])}"
-            if face["found"]:
-                box = face[corners].to_numpy(float)
-                _draw_box(axis, box, colour)
-                text = short(face["predicted_identity"], 22)
-                if not right:
-                    text += f"\nis {short(face['identity'] or 'unknown', 19)}"
-            _draw_box(axis, truth, TRUTH, dashed=True)
-            _name_box(axis, box, text, colour)
+            _draw_face(axis, face)
     handles = [
         Line2D([], [], color=RIGHT, label="right person"),
         Line2D([], [], color=WRONG, label="wrong person, or not found"),
@@ -124,6 +124,23 @@ def detections(photos: list[np.ndarray], faces: pd.DataFrame, columns: int = 4) 
     width, height = figure.get_size_inches()
     figure.set_size_inches(max(width, 3.9), height + 0.2)  # the legend needs as much
     return figure
+
+
+def _draw_face(axis: Axes, face: pd.Series) -> None:
+    """The boxes of a face, and what it was taken for."""
+    truth = face[[f"true_{corner}" for corner in _CORNERS]].to_numpy(float)
+    right = face["found"] and face["predicted_identity"] == face["identity"]
+    colour = RIGHT if right else WRONG
+    box = truth
+    text = f"not found: {short(face['identity'] or 'a stranger')}"
+    if face["found"]:
+        box = face[_CORNERS].to_numpy(float)
+        _draw_box(axis, box, colour)
+        text = short(face["predicted_identity"] or "nobody", 22)
+        if not right:
+            text += f"\nis {short(face['identity'] or 'unknown', 19)}"
+    _draw_box(axis, truth, TRUTH, dashed=True)
+    _name_box(axis, box, text, colour)
 
 
 def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
@@ -140,7 +157,7 @@ def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
     if va == "top" and y + lines * line > bottom:
         y = bottom - lines * line
     middle = (box[0] + box[2]) / 2
-    reach = max(len(part) for part in text.split("\n")) * 0.055 / inches * (right - left) / 2
+    reach = max(map(_letters, text.split("\n"))) * 0.055 / inches * (right - left) / 2
     x = min(max(middle, left + reach), max(right - reach, left + reach))
     axis.text(
         x,
@@ -154,3 +171,8 @@ def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
         clip_on=True,
         bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.0},
     )
+
+
+def _letters(text: str) -> float:
+    """Width of a text in Latin letters."""
+    return sum(1.7 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

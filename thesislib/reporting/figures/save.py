@@ -3,12 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from thesislib import paths, storage
-from thesislib.reporting.figures.style import DPI, GREY, STYLE
+from thesislib.reporting import fonts
+from thesislib.reporting.figures.style import DPI, GREY, house_style
 
 MANIFEST = "manifest.json"
 
@@ -24,38 +27,38 @@ def save(
     profile: str,
     seed: int | Sequence[int],
     caption: str,
+    private: bool,
     faces: bool = False,
 ) -> Path:
     """Save a figure as PDF and PNG, with where it came from printed below it.
 
     The same figure gives the same bytes. Files go to ``<figures>/<dataset>-<split>/`` and are
-    recorded in ``<figures>/manifest.json``; pictures of real people go to the private folder, of
-    which nothing is recorded.
+    recorded in ``<figures>/manifest.json``; those that show faces of private people go to the
+    private folder, of which nothing is recorded and nothing is published.
 
     Args:
-        figure: what a function of this module returned.
+        figure: what a function of this package returned.
         name: file name without suffix.
-        dataset: its name; of people who do not exist if it begins with "synthetic".
-        split: ``photo`` or ``session``.
+        dataset: its name.
+        split: ``photo``, ``session`` or ``identity``.
         notebook: file name, in the notebooks' folder, of the notebook that draws the figure.
         data_hash: hash of the data that the figure is drawn from.
         profile: name of the profile.
         seed: of the run, or of the runs.
         caption: what the figure shows, for the manifest.
+        private: ``dataset.private``: its people exist, whatever the dataset is called.
         faces: the figure shows faces.
 
     Returns:
         the PNG file.
     """
-    people = "synthetic people" if dataset.startswith("synthetic") else dataset
+    people = dataset if private else "synthetic people"
     runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
-    private = faces and not dataset.startswith("synthetic")
+    hidden = faces and private
     key = f"{dataset}-{split}/{name}"
-    base = (paths.PRIVATE_FIGURES if private else paths.FIGURES) / key
+    base = (paths.PRIVATE_FIGURES if hidden else paths.FIGURES) / key
     files = {kind: base.with_name(f"{name}.{kind}") for kind in ("pdf", "png")}
-    # Dates and versions would make every run's files differ.
-    unstamped = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
-    with plt.style.context(STYLE):
+    with house_style():
         # A figure has one such label, so a second save replaces the first one's.
         figure.supxlabel(
             f"profile {profile}, {people}, {split} split, {runs}",
@@ -65,17 +68,16 @@ def save(
             color=GREY,
         )
         for kind, file in files.items():
-            metadata = dict.fromkeys(unstamped[kind])
-            with storage.atomic_write(file) as aside:
-                smaller = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
-                figure.savefig(aside, dpi=DPI, metadata=metadata, **smaller)
-    if not private:
+            _write(figure, kind, file)
+    if not hidden:
         record = {
             "notebook": notebook,
             "data_hash": data_hash,
             "profile": profile,
             "seed": seed,
             "caption": caption,
+            "private": private,
+            "faces": faces,
             "sha256": {kind: storage.bytes_hash(file) for kind, file in files.items()},
         }
         with storage.folder_lock(paths.FIGURES, wait=True):
@@ -85,8 +87,22 @@ def save(
     return files["png"]
 
 
-def read_manifest(folder: Path) -> dict:
-    path = folder / MANIFEST
+def _write(figure: Figure, kind: str, file: Path) -> None:
+    # Dates and versions would make every run's files differ.
+    unstamped = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
+    smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
+    # A font with PostScript outlines, as the CJK one, is lost when embedded as TrueType.
+    cjk = any(fonts.is_cjk(text.get_text()) for text in figure.findobj(Text))
+    with (
+        plt.rc_context({"pdf.fonttype": 3 if cjk else 42}),
+        storage.atomic_write(file) as aside,
+    ):
+        figure.savefig(aside, dpi=DPI, metadata=dict.fromkeys(unstamped[kind]), **smaller)
+
+
+def read_manifest(folder: Path | str) -> dict[str, dict[str, Any]]:
+    """Records by ``<dataset>-<split>/<name>``; empty where there is no manifest."""
+    path = Path(folder) / MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

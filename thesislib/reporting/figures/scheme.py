@@ -1,5 +1,7 @@
 """The joint network drawn as a scheme."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgba
@@ -19,7 +21,7 @@ class _Drawing:
         self.axis.axis("off")
         self.figure.get_layout_engine().set(w_pad=0, h_pad=0)
 
-    def text(self, x: float, y: float, text: str, **style) -> None:
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
         self.axis.text(x, y, text, **{**MIDDLE, "fontsize": 7.5, "linespacing": 1.0} | style)
 
     def arrow(self, *points: tuple[float, float]) -> None:
@@ -54,7 +56,9 @@ class _Drawing:
         )
         self.text(x, y, text)
 
-    def cuboid(self, x: float, y: float, side: float, depth: float, cells: int, colour: str):
+    def cuboid(
+        self, x: float, y: float, side: float, depth: float, cells: int, colour: str
+    ) -> None:
         """A tensor seen from the front, its front face centred at (x, y), with its cells."""
         left, bottom = x - side / 2, y - side / 2
         style = {"edgecolor": "#333333", "linewidth": 0.7, "joinstyle": "round"}
@@ -140,7 +144,7 @@ def network_scheme(
 
     Args:
         input_px: side of the square photo that is drawn.
-        backbone: a name in ``thesislib.model.BACKBONES``.
+        backbone: a name in ``thesislib.models.backbone.BACKBONES``.
         grid: cells a side.
         cell: side of a cell in pixels.
         anchors: how many, A.

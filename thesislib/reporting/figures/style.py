@@ -1,16 +1,18 @@
 """The house style: sizes of a page, colours, and what all figures share."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from thesislib.reporting.labels import SYSTEM_LABELS
+from thesislib.reporting import fonts
 
 STYLE = Path(__file__).parent / "thesis.mplstyle"
 COLUMN, TEXT = 3.3, 6.9  # inches: one column of a page, and its whole text
@@ -21,17 +23,29 @@ DASHES = {"two_stage_face": (0, (2.5, 1.5))}
 # Okabe and Ito's colours. Systems and verdicts share none.
 COLOURS = {"joint": "#0072B2", "two_stage_photo": "#E69F00", "two_stage_face": "#CC79A7"}
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
+SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
 MIDDLE = {"ha": "center", "va": "center"}
 OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="#222222")]
 
+Drawing = ParamSpec("Drawing")
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """The house style within a ``with`` block, whatever style the notebook has."""
+    with plt.style.context(STYLE):
+        # Names in scripts that the text's font does not have.
+        plt.rcParams["font.family"] = [*plt.rcParams["font.family"], *fonts.register()]
+        yield
+
+
+def styled(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]:
     """Draw in the house style, whatever style the notebook has."""
 
     @functools.wraps(draw)
-    def drawn(*args, **kwargs) -> Figure:
-        with plt.style.context(STYLE):
+    def drawn(*args: Drawing.args, **kwargs: Drawing.kwargs) -> Figure:
+        with house_style():
             figure = draw(*args, **kwargs)
             # Ticks are made at the first drawing, in the style of that moment.
             figure.draw_without_rendering()
@@ -40,22 +54,20 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
-def in_order(values: Sequence, order: Sequence) -> list:
+def in_order(values: Iterable[Any], order: Sequence[Any]) -> list[Any]:
     """The distinct values: those known to ``order`` first, in that order, then the others."""
     present = list(dict.fromkeys(values))
     return [v for v in order if v in present] + [v for v in present if v not in order]
 
 
-def _label(system: str) -> str:
-    return SYSTEM_LABELS.get(system, system)
-
-
-def _line(system: str) -> dict:
-    return {"color": _colour(system), "linestyle": DASHES.get(system, "-")}
-
-
-def _colour(system: str) -> str:
+def system_colour(system: str) -> str:
+    """Colour of a system of Experiment 1; grey where it has none of its own."""
     return COLOURS.get(system, GREY)
+
+
+def system_line(system: str) -> dict[str, Any]:
+    """Colour and dashes of a system's curve."""
+    return {"color": system_colour(system), "linestyle": DASHES.get(system, "-")}
 
 
 def log_ticks(axis: Axes) -> None:
@@ -67,13 +79,26 @@ def log_ticks(axis: Axes) -> None:
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     span = high / low
-    steps = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 5, 7)
+    steps: tuple[float, ...] = (1, 2, 5) if span > 8 else (1, 1.5, 2, 3, 5, 7)
     if span > 300:
         steps = (1,)
     axis.xaxis.set_major_locator(LogLocator(subs=steps))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.xaxis.set_major_formatter(FuncFormatter(_plain))
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
+def ticks_at(axis: Axes, which: str, values: Iterable[float]) -> None:
+    """Put ticks at these values of a logarithmic axis (``"x"`` or ``"y"``), as plain numbers."""
+    one = axis.xaxis if which == "x" else axis.yaxis
+    one.set_major_locator(FixedLocator(list(values)))
+    one.set_major_formatter(FuncFormatter(_plain))
+    one.set_minor_locator(NullLocator())
+
+
+def _plain(value: float, _: int | None) -> str:
+    return f"{value:g}"
+
+
 def short(name: str, length: int = 18) -> str:
+    """A name, cut to ``length`` letters where it is longer."""
     return name if len(name) <= length else name[: length - 1] + "…"

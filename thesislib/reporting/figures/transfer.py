@@ -3,6 +3,9 @@
 Drawn from ``experiment2.csv``. A variant has the same colour in every figure.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from thesislib.reporting.figures.style import GREY, PALE, TEXT, in_order, log_ticks, styled
+from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, log_ticks, styled
 from thesislib.reporting.labels import TRANSFER_VARIANTS
+from thesislib.tables import one_run
 
 METRICS = {
     "accuracy": "accuracy",
@@ -25,28 +29,43 @@ METRICS = {
 _OLD = ("old_joint_accuracy_50", "old_mean_iou", "old_ap50")
 _COLOURS = {
     "class_mean": "#0072B2",
+    "nearest": SKY,
     "classifier": "#009E73",
     "classifier_embedding": "#E69F00",
     "all": "#D55E00",
     "scratch": "#777777",
 }
-_MARKERS = {"class_mean": "o", "classifier": "s", "classifier_embedding": "D", "all": "^"}
+_MARKERS = {"class_mean": "o", "nearest": "P", "classifier": "s"}
+_MARKERS |= {"classifier_embedding": "D", "all": "^"}
+# A panel shows one run of each, so that its range is that of seeds alone.
+_REPEATED = ("variant", "photos_per_person", "seed")
 
 
-def _style(variant: str) -> dict:
+def _style(variant: str) -> dict[str, Any]:
     return {"color": _COLOURS.get(variant, "#000000"), "marker": _MARKERS.get(variant, "v")}
 
 
-def _rows(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     rows = table[table["metric"].isin(metrics)] if len(table) else table
     if not len(rows):
         raise ValueError(f"experiment2: no rows of {', '.join(metrics)}")
     return rows
 
 
+def _pairs(rows: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Source, target, addition to their title and rows of each panel: one a pair and profile."""
+    several = rows["profile"].nunique() > 1
+    found = []
+    for (source, target, profile), own in rows.groupby(["source", "target", "profile"], sort=False):
+        title = f"{source} → {target}"
+        one_run(own, f"experiment2, {title}, {profile}", columns=(), by=_REPEATED)
+        found.append((source, target, f", {profile}" if several else "", own))
+    return found
+
+
 def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """A panel a source and target, three in a row, with its rows of the table."""
-    pairs = list(rows.groupby(["source", "target"], sort=False))
+    """A panel a source, target and profile, three in a row, with its rows of the table."""
+    pairs = _pairs(rows)
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
     height = 2.2 * lines + (0.6 if columns > 1 else 0.3)
@@ -54,8 +73,8 @@ def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]
     for axis in axes.flat[len(pairs) :]:
         axis.axis("off")
     panels = []
-    for axis, ((source, target), own) in zip(axes.flat, pairs, strict=False):
-        axis.set_title(f"{source} → {target}")
+    for axis, (source, target, profile, own) in zip(axes.flat, pairs, strict=False):
+        axis.set_title(f"{source} → {target}{profile}")
         panels.append((axis, own))
     return figure, panels
 
@@ -79,15 +98,17 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _bars(rows: pd.DataFrame) -> str:
     """What the bars are."""
-    seeds = set(rows.groupby(["source", "target"])["seed"].nunique())
+    seeds = set(rows.groupby(["source", "target", "profile"])["seed"].nunique())
     several = [f"{count} seeds" for count in sorted(seeds - {1})]
-    single = (
-        ["95 % interval of one"] if 1 in seeds and several else ["95 % interval"] * (1 in seeds)
-    )
-    return "; ".join(([f"range of {' or '.join(several)}"] if several else []) + single)
+    words = [f"range of {' or '.join(several)}"] if several else []
+    if 1 in seeds:
+        words.append("95 % interval of one" if several else "95 % interval")
+    return "; ".join(words)
 
 
-def _finish(figure: Figure, panels: list, metric: str, handles: list[Line2D]) -> None:
+def _finish(
+    figure: Figure, panels: list[tuple[Axes, pd.DataFrame]], metric: str, handles: list[Line2D]
+) -> None:
     """Label the shares' axis, and put the legend above the panels, or beside a single one."""
     axis = panels[0][0]
     bottom, top = axis.get_ylim()
@@ -108,11 +129,11 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
-            value, low, high``; shares in 0–1. A panel a source and target.
+            value, low, high``; shares in 0–1. A panel a source, target and profile.
         metric: the one shown.
 
     Raises:
-        ValueError: no rows of the metric.
+        ValueError: no rows of the metric, or several runs of one setting.
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
@@ -131,7 +152,7 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
         axis.set_xlim(photos[0] / 1.25, photos[-1] * 1.25)
-        axis.set_xlabel("photos a person")
+        axis.set_xlabel("photos per person")
         axis.grid(axis="y")
     handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
     bar = {"color": GREY, "marker": "|", "markersize": 8, "linewidth": 0}
@@ -149,11 +170,11 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
-            value, seconds``; shares in 0–1. A panel a source and target.
+            value, seconds``; shares in 0–1. A panel a source, target and profile.
         metric: the one shown.
 
     Raises:
-        ValueError: no rows of the metric.
+        ValueError: no rows of the metric, or several runs of one setting.
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
@@ -184,7 +205,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
     counts = sorted(set(rows["photos_per_person"]))
     points = ", ".join(f"{count:g}" for count in counts)
-    handles.append(Line2D([], [], lw=0, label=f"points: {points} photos a person"))
+    handles.append(Line2D([], [], lw=0, label=f"points: {points} photos per person"))
     _finish(figure, panels, metric, handles)
     return figure
 
@@ -197,14 +218,14 @@ def forgetting(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
-            value``; shares in 0–1. A row of panels a source and target.
+            value``; shares in 0–1. A row of panels a source, target and profile.
 
     Raises:
-        ValueError: no rows of a metric of the old dataset.
+        ValueError: no rows of a metric of the old dataset, or several runs of one setting.
     """
     rows = _rows(table, list(_OLD))
     metrics = [name for name in _OLD if (rows["metric"] == name).any()]
-    pairs = list(rows.groupby(["source", "target"], sort=False))
+    pairs = _pairs(rows)
     photos = sorted(set(rows["photos_per_person"]))
     variants = [v for v in in_order(rows["variant"], list(TRANSFER_VARIANTS)) if v != "class_mean"]
     lanes = len(photos) + 1
@@ -218,7 +239,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     )
     shades = dict(zip(photos, plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, len(photos))),
                       strict=True))  # fmt: skip
-    for line, ((source, target), own) in zip(axes, pairs, strict=True):
+    for line, (source, target, profile, own) in zip(axes, pairs, strict=True):
         for axis, metric in zip(line, metrics, strict=True):
             measured = own[own["metric"] == metric]
             before = 100 * measured.loc[measured["variant"] == "class_mean", "value"]
@@ -246,9 +267,9 @@ def forgetting(table: pd.DataFrame) -> Figure:
             fontsize=7.5,
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
-        line[len(line) // 2].set_xlabel(f"on {source}, after learning {target}")
+        line[len(line) // 2].set_xlabel(f"on {source}, after learning {target}{profile}")
     handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
-    handles.insert(0, Line2D([], [], linewidth=0, label="photos a person:"))
+    handles.insert(0, Line2D([], [], linewidth=0, label="photos per person:"))
     handles.append(Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)))
     upright = {"marker": "|", "markersize": 9, "linewidth": 0}
     handles.append(Line2D([], [], color=GREY, **upright, label="before"))

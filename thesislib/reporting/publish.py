@@ -1,0 +1,182 @@
+"""What ``make publish`` does: results of this machine's runs become those that are committed.
+
+Runs write below ``runs/`` alone, so that drawing and testing change nothing that is committed.
+Publishing is the one step that does, and a look at the difference tells what it did.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thesislib import paths, storage, tables
+from thesislib.reporting import readme
+from thesislib.reporting.figures.save import MANIFEST, read_manifest
+from thesislib.reporting.tables import latex
+
+DEFAULT_RUN = "synthetic-photo-quick-seed0"  # whose notebooks are committed
+_MEANINGLESS = "smoke"  # the profile whose numbers mean nothing
+
+
+def publish(
+    runs_figures: Path | str | None = None, published: Path | str | None = None
+) -> list[Path]:
+    """Take over the tables, figures and notebooks of the runs, and the numbers in pages.
+
+    Rows of a run replace those that it, or an earlier version of it, gave before; all others
+    stay. Of figures, those of the runs' manifest are copied; of notebooks, those executed with
+    the default run. Rows and figures of the profile ``smoke`` are left out. Then README.md and
+    ``docs/`` are filled from the tables. Each file is written whole or not at all; all that can
+    be refused is refused before the first is written.
+
+    Args:
+        runs_figures: ``paths.FIGURES`` where not given.
+        published: ``paths.PUBLISHED`` where not given.
+
+    Returns:
+        the files that changed.
+
+    Raises:
+        ValueError: nothing to publish; a figure that shows people of a private dataset, or that
+            is not the one that was saved; rows of two runs that cannot be told apart; a table of
+            an unknown name; a placeholder in a page that the tables do not fill.
+    """
+    source = Path(runs_figures or paths.FIGURES)
+    target = Path(published or paths.PUBLISHED)
+    results = _results(source / "tables")
+    figures = {
+        key: record
+        for key, record in read_manifest(source).items()
+        if record["profile"] != _MEANINGLESS
+    }
+    if not results and not figures:
+        raise ValueError(f"{source}: nothing to publish; run `make figures` first")
+    _check_figures(source, figures)
+    notebooks = _notebooks(figures)
+
+    changed = []
+    for name, rows in results.items():
+        changed += _publish_table(target / "tables" / f"{name}.csv", rows)
+    changed += _publish_figures(source, target, figures)
+    changed += [
+        paths.NOTEBOOKS / file.name
+        for file in notebooks
+        if _copy(file, paths.NOTEBOOKS / file.name)
+    ]
+    changed += [page for page in pages() if readme.refresh(page, target / "tables")]
+    return changed
+
+
+def pages() -> list[Path]:
+    """The pages with numbers from the tables: the README and those of ``docs/``."""
+    found = [paths.ROOT / "README.md", *sorted((paths.ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if page.is_file()]
+
+
+def _results(folder: Path) -> dict[str, pd.DataFrame]:
+    """The runs' tables by name, without rows that are not to be published."""
+    found = {}
+    for file in sorted(folder.glob("*.csv")):
+        if file.stem not in tables.KEYS:
+            raise ValueError(f"{file}: no keys are known for a table {file.stem}")
+        rows = tables.read_table(file)
+        rows = rows[rows["profile"] != _MEANINGLESS]
+        if len(rows):
+            _check_runs(file, rows)
+            found[file.stem] = rows
+    return found
+
+
+def _check_runs(file: Path, rows: pd.DataFrame) -> None:
+    keys = [key for key in tables.KEYS[file.stem] if key != "run"] + ["command"]
+    runs = rows.groupby(keys)["run"].nunique()
+    if (runs > 1).any():
+        command = runs.index[runs > 1][0][-1] if len(keys) > 1 else runs.index[runs > 1][0]
+        raise ValueError(
+            f"{file}: rows of several runs of `{command}`, by an older version of the code or of "
+            "another dataset of the same name; readers could not tell them apart. Remove the file "
+            "and run the command again: what was computed is read from the cache"
+        )
+
+
+def _check_figures(folder: Path, figures: dict[str, dict[str, Any]]) -> None:
+    for key, record in figures.items():
+        if record["private"] and record["faces"]:
+            raise ValueError(f"{folder / key}: shows people of a private dataset")
+        for kind, wanted in record["sha256"].items():
+            file = folder / f"{key}.{kind}"
+            if not file.is_file() or storage.bytes_hash(file) != wanted:
+                raise ValueError(f"{file}: not the figure that was saved; draw it again")
+
+
+def _notebooks(figures: dict[str, dict[str, Any]]) -> list[Path]:
+    """The executed notebooks of the default run; they hold pictures too."""
+    # A dataset of real people may bear the default one's name.
+    dataset, split, *_ = DEFAULT_RUN.split("-")
+    for key, record in figures.items():
+        if key.startswith(f"{dataset}-{split}/") and record["private"]:
+            raise ValueError(f"{key}: of a private dataset with the name of the default one")
+    found = sorted((paths.RUNS / "notebooks" / DEFAULT_RUN).glob("*.ipynb"))
+    return [file for file in found if (paths.NOTEBOOKS / file.name).is_file()]
+
+
+def _publish_table(path: Path, rows: pd.DataFrame) -> list[Path]:
+    before = _bytes(path)
+    changed = []
+    if path.stem == "experiment1":
+        tables.merge_results(path, rows, supersede=True)
+        text = latex("experiment1", tables.read_results(path))
+        text += "\n" + latex("experiment1_boxes", tables.read_results(path))
+        if _write(path.with_suffix(".tex"), text):
+            changed.append(path.with_suffix(".tex"))
+    else:
+        tables.merge_table(path, rows, supersede=True)
+    return [path, *changed] if _bytes(path) != before else changed
+
+
+def _publish_figures(
+    source: Path, target: Path, figures: dict[str, dict[str, Any]]
+) -> Iterable[Path]:
+    for key, record in figures.items():
+        for kind in record["sha256"]:
+            if _copy(source / f"{key}.{kind}", target / f"{key}.{kind}"):
+                yield target / f"{key}.{kind}"
+    before = read_manifest(target)
+    after = before | figures
+    if after != before:
+        storage.write_json(target / MANIFEST, after)
+        yield target / MANIFEST
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a file unless it is there already; whether it was not."""
+    if _bytes(source) == _bytes(target):
+        return False
+    with storage.atomic_write(target) as aside:
+        shutil.copyfile(source, aside)
+    return True
+
+
+def _write(path: Path, text: str) -> bool:
+    if _bytes(path) == text.encode():
+        return False
+    storage.write_text(path, text)
+    return True
+
+
+def main() -> None:
+    """Publish, and say what changed."""
+    changed = publish()
+    for file in changed:
+        print(file.relative_to(paths.ROOT))
+    print(f"{len(changed)} files changed; `git diff` shows how" if changed else "nothing changed")
+
+
+if __name__ == "__main__":
+    main()
