@@ -22,10 +22,11 @@ from thesislib.data.loading import Crops, PhotoStore, list_photos
 from thesislib.data.schema import read_dataset
 from thesislib.data.transforms import Augmentation
 from thesislib.engine import train
+from thesislib.models.loss import JointLoss
 from thesislib.profiles import Profile
 
 PROFILE = Profile("tiny", input_px=64, epochs=2, batch=4, warm_up=0.3, learning_rate=1e-3)
-ABOUT = {"dataset": "tiny", "seed": 0}
+RUN = {"dataset": "tiny", "seed": 0}
 KILLED_AFTER = 4  # steps, of three an epoch
 
 
@@ -51,7 +52,7 @@ def run(dataset, folder, frozen=False, **options):
     if frozen:
         freeze(net)
     crops = crops_of(dataset)
-    history = train.train(net, crops, PROFILE, 0, folder, ABOUT, progress=False, **options)
+    history = train.fit(net, JointLoss(), crops, PROFILE, 0, folder, RUN, progress=False, **options)
     return net, history
 
 
@@ -59,10 +60,10 @@ def kill_after(steps):
     """Make the process die when it begins to write the checkpoint after ``steps`` steps."""
     save, train.CHECKPOINT_SECONDS = train.save_checkpoint, 0.0
 
-    def save_or_die(path, model, about, optimiser):
+    def save_or_die(path, model, optimiser, about):
         if about["step"] == steps + 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        save(path, model, about, optimiser)
+        save(path, model, optimiser, about)
 
     train.save_checkpoint = save_or_die
 
@@ -72,7 +73,7 @@ if __name__ == "__main__":
     if mode == "killed":
         kill_after(KILLED_AFTER)
     if mode == "frozen":
-        train.precision = lambda: "no"
+        train.precision = lambda: "fp32"
     _, history = run(Path(sys.argv[1]), Path(sys.argv[2]), frozen=mode == "frozen")
     if int(os.environ.get("RANK", 0)) == 0:
         (Path(sys.argv[2]) / "history.json").write_text(json.dumps(history))

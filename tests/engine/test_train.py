@@ -1,9 +1,9 @@
 """A run that was interrupted, killed or shared among processes ends as one that was not."""
 
+import dataclasses
 import json
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,12 +15,14 @@ import torch
 from conftest import ANCHORS, NO_BOX, face, thin_net
 
 from thesislib.benchmarks import limits
+from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.engine import train
-from thesislib.engine.checkpoint import CheckpointError, load_checkpoint
+from thesislib.engine.checkpoint import CheckpointError, load_net, read_tensors
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
+from thesislib.models.loss import IdentityLoss, JointLoss
 from thesislib.profiles import Profile
-from thesislib.storage import FolderInUseError, folder_lock
+from thesislib.storage import FolderInUseError, bytes_hash, folder_lock
 
 TIMES = ("photos_per_second", "data_wait_share")
 WORKER = Path(worker.__file__)
@@ -61,7 +63,9 @@ def finished(process):
 
 def start(*command):
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(WORKER.parent), str(WORKER.parent.parent)]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(WORKER.parent), str(WORKER.parents[1]), str(WORKER.parents[2])]
+        ),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
     }
     return subprocess.Popen(
@@ -89,15 +93,15 @@ def test_the_learning_rate_against_a_loop(steps, warm_up):
 
 
 def test_only_matrices_and_kernels_are_decayed():
-    net = thin_net(learned=True)
+    net = train.WithLoss(thin_net(), JointLoss(learned=True))
     decayed, spared = train.make_optimiser(net, Profile("x", weight_decay=0.1)).param_groups
     assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     kernels = {names[id(parameter)] for parameter in decayed["params"]}
     rest = {names[id(parameter)] for parameter in spared["params"]}
     assert kernels | rest == set(names.values()) and not kernels & rest
-    assert "backbone.conv1.weight" in kernels
-    assert {"backbone.bn1.weight", "regression_head.bias", "loss.log_variances"} <= rest
+    assert "net.backbone.conv1.weight" in kernels
+    assert {"net.backbone.bn1.weight", "net.regression_head.bias", "loss.log_variances"} <= rest
 
 
 # Runs
@@ -107,7 +111,7 @@ def test_the_loss_goes_down_and_the_history_has_its_columns(dataset, tmp_path):
     net = thin_net()
     profile = Profile("tiny", epochs=12, batch=6, learning_rate=3e-3)
     crops = worker.crops_of(dataset)
-    history = train.train(net, crops, profile, 0, tmp_path / "run", {}, progress=False)
+    history = train.fit(net, JointLoss(), crops, profile, 0, tmp_path / "run", {}, progress=False)
     terms = {"box", "confidence", "no_object", "identity", "identity_accuracy", "total"}
     for epoch, row in enumerate(history, 1):
         assert set(row) == {"epoch", *terms, *TIMES} and row["epoch"] == epoch
@@ -120,10 +124,11 @@ def test_the_loss_goes_down_and_the_history_has_its_columns(dataset, tmp_path):
 
 def test_a_net_just_trained_answers_as_the_same_net_loaded(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "precision", lambda: "bf16")
-    net = FaceClassifier(["anna", "boris"], "resnet18", embedding_dim=8)
+    net = FaceClassifier(["anna", "boris"], 64, "resnet18", embedding_dim=8)
     profile = Profile("tiny", epochs=1, batch=6)
-    train.train(net, worker.crops_of(dataset), profile, 0, tmp_path / "run", {}, progress=False)
-    loaded = FaceClassifier(["anna", "boris"], "resnet18", embedding_dim=8)
+    crops = worker.crops_of(dataset)
+    train.fit(net, IdentityLoss(), crops, profile, 0, tmp_path / "run", {}, progress=False)
+    loaded = FaceClassifier(["anna", "boris"], 64, "resnet18", embedding_dim=8)
     loaded.load_state_dict(net.state_dict())
     photos = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
@@ -136,7 +141,7 @@ def test_a_run_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp_path
     assert len(whole[1]) == 2
     for stop in stops:
         worker.run(dataset, tmp_path / "parts", stop_after=stop)
-    assert load_checkpoint(tmp_path / "parts" / train.CHECKPOINT)[1]["step"] == sum(stops)
+    assert read_tensors(tmp_path / "parts" / train.CHECKPOINT)[1]["step"] == sum(stops)
     assert_same_run(worker.run(dataset, tmp_path / "parts"), whole)
     # A finished run is not trained any further.
     assert_same_run(worker.run(dataset, tmp_path / "parts"), whole)
@@ -147,9 +152,10 @@ def test_a_real_net_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp
 
     def run(name, stop=None):
         torch.manual_seed(0)
-        net = JointNet(["anna", "boris"], ANCHORS, "resnet18", pooling=1, embedding_dim=8)
+        net = JointNet(["anna", "boris"], ANCHORS, 64, "resnet18", pooling=1, embedding_dim=8)
         folder = tmp_path / name
-        return net, train.train(net, crops, profile, 0, folder, {}, False, stop_after=stop)
+        fitted = train.fit(net, JointLoss(), crops, profile, 0, folder, {}, False, stop_after=stop)
+        return net, fitted
 
     whole = run("whole")
     run("parts", stop=2)
@@ -157,13 +163,19 @@ def test_a_real_net_that_stops_and_goes_on_equals_one_that_does_not(dataset, tmp
 
 
 @pytest.mark.parametrize("embedding_source", ["grid", "roi"])
-def test_gradients_and_weights_are_laid_out_alike(dataset, tmp_path, reads):
+def test_gradients_and_weights_are_laid_out_alike(dataset, tmp_path, embedding_source):
     # AdamW's fused steps on a CPU are wrong, without a word, where they are not.
     net = JointNet(
-        ["anna", "boris"], ANCHORS, "resnet18", embedding_dim=8, embedding_source=embedding_source
+        ["anna", "boris"],
+        ANCHORS,
+        64,
+        "resnet18",
+        embedding_dim=8,
+        embedding_source=embedding_source,
     )
     profile = Profile("tiny", epochs=1, batch=4)
-    train.train(net, worker.crops_of(dataset), profile, 0, tmp_path, {}, False, stop_after=1)
+    crops = worker.crops_of(dataset)
+    train.fit(net, JointLoss(), crops, profile, 0, tmp_path, {}, False, stop_after=1)
     for name, weight in net.named_parameters():
         assert weight.grad.stride() == weight.stride(), name
 
@@ -180,7 +192,7 @@ def test_a_killed_run_goes_on_to_the_same_end(dataset, tmp_path):
     whole = worker.run(dataset, tmp_path / "whole")
     out = finished(process)
     assert process.returncode == -signal.SIGKILL, out
-    step = load_checkpoint(tmp_path / "killed" / train.CHECKPOINT)[1]["step"]
+    step = read_tensors(tmp_path / "killed" / train.CHECKPOINT)[1]["step"]
     assert step == worker.KILLED_AFTER and step % 3 != 0
     assert_same_run(worker.run(dataset, tmp_path / "killed"), whole)
 
@@ -196,7 +208,7 @@ def test_two_processes_train_as_one_does(dataset, tmp_path):
         out = finished(process)
         assert process.returncode == 0, out
         histories[name] = json.loads((tmp_path / name / "history.json").read_text())
-        weights[name], _ = load_checkpoint(tmp_path / name / train.CHECKPOINT)
+        weights[name], _ = read_tensors(tmp_path / name / train.CHECKPOINT)
     rows = zip(losses_of(histories["one"]), losses_of(histories["two"]), strict=True)
     for row, other in rows:
         assert set(row) == set(other)
@@ -205,7 +217,7 @@ def test_two_processes_train_as_one_does(dataset, tmp_path):
     fresh = thin_net()
     worker.freeze(fresh)
     for name, value in fresh.named_parameters():
-        whole, shared = (weights[run][f"model.{name}"] for run in ("one", "two"))
+        whole, shared = (weights[run][f"model.net.{name}"] for run in ("one", "two"))
         assert (shared - whole).norm() < 0.02 * (whole - value).norm(), name
 
 
@@ -215,9 +227,10 @@ def test_two_processes_train_as_one_does(dataset, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_with_what_differs(dataset, tmp_path):
     worker.run(dataset, tmp_path, stop_after=1)
     before = (tmp_path / train.CHECKPOINT).read_bytes()
-    other = {"dataset": "tiny", "seed": 1, "code": "abc"}
-    with pytest.raises(CheckpointError, match=re.escape("another run; ['code', 'seed'] differ")):
-        train.train(thin_net(), worker.crops_of(dataset), worker.PROFILE, 0, tmp_path, other)
+    other = {"dataset": "tiny", "seed": 1, "start": "abc"}
+    with pytest.raises(CheckpointError, match="of another training; seed, start differ"):
+        crops = worker.crops_of(dataset)
+        train.fit(thin_net(), JointLoss(), crops, worker.PROFILE, 0, tmp_path, other)
     assert (tmp_path / train.CHECKPOINT).read_bytes() == before
 
 
@@ -246,10 +259,10 @@ class LossOfNan(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(3))
         self.seen = []
 
-    def forward(self, photos, targets):
+    def forward(self, net, outputs, targets):
         self.seen.append([target["photo"] for target in targets])
         worth = math.nan if len(self.seen) == 3 else 1.0
-        total = (self.weight * worth).sum()
+        total = (self.weight * worth).sum() + 0 * outputs.sum()
         return {"box": total.detach(), "total": total}
 
 
@@ -257,15 +270,16 @@ def test_a_loss_that_is_not_finite_names_the_photos_and_spoils_nothing(
     dataset, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
-    net = LossOfNan()
+    loss = LossOfNan()
     with pytest.raises(train.NonFiniteLossError) as caught:
-        train.train(net, worker.crops_of(dataset), worker.PROFILE, 0, tmp_path, {}, False)
+        net = FaceClassifier(["anna"], 64, "resnet18", embedding_dim=8)
+        train.fit(net, loss, worker.crops_of(dataset), worker.PROFILE, 0, tmp_path, {}, False)
     message = str(caught.value)
     assert "not finite at step 2 (epoch 0)" in message and "'box': nan" in message
-    assert f"photos: {', '.join(net.seen[2])}. Lower the learning rate" in message
-    tensors, about = load_checkpoint(tmp_path / train.CHECKPOINT)
+    assert f"photos: {', '.join(loss.seen[2])}. Lower the learning rate" in message
+    tensors, about = read_tensors(tmp_path / train.CHECKPOINT)
     assert about["step"] == 2 and all(value.isfinite().all() for value in tensors.values())
-    assert torch.equal(net.weight, tensors["model.weight"])
+    assert torch.equal(loss.weight, tensors["model.loss.weight"])
 
 
 # Costs
@@ -287,6 +301,84 @@ def test_flops_of_training_are_three_times_the_forward_ones():
 
 def test_settings_hold_what_changes_the_result_as_json():
     profile = Profile("x", workers=3)
-    values = train.settings(profile)
+    values = train.training_settings(profile)
     assert "workers" not in values and values["epochs"] == profile.epochs
     assert json.loads(json.dumps(values)) == values
+
+
+# Whole trainings
+
+
+TINY = Profile(
+    "tiny",
+    "resnet18",
+    64,
+    pooling=1,
+    anchors=1,
+    embedding_dim=8,
+    normalised=True,
+    epochs=1,
+    batch=4,
+)
+
+
+def test_a_dataset_becomes_a_net_that_stands_alone(party, tmp_path):
+    dataset = read_dataset(party)
+    net = train.train(dataset, TINY, out=str(tmp_path / "net"), progress=False)
+    assert net.identities == dataset.identities and not net.training
+    assert [path.name for path in (tmp_path / "net").glob("*.safetensors")] == ["net.safetensors"]
+    about = load_net(tmp_path / "net").provenance
+    assert about["data"] == dataset.content_hash and about["seed"] == 0
+    assert about["profile"]["epochs"] == 1 and about["precision"] in ("bf16", "fp32")
+    assert about["start"] is None and about["commit"]
+    assert [row["epoch"] for row in about["history"]] == [1]
+
+
+def test_asked_again_it_opens_what_is_there_and_trains_nothing(party, tmp_path, monkeypatch):
+    dataset = read_dataset(party)
+    net = train.train(dataset, TINY, out=tmp_path, progress=False)
+    monkeypatch.setattr(train, "fit", None)
+    again = train.train(dataset, TINY, out=tmp_path, progress=False)
+    for one, other in zip(net.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"profile": dataclasses.replace(TINY, batch=3)}, "profile"),
+        ({"profile": dataclasses.replace(TINY, epochs=2)}, "profile"),
+        ({"start": True}, "start"),
+        ({"dataset": True}, "data"),
+    ],
+)
+def test_two_different_trainings_never_share_a_folder(party, dataset, tmp_path, change, differs):
+    usual = {"dataset": read_dataset(party), "profile": TINY, "seed": 0, "start": None}
+    train.train(**usual, out=tmp_path, progress=False)
+    before = (tmp_path / "net.safetensors").read_bytes()
+    if "start" in change:
+        change = {"start": tmp_path / "net.safetensors"}
+    if "dataset" in change:
+        change = {"dataset": read_dataset(dataset)}
+    with pytest.raises(CheckpointError, match=f"of another training; {differs} differ"):
+        train.train(**usual | change, out=tmp_path, progress=False)
+    assert (tmp_path / "net.safetensors").read_bytes() == before
+
+
+def test_a_training_may_begin_with_another_nets_weights(party, dataset, tmp_path):
+    first = train.train(read_dataset(party), TINY, out=tmp_path / "first", progress=False)
+    profile = dataclasses.replace(TINY, learning_rate=1e-12, weight_decay=0.0)
+    data = read_dataset(dataset)
+    second = train.train(
+        data, profile, tmp_path / "second", start=tmp_path / "first", progress=False
+    )
+    weight = "backbone.conv1.weight"
+    torch.testing.assert_close(first.state_dict()[weight], second.state_dict()[weight])
+    assert second.provenance["start"] == bytes_hash(tmp_path / "first" / "net.safetensors")
+
+
+def test_a_dataset_in_which_nobody_is_named_is_refused(write_dataset, tmp_path):
+    rows = [face(f"{at}.png", "") for at in range(4)]
+    with pytest.raises(DatasetError, match="nobody in it is named"):
+        train.train(read_dataset(write_dataset(rows)), TINY, out=tmp_path / "net")
