@@ -23,8 +23,8 @@ NO_CHANGE = BoxCalibration(0.0, 0.0, 1.0, 1.0)
 def portrait():
     for shot in range(8):
         photo, faces = scene.render_photo(3, 0, shot, size=240)
-        if abs(faces[0]["factors"]["yaw"]) < 12:
-            return photo, faces[0]["box"]
+        if abs(faces[0].factors["yaw"]) < 12:
+            return photo, faces[0].box
     raise AssertionError("no frontal shot among eight")
 
 

@@ -24,7 +24,7 @@ from thesislib.models.joint import JointNet
 from thesislib.models.loss import JointLoss
 from thesislib.profiles import get_profile
 from thesislib.synthetic import sets
-from thesislib.synthetic.drawing import SyntheticSet
+from thesislib.synthetic.spec import SyntheticSet
 
 
 def test_systems_take_turns_on_the_same_photo():

@@ -40,7 +40,7 @@ def portraits():
         photo, faces = scene.render_photo(identity, 0, 0, size=160, changes={"yaw": 0.0})
         boxes, _ = importing.detect_faces(photo, upsampling=1)
         if len(boxes) == 1:
-            found.append((Image.fromarray(photo), faces[0]["box"]))
+            found.append((Image.fromarray(photo), faces[0].box))
         if len(found) == 3:
             return found
     raise AssertionError("dlib finds too few of the faces")

@@ -15,10 +15,9 @@ what an engine costs, not what the method can do.
 import argparse
 import dataclasses
 import functools
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +44,11 @@ from thesislib.experiments.baseline_comparison import MODEL, Experiment, module_
 from thesislib.metrics.boxes import apply_box_calibration
 from thesislib.models.heads import IdentityClassifier
 from thesislib.profiles import Profile
-from thesislib.synthetic import drawing, sets
-from thesislib.synthetic.drawing import SyntheticSet, identity_name
+from thesislib.synthetic import sets
 from thesislib.synthetic.parameters import VERSION
 from thesislib.synthetic.scene import render_photo, render_scene
+from thesislib.synthetic.spec import SyntheticSet, identity_name
+from thesislib.synthetic.worker import DrawingPool
 from thesislib.tables import read_table
 
 TABLE, LIMITS_TABLE = "benchmark.csv", "benchmark_limits.csv"
@@ -495,21 +495,18 @@ class Benchmark:
         kept = paths.RUNS / "benchmark" / file
         if not kept.exists():
             self.say(f"drawing {len(tasks)} {name}")
-            with drawing.without_main():
-                coming = self._workers.map(draw, *zip(*tasks, strict=True))
-            drawn = list(coming)
+            drawn = list(self._workers.map(draw, *zip(*tasks, strict=True)))
             photos = np.stack([photo for photo, _ in drawn])
-            boxes = np.stack([[face["box"] for face in faces] for _, faces in drawn])
+            boxes = np.stack([[face.box for face in faces] for _, faces in drawn])
             with storage.atomic_write(kept) as aside:
                 np.savez_compressed(aside, photos=photos, boxes=boxes)
         with np.load(kept) as file:
             return list(file["photos"]), file["boxes"]
 
     @functools.cached_property
-    def _workers(self) -> ProcessPoolExecutor:
+    def _workers(self) -> DrawingPool:
         """Processes that draw; they take seconds to start, and sleep while something is timed."""
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(2, context, initializer=drawing.start_worker)
+        return DrawingPool(2)
 
     def photo_sizes(self) -> None:
         """Time against the photo's size, the net taking it as it is; ``input_px`` is that size."""

@@ -54,7 +54,7 @@ def detection_by_yaw(
                 identity, 0, 0, seed, size, changes={"yaw": float(yaw)}
             )
             boxes, _ = detect_faces(photo, upsampling=1)
-            iou = box_iou(boxes, faces[0]["box"][None]) if len(boxes) else np.zeros(1)
+            iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
             rows.append((identity, yaw, bool(iou.max() >= 0.3)))
     return pd.DataFrame(rows, columns=["identity", "yaw", "found"])
 

@@ -1,27 +1,40 @@
-"""Neck, shoulders, clothes and glasses."""
+"""Neck, shoulders and clothes, met by rays in closed form.
 
-import itertools
+The body's frame has the head's origin, turns with a third of the head's yaw, and is upright but
+for a little of its pitch and roll. The shoulders are an ellipsoid with an elliptic cylinder below
+its middle, the neck is a cone frustum that leans back. Lengths are in half head heights.
+"""
+
 import math
 
 import numpy as np
 import torch
 
-from thesislib.synthetic.camera import SUPERSAMPLE, rays
-from thesislib.synthetic.head import glasses_plane
-from thesislib.synthetic.numerics import CHUNK, _rotation, _step, bell, sqrt
-from thesislib.synthetic.parameters import SKIN_SRGB, _ramp
-from thesislib.synthetic.places import _hue
-from thesislib.synthetic.renderer import _lit
+from thesislib.synthetic.camera import FAR, SUPERSAMPLE, Vector, View, pixel_centres, rays, rotation
+from thesislib.synthetic.colours import muted, skin_colour
+from thesislib.synthetic.numerics import CHUNK, bell, smoothstep, sqrt
+from thesislib.synthetic.parameters import Parameters
+from thesislib.synthetic.renderer import lights, shade
+
+_CHEST_CENTRE = (0.0, -2.34, -0.42)
+# The neck's axis is x = 0, z = -0.14 + _LEAN (y + 0.5).
+_LEAN, _FLARE = 0.16, 0.13
 
 
-def draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
-    """Neck and shoulders into ``canvas`` [3, H, W] and ``depth`` [H, W], both supersampled."""
-    p, e = view["person"], view["shot"]
+def draw_body(view: View, canvas: torch.Tensor, depth: torch.Tensor) -> None:
+    """Draw neck and shoulders over a supersampled canvas where nothing nearer is.
+
+    Args:
+        view: the person before the camera.
+        canvas: linear RGB [3, H, W], changed in place.
+        depth: length of the ray to what is drawn already, [H, W], changed in place.
+    """
+    p, e = view.person, view.shot
     scale = SUPERSAMPLE
-    turn = _rotation(0.35 * e["yaw"] + e["body_yaw"], 0.15 * e["pitch"], 0.2 * e["roll"])
-    cx, cy = view["centre"]
+    turn = rotation(0.35 * e["yaw"] + e["body_yaw"], 0.15 * e["pitch"], 0.2 * e["roll"])
+    cx, cy = view.centre
     height, width = depth.shape
-    unit = view["focal"] / e["distance"] * scale
+    unit = view.nearness * scale
     reach = 1.15 * p["shoulder_width"] * unit
     left = int(np.clip(cx * scale - reach, 0, width))
     right = int(np.clip(cx * scale + reach, 0, width))
@@ -31,88 +44,79 @@ def draw_body(view: dict, canvas: torch.Tensor, depth: torch.Tensor) -> None:
         return
     band = max(1, CHUNK // (right - left))
     for start in range(top, height, band):
-        part = (slice(start, min(start + band, height)), slice(left, right))
-        _draw_body_part(view, canvas, depth, turn, *part)
+        _draw_band(view, canvas, depth, turn, (start, min(start + band, height)), (left, right))
 
 
-def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_columns: slice) -> None:
-    p, s = view["person"], view["session"]
-    scale = SUPERSAMPLE
-    rows, columns = torch.meshgrid(
-        (torch.arange(part_rows.start, part_rows.stop, dtype=torch.float32) + 0.5) / scale,
-        (torch.arange(part_columns.start, part_columns.stop, dtype=torch.float32) + 0.5) / scale,
-        indexing="ij",
-    )
-    origin, (dx, dy, dz) = rays(view, rows, columns, turn)
-    far = torch.full_like(dx, 1e3)
-
-    def meet(a, b, c):
-        root = (b * b).sub_(a * c)
-        missed = root <= 0
-        return sqrt(root.clamp_(min=0)).add_(b).neg_().div_(a).masked_fill_(missed, 1e3)
-
-    # Shoulders: an ellipsoid.
-    centre = (0.0, -2.34, -0.42)
-    radii = (p["shoulder_width"], 1.12, 0.78)
-    ox, oy, oz = ((o - m) / r for o, m, r in zip(origin, centre, radii, strict=True))
-    ex, ey, ez = dx / radii[0], dy / radii[1], dz / radii[2]
-    t_chest = meet(
-        ex * ex + ey * ey + ez * ez, ex * ox + ey * oy + ez * oz, ox * ox + oy * oy + oz * oz - 1
-    )
-    # Below the shoulders the chest goes straight down.
-    t_trunk = meet(ex * ex + ez * ez, ex * ox + ez * oz, ox * ox + oz * oz - 1)
-    t_trunk = torch.where(origin[1] + t_trunk * dy < centre[1], t_trunk, far)
-    t_chest = torch.where(origin[1] + t_chest * dy < centre[1], far, t_chest)
-    t_chest = torch.minimum(t_chest, t_trunk)
-    # Neck: a cone frustum, wider at its foot, that leans back.
-    lean, flare = 0.16, 0.13
-    wide = p["neck_width"]
-    nx, nz = origin[0], origin[2] + 0.14 - lean * (origin[1] + 0.5)
-    nr = wide - flare * (origin[1] + 0.9)
-    gx, gz, gr = dx, dz - lean * dy, -flare * dy
-    t_neck = meet(
-        gx * gx + gz * gz - gr * gr, gx * nx + gz * nz - gr * nr, nx * nx + nz * nz - nr * nr
-    )
-    y_neck = origin[1] + t_neck * dy
-    t_neck = torch.where((y_neck < -0.2) & (y_neck > -2.4), t_neck, far)
-
+def _draw_band(
+    view: View,
+    canvas: torch.Tensor,
+    depth: torch.Tensor,
+    turn: np.ndarray,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> None:
+    """The body in some rows and columns (first and past the last) of the supersampled photo."""
+    p, s = view.person, view.session
+    wide, radii = p["neck_width"], (p["shoulder_width"], 1.12, 0.78)
+    origin, (dx, dy, dz) = rays(view, *pixel_centres(rows, columns), turn)
+    t_chest = _meet_chest(origin, (dx, dy, dz), radii)
+    t_neck = _meet_neck(origin, (dx, dy, dz), wide)
     t = torch.minimum(t_chest, t_neck)
-    region = depth[part_rows, part_columns]
-    seen = t < torch.minimum(region, far - 1)
+    part = slice(*rows), slice(*columns)
+    seen = t < depth[part]
     if not bool(seen.any()):
         return
     t, dx, dy, dz = t[seen], dx[seen], dy[seen], dz[seen]
     is_neck = (t_neck < t_chest)[seen]
     x, y, z = origin[0] + t * dx, origin[1] + t * dy, origin[2] + t * dz
-    # Normals; the crease where neck and shoulders meet is rounded by mixing the two.
-    fx, fz = x, z + 0.14 - lean * (y + 0.5)
+    # From the neck's axis outwards, and how far outside the neck a point is.
+    fx, fz = x, z + 0.14 - _LEAN * (y + 0.5)
     around = torch.rsqrt((fx * fx + fz * fz).clamp(min=1e-6))
-    neck_n = torch.stack([fx * around, torch.full_like(fx, flare), fz * around])
+    outside = 1 / around - (wide - _FLARE * (y + 0.9))
+
+    neck_n = torch.stack([fx * around, torch.full_like(fx, _FLARE), fz * around])
     chest_n = torch.stack(
         [
-            (x - centre[0]) / radii[0] ** 2,
-            (y - centre[1]).clamp(min=0) / radii[1] ** 2,
-            (z - centre[2]) / radii[2] ** 2,
+            (x - _CHEST_CENTRE[0]) / radii[0] ** 2,
+            (y - _CHEST_CENTRE[1]).clamp(min=0) / radii[1] ** 2,
+            (z - _CHEST_CENTRE[2]) / radii[2] ** 2,
         ]
     )
     chest_n = chest_n * torch.rsqrt((chest_n * chest_n).sum(0).clamp(min=1e-8))
-    outside = 1 / around - (wide - flare * (y + 0.9))
-    blend = torch.where(is_neck, 1 - 0.5 * _step(-y, 1.2, 1.75), 0.5 * _step(outside, 0.35, 0.0))
+    # The crease where neck and shoulders meet is rounded by mixing the two normals.
+    on_neck, on_chest = 1 - 0.5 * smoothstep(-y, 1.2, 1.75), 0.5 * smoothstep(outside, 0.35, 0.0)
+    blend = torch.where(is_neck, on_neck, on_chest)
     folds = 0.10 * torch.sin(5 * x + 3 * y + 7 * s["clothes_hue"]) * torch.sin(2.3 * y - 3 * x)
     normal = blend * neck_n + (1 - blend) * chest_n
     normal[0] = normal[0] + folds * (1 - blend)
     normal = normal * torch.rsqrt((normal * normal).sum(0).clamp(min=1e-8))
 
-    skin = torch.tensor(_ramp(SKIN_SRGB, p["melanin"]), dtype=torch.float32)[:, None]
+    rgb, gloss = _clothe(p, s, x, y, z, is_neck, outside)
+    towards = lights(view, turn)
+    shadow, openness = _under_the_head(x, y, z, towards.lamp)
+    openness = openness * (1 - 0.25 * smoothstep(outside, 0.3, 0.0) * (~is_neck))
+    canvas[:, *part][:, seen] = shade(s, normal, towards, openness, shadow, rgb, gloss)
+    depth[part][seen] = t
+
+
+def _clothe(
+    p: Parameters,
+    s: Parameters,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    z: torch.Tensor,
+    is_neck: torch.Tensor,
+    outside: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear RGB [3, n] and gloss [n] of points on the body, [n] each; see :func:`_draw_band`."""
+    skin = torch.tensor(skin_colour(p), dtype=torch.float32)[:, None]
     skin = skin * torch.tensor([1.0, 0.94, 0.94])[:, None]
-    cloth = _hue(s["clothes_hue"], s["clothes_saturation"], s["clothes_value"])
-    cloth = torch.tensor(cloth, dtype=torch.float32)[:, None]
+    cloth = torch.tensor(
+        muted(s["clothes_hue"], s["clothes_saturation"], s["clothes_value"]), dtype=torch.float32
+    )[:, None]
     if s["clothes_stripes"] > 0.55:
-        band = 0.72 + 0.28 * _step(torch.sin(11 * y), -0.2, 0.2)
-        cloth = cloth * band
-    else:
-        cloth = cloth * torch.ones_like(x)
-    # Neckline: round, V, or a collar that stands up round the neck.
+        cloth = cloth * (0.72 + 0.28 * smoothstep(torch.sin(11 * y), -0.2, 0.2))
+    # Where cloth begins: a V, a collar that stands up round the neck, or a round neckline.
     if s["neckline"] == 1:
         cut = torch.maximum(0.9 * (x.abs() - 0.42 * (y + 2.15)), -z)
         edge = torch.minimum(outside - 0.10, cut)
@@ -120,97 +124,61 @@ def _draw_body_part(view: dict, canvas, depth, turn, part_rows: slice, part_colu
         edge = torch.where(is_neck, -1.32 - y, outside + 0.05)
     else:
         edge = outside - 0.12
-    dressed = _step(edge, -0.012, 0.012)
+    dressed = smoothstep(edge, -0.012, 0.012)
     seam = 1 - 0.35 * bell((edge / 0.035) ** 2)
-    rgb = (skin + dressed * (cloth - skin)) * seam
-    gloss = 0.15 * (1 - dressed)
+    return (skin + dressed * (cloth - skin)) * seam, 0.15 * (1 - dressed)
 
-    # The head keeps light off: its ellipsoid is tested from each point towards the light.
-    to_body = turn.T
-    light = to_body @ view["light"]
-    shrink = (0.62, 0.88, 0.70)
-    qx, qy, qz = x / shrink[0], y / shrink[1], z / shrink[2]
-    lx, ly, lz = (float(light[i]) / shrink[i] for i in range(3))
+
+def _under_the_head(
+    x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, light: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of the lamp's and of the ambient light that the head lets through, [n] each.
+
+    The head is taken as an ellipsoid and tested on the way from each point to the lamp.
+    """
+    radii = (0.62, 0.88, 0.70)
+    qx, qy, qz = x / radii[0], y / radii[1], z / radii[2]
+    lx, ly, lz = (float(light[i]) / radii[i] for i in range(3))
     norm = math.sqrt(lx * lx + ly * ly + lz * lz)
     lx, ly, lz = lx / norm, ly / norm, lz / norm
     ahead = -(qx * lx + qy * ly + qz * lz)
     miss = sqrt((qx * qx + qy * qy + qz * qz - ahead * ahead).clamp(min=1e-6))
-    shadow = 1 - 0.9 * _step(miss, 1.18, 0.85) * _step(ahead, 0.0, 0.3)
+    shadow = 1 - 0.9 * smoothstep(miss, 1.18, 0.85) * smoothstep(ahead, 0.0, 0.3)
     gap = sqrt(qx * qx + qy * qy + qz * qz)
-    openness = 0.38 + 0.62 * _step(gap, 0.95, 1.75)
-    openness = openness * (1 - 0.25 * _step(outside, 0.3, 0.0) * (~is_neck))
-    up = to_body @ np.array([0.0, 1.0, 0.0])
-    eye = to_body @ np.array([0.0, 0.0, 1.0])
-    colour = _lit(view, normal, light, up, eye, openness, shadow, rgb, gloss)
-    canvas[:, part_rows, part_columns][:, seen] = colour
-    region[seen] = t
+    return shadow, 0.38 + 0.62 * smoothstep(gap, 0.95, 1.75)
 
 
-def draw_glasses(view: dict, canvas, depth) -> None:
-    """Rims in a plane before the eyes, arms in two planes back to the ears."""
-    p, s, e = view["person"], view["session"], view["shot"]
-    scale = SUPERSAMPLE
-    height, width = depth.shape
-    unit = view["focal"] / e["distance"] * scale
-    cx, cy = view["centre"]
-    soft = 0.6 / unit
-    rim = s["glasses_rim"]
-    plane = glasses_plane(p)
-    half_w, half_h = 0.190 * s["glasses_size"], 0.145 * s["glasses_size"]
-    lens_x, lens_y = max(p["eye_spacing"], half_w + 0.07), p["eye_y"] - 0.01
-    hinge, ear = lens_x + half_w, p["head_width"] + 0.045
-    # Only where the box round rims and arms is seen can there be any of them.
-    air = rim + 2 * soft
-    corners = itertools.product(
-        (-max(hinge, ear) - air, max(hinge, ear) + air),
-        (lens_y - half_h - air, lens_y + half_h + air),
-        (-0.05, plane),
+def _meet_quadric(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor | float) -> torch.Tensor:
+    """First t with a t² + 2 b t + c = 0, ``FAR`` where there is none."""
+    root = (b * b).sub_(a * c)
+    missed = root <= 0
+    return sqrt(root.clamp_(min=0)).add_(b).neg_().div_(a).masked_fill_(missed, FAR)
+
+
+def _meet_chest(origin: Vector, direction: tuple[torch.Tensor, ...], radii: Vector) -> torch.Tensor:
+    """Lengths of rays to the shoulders and what is below."""
+    dx, dy, dz = direction
+    far = torch.full_like(dx, FAR)
+    ox, oy, oz = ((o - m) / r for o, m, r in zip(origin, _CHEST_CENTRE, radii, strict=True))
+    ex, ey, ez = dx / radii[0], dy / radii[1], dz / radii[2]
+    t_chest = _meet_quadric(
+        ex * ex + ey * ey + ez * ez, ex * ox + ey * oy + ez * oz, ox * ox + oy * oy + oz * oz - 1
     )
-    x, y, z = view["rotation"] @ np.array(list(corners)).T
-    enlarged = view["focal"] * scale / (e["distance"] - z)
-    x, y = cx * scale + enlarged * x, cy * scale - enlarged * y
-    top, bottom = (
-        int(np.clip(at, cy * scale - 0.85 * unit, cy * scale + 0.85 * unit).clip(0, height))
-        for at in (y.min() - 2, y.max() + 2)
+    # Below the shoulders the chest goes straight down.
+    t_trunk = _meet_quadric(ex * ex + ez * ez, ex * ox + ez * oz, ox * ox + oz * oz - 1)
+    t_trunk = torch.where(origin[1] + t_trunk * dy < _CHEST_CENTRE[1], t_trunk, far)
+    t_chest = torch.where(origin[1] + t_chest * dy < _CHEST_CENTRE[1], far, t_chest)
+    return torch.minimum(t_chest, t_trunk)
+
+
+def _meet_neck(origin: Vector, direction: tuple[torch.Tensor, ...], wide: float) -> torch.Tensor:
+    """Lengths of rays to a neck, whose radius is ``wide`` at y = -0.9."""
+    dx, dy, dz = direction
+    nx, nz = origin[0], origin[2] + 0.14 - _LEAN * (origin[1] + 0.5)
+    nr = wide - _FLARE * (origin[1] + 0.9)
+    gx, gz, gr = dx, dz - _LEAN * dy, -_FLARE * dy
+    t = _meet_quadric(
+        gx * gx + gz * gz - gr * gr, gx * nx + gz * nz - gr * nr, nx * nx + nz * nz - nr * nr
     )
-    left, right = (
-        int(np.clip(at, cx * scale - 1.15 * unit, cx * scale + 1.15 * unit).clip(0, width))
-        for at in (x.min() - 2, x.max() + 2)
-    )
-    if top >= bottom or left >= right:
-        return
-    rows, columns = torch.meshgrid(
-        (torch.arange(top, bottom, dtype=torch.float32) + 0.5) / scale,
-        (torch.arange(left, right, dtype=torch.float32) + 0.5) / scale,
-        indexing="ij",
-    )
-    origin, (dx, dy, dz) = rays(view, rows, columns, view["rotation"])
-    region = depth[top:bottom, left:right]
-    picture = canvas[:, top:bottom, left:right]
-    tone = torch.full((3,), s["glasses_tone"] ** 2)
-    # Rims.
-    t = (plane - origin[2]) / dz
-    x, y = origin[0] + t * dx, origin[1] + t * dy
-    corner = s["glasses_round"] * half_h
-    qx = (x.abs() - lens_x).abs() - half_w + corner
-    qy = (y - lens_y).abs() - half_h + corner
-    shape = sqrt(qx.clamp(min=0) ** 2 + qy.clamp(min=0) ** 2)
-    shape = shape + torch.maximum(qx, qy).clamp(max=0) - corner
-    bridge = torch.maximum((y - lens_y - 0.035).abs(), (x.abs() - (lens_x - half_w)))
-    line = torch.minimum(shape.abs(), bridge.clamp(min=0)) - rim
-    ahead = _step(region - t, -0.02, 0.02)
-    cover = _step(line, soft, -soft) * ahead
-    # A little light is lost in the lens.
-    lens = 0.08 * _step(shape, soft, -soft) * ahead
-    picture.mul_(1 - lens)
-    picture.add_(cover * (tone[:, None, None] - picture))
-    # Arms.
-    for side in (-1.0, 1.0):
-        slope = (ear - hinge) / (plane + 0.05)
-        # Plane: side * x = hinge + slope * (plane - z).
-        t = (hinge + slope * (plane - origin[2]) - side * origin[0]) / (side * dx + slope * dz)
-        y, z = origin[1] + t * dy, origin[2] + t * dz
-        line = torch.maximum((y - lens_y - 0.04).abs() - rim, (z - plane).clamp(min=0))
-        cover = _step(line, soft, -soft) * (z > -0.05) * _step(region - t, -0.02, 0.02)
-        cover = cover * (t > 0) * ((side * dx + slope * dz).abs() > 0.02)
-        picture.add_(cover * (tone[:, None, None] - picture))
+    y = origin[1] + t * dy
+    return torch.where((y < -0.2) & (y > -2.4), t, torch.full_like(t, FAR))

@@ -1,18 +1,25 @@
-"""The head as a star-shaped surface on a grid of directions: shape, expression, landmarks."""
+"""The head's shape: a radius for each direction, from the parameters of identity and shot.
+
+The surface is star-shaped about the origin of the head's frame. Its directions are the cells of a
+square grid, Lambert's azimuthal equal-area projection of the sphere about the middle of the face:
+the point (u, v) of the disc of radius 1 stands for the direction
+(2 u w, 2 v w, 1 - 2 (u² + v²)) with w = sqrt(1 - u² - v²). The middle of the grid looks into the
+camera; its rim is the back of the head.
+
+The skull is two ellipsoids, cranium and jaw. Features are soft bumps and hollows added to its
+radius, placed by the coordinates x and y that a direction meets the skull at (:class:`Layout`).
+Lengths are in half head heights.
+"""
 
 import functools
 
 import torch
 import torch.nn.functional as F
 
-from thesislib.synthetic.numerics import _step, bell, bump, exp, sqrt
+from thesislib.synthetic.numerics import bell, bump, exp, smoothstep, sqrt
 from thesislib.synthetic.parameters import Parameters
 
 GRID = 400  # cells along a side of the head's grid
-# Part of the grid an expression can change: from under the chin to above the brows.
-FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
-FACE_COLUMNS = slice(round(GRID * 0.30), round(GRID * 0.70))
-MARGIN = 8  # cells computed round that part, so that slopes and hollows fit at its edge
 
 
 @functools.cache
@@ -28,8 +35,19 @@ def grid_directions() -> torch.Tensor:
     return torch.stack([u * forward, v * forward, 1 - 2 * squared])
 
 
-def sample(maps: torch.Tensor, x, y, z, length) -> torch.Tensor:
-    """Bilinear values, [C, n], of ``maps`` [1, C, rows, columns] at n points of a given length."""
+def sample(
+    maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, length: torch.Tensor
+) -> torch.Tensor:
+    """Bilinear values of maps in the directions of some points.
+
+    Args:
+        maps: [1, C, rows, columns], over the whole grid of directions at any resolution.
+        x, y, z: coordinates of the points, [n] each.
+        length: their distances from the origin, [n].
+
+    Returns:
+        [C, n].
+    """
     scale = (length + z).mul_(2 * length).clamp_(min=1e-6).rsqrt_()
     at = torch.empty(1, 1, len(x), 2)
     torch.mul(x, scale, out=at[0, 0, :, 0])
@@ -37,9 +55,14 @@ def sample(maps: torch.Tensor, x, y, z, length) -> torch.Tensor:
     return F.grid_sample(maps, at, padding_mode="border", align_corners=False)[0, :, 0]
 
 
-def ellipsoid_radius(direction: torch.Tensor, centre: tuple, radii: tuple) -> torch.Tensor:
-    """Distance from the origin, inside the ellipsoid, to its surface along ``direction``."""
-    a = b = 0.0
+def ellipsoid_radius(
+    direction: torch.Tensor,
+    centre: tuple[float, float, float],
+    radii: tuple[float, float, float],
+) -> torch.Tensor:
+    """Distance from the origin to an ellipsoid round it, [...] along unit directions [3, ...]."""
+    # The larger root t of |(t d - centre) / radii|² = 1.
+    a, b = torch.zeros(()), torch.zeros(())
     c = -1.0
     for d, m, r in zip(direction, centre, radii, strict=True):
         a = a + (d / r) ** 2
@@ -65,11 +88,27 @@ class Layout:
 
     Args:
         direction: [3, ...] unit directions.
-        p: identity.
-        e: shot (only its expression is used); None is a neutral face.
+        p: parameters of the identity.
+        e: parameters of the shot, of which only the expression is used; None: a neutral face.
+
+    Attributes:
+        skull: radius of the head without features, [...] as all tensors here.
+        x, y, z: where a direction meets the skull; ``ax`` is abs(x), ``side`` is the sign of x.
+        front: 1 on the face, falling to 0 towards the ears.
+        smile, open, brow_raise: the expression.
+        ex, ey: coordinates about the middle of the nearer eye, ``ex`` in its half widths.
+        upper_lid, lower_lid: how far below the upper lid's edge, above the lower one's;
+            ``opening``, the smaller of the two, is positive between the lids.
+        gaze: how far the irises are off the middle, across and up.
+        mx: x in half widths of the mouth.
+        mouth_within: 1 - mx², 0 beside the mouth.
+        mouth_above: height over the line where closed lips meet.
+        upper_from, lower_from: heights over that line at which the lips begin; between them the
+            mouth is open, and ``in_mouth`` is positive.
+        upper_lip, lower_lip: thickness of the lips.
     """
 
-    def __init__(self, direction: torch.Tensor, p: Parameters, e: Parameters | None):
+    def __init__(self, direction: torch.Tensor, p: Parameters, e: Parameters | None) -> None:
         e = e or {}
         self.p = p
         self.skull = _skull(direction, p)
@@ -77,13 +116,11 @@ class Layout:
         self.x, y = x, self.y
         self.side = torch.where(x < 0, -1.0, 1.0)
         self.ax = ax = x.abs()
-        self.front = _step(self.z, -0.05, 0.3)
+        self.front = smoothstep(self.z, -0.05, 0.3)
         self.smile, self.open = e.get("smile", 0.0), e.get("mouth_open", 0.0)
 
-        # Eyes: opening > 0 between the lids, in head units.
         self.brow_raise = 0.03 * e.get("brow_raise", 0.0)
         eye_open = p["eye_open"] * e.get("eye_opening", 1.0) * (1 - 0.18 * max(0.0, self.smile))
-        self.eye_open = eye_open
         self.ex = (ax - p["eye_spacing"]) / p["eye_width"]
         self.ey = y - p["eye_y"] - p["eye_tilt"] * (ax - p["eye_spacing"])
         arch = (1 - self.ex * self.ex).clamp(min=-1.0)
@@ -93,7 +130,6 @@ class Layout:
         self.opening = torch.minimum(self.upper_lid, self.lower_lid)
         self.gaze = (0.04 * e.get("gaze_x", 0.0), 0.03 * e.get("gaze_y", 0.0))
 
-        # Mouth: heights above the line where the lips meet.
         width = p["mouth_width"] * (1 + 0.18 * max(0.0, self.smile) - 0.06 * self.open)
         self.mx = mx = x / width
         within = (1 - mx * mx).clamp(min=0)
@@ -113,8 +149,8 @@ class Layout:
         self.mouth_within = within
 
 
-def _skin_radius(f: Layout) -> torch.Tensor:
-    """Radius of the hairless head, in half head heights, shaped as the layout's directions."""
+def skin_radius(f: Layout) -> torch.Tensor:
+    """Radius of the hairless head in the layout's directions, [...]."""
     p, x, y, ax = f.p, f.x, f.y, f.ax
     eye_x, eye_y = p["eye_spacing"], p["eye_y"]
     add = p["cheekbone"] * bump(ax, y, 0.44, -0.12, 0.14, 0.12)
@@ -134,12 +170,12 @@ def _skin_radius(f: Layout) -> torch.Tensor:
     # Nose: a ridge that rises from between the eyes to the tip, two wings, then the lip.
     root, tip = eye_y + 0.05, eye_y + 0.05 - p["nose_length"]
     along = ((root - y) / p["nose_length"]).clamp(-0.6, 2)
-    rise = p["nose_bridge"] * _step(along, -0.35, 0.5) + (1 - p["nose_bridge"]) * _step(
+    rise = p["nose_bridge"] * smoothstep(along, -0.35, 0.5) + (1 - p["nose_bridge"]) * smoothstep(
         along, 0.15, 1.0
     )
-    fall = 1 - _step(along, 0.98 + p["nose_tip"], 1.22 + 1.4 * p["nose_tip"])
+    fall = 1 - smoothstep(along, 0.98 + p["nose_tip"], 1.22 + 1.4 * p["nose_tip"])
     middle = x - p["nose_bend"] * along.clamp(0, 1)
-    breadth = 0.058 + (0.64 * p["nose_width"] - 0.058) * _step(along, 0.2, 1.0)
+    breadth = 0.058 + (0.64 * p["nose_width"] - 0.058) * smoothstep(along, 0.2, 1.0)
     add = add + p["nose_projection"] * rise * fall * bell(0.5 * (middle / breadth) ** 2)
     wings = bump(middle.abs(), y, 0.80 * p["nose_width"], tip - 0.015, 0.040, 0.050)
     add = add + 0.075 * wings
@@ -151,7 +187,7 @@ def _skin_radius(f: Layout) -> torch.Tensor:
         (0.012 + 0.35 * p["lip_upper"]) * bell(upper * upper)
         + (0.012 + 0.35 * p["lip_lower"]) * bell(lower * lower)
     )
-    add = add - 0.05 * _step(f.in_mouth, 0.0, 0.02) * (f.open > 0.02)
+    add = add - 0.05 * smoothstep(f.in_mouth, 0.0, 0.02) * (f.open > 0.02)
     add = add + 0.045 * bump(x, y, 0, p["mouth_y"], 0.24, 0.15)
     drop = 0.04 * f.open
     chin_y = -0.80 - p["chin_length"] - drop
@@ -159,8 +195,8 @@ def _skin_radius(f: Layout) -> torch.Tensor:
     add = add + drop * bump(x, y, 0, -0.95, 0.40, 0.16)
     # Fold from the wings of the nose to the corners of the mouth.
     fold_x = 0.15 + 0.36 * (tip - y).clamp(-0.05, 0.35)
-    fold = bell(((ax - fold_x) / 0.022) ** 2) * _step(y, p["mouth_y"] - 0.08, tip - 0.1)
-    fold = fold * (1 - _step(y, tip, tip + 0.06))
+    fold = bell(((ax - fold_x) / 0.022) ** 2) * smoothstep(y, p["mouth_y"] - 0.08, tip - 0.1)
+    fold = fold * (1 - smoothstep(y, tip, tip + 0.06))
     add = add - 0.012 * (0.4 * p["fold"] + 0.7 * max(0.0, f.smile)) * fold
     radius = f.skull + f.front * add
     # Ears, on the sides: a flap with a hollow.
@@ -169,36 +205,13 @@ def _skin_radius(f: Layout) -> torch.Tensor:
     flap, near = torch.zeros_like(away), away < 104  # beyond, float32 has no digit for it
     flap[near] = exp(-away[near])
     hollow = bump(f.z, y, -0.075, -0.03, 0.030 * size, 0.08 * size)
-    out = (p["ear_out"] * flap - 0.045 * hollow) * _step(ax, 0.3, 0.5)
+    out = (p["ear_out"] * flap - 0.045 * hollow) * smoothstep(ax, 0.3, 0.5)
     return radius + out
-
-
-def normals(direction: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
-    """Unit outward normals, [3, rows, columns], of the surface on a part of the grid."""
-    point = radius * direction
-    along_v = torch.empty_like(point)
-    along_u = torch.empty_like(point)
-    along_v[:, 1:-1] = point[:, 2:] - point[:, :-2]
-    along_v[:, 0], along_v[:, -1] = along_v[:, 1], along_v[:, -2]
-    along_u[:, :, 1:-1] = point[:, :, 2:] - point[:, :, :-2]
-    along_u[:, :, 0], along_u[:, :, -1] = along_u[:, :, 1], along_u[:, :, -2]
-    normal = torch.linalg.cross(along_u, along_v, dim=0)
-    return normal * torch.rsqrt((normal * normal).sum(0).clamp(min=1e-12))
-
-
-def _openness(radius: torch.Tensor) -> torch.Tensor:
-    """Share of ambient light that reaches a cell: less in hollows, [rows, columns]."""
-    rows, columns = radius.shape
-    small = F.avg_pool2d(radius[None, None], 4, ceil_mode=True, count_include_pad=False)
-    for _ in range(2):
-        small = F.avg_pool2d(small, 5, 1, 2, count_include_pad=False)
-    around = F.interpolate(small, size=(rows, columns), mode="bilinear", align_corners=False)[0, 0]
-    return (1 - 7.5 * (around - radius)).clamp(0.35, 1.08)
 
 
 @functools.cache
 def probe_directions() -> torch.Tensor:
-    """Directions over the front half of the head, [3, n], to measure the face with."""
+    """Unit directions over the front half of the head, [3, n], to measure the face with."""
     at = torch.linspace(-0.74, 0.74, 75)
     v, u = torch.meshgrid(at, at, indexing="ij")
     squared = u * u + v * v
@@ -208,13 +221,13 @@ def probe_directions() -> torch.Tensor:
 
 
 def in_face(f: Layout) -> torch.Tensor:
-    """Whether a direction is in the face region: brows to chin, from ear to ear."""
+    """Whether a direction is in the face: brows to chin, from ear to ear; bool [...]."""
     # The ears begin at z = -0.02; under the jaw the face ends where it turns to the neck.
     return (f.y < f.p["brow_y"] + f.p["brow_thickness"]) & (f.z > 0.0)
 
 
-def _on_face(x: torch.Tensor, y: torch.Tensor, p: Parameters) -> torch.Tensor:
-    """Directions, [3, n], in which the layout's coordinates are ``x`` and ``y``."""
+def directions_at(x: torch.Tensor, y: torch.Tensor, p: Parameters) -> torch.Tensor:
+    """Unit directions, [3, n], in which the layout's coordinates are ``x`` and ``y`` [n]."""
     z = torch.full_like(x, 0.7)
     for _ in range(12):  # a fixed point: the skull's z follows from the direction
         point = torch.stack([x, y, z])
@@ -231,13 +244,5 @@ def landmarks(p: Parameters, e: Parameters) -> torch.Tensor:
     x = [-p["eye_spacing"], p["eye_spacing"], p["nose_bend"], -corner, corner]
     eye, tilt = p["eye_y"], p["mouth_tilt"] * corner
     y = [eye, eye, eye + 0.05 - p["nose_length"], corner_y - tilt, corner_y + tilt]
-    direction = _on_face(torch.tensor(x), torch.tensor(y), p)
-    return _skin_radius(Layout(direction, p, e)) * direction
-
-
-def glasses_plane(p: Parameters) -> float:
-    """How far before the head's centre glasses sit: on the nose, and clear of the lashes."""
-    places = torch.tensor([0.0, p["eye_spacing"]]), torch.tensor([p["eye_y"] - 0.02, p["eye_y"]])
-    direction = _on_face(*places, p)
-    nose, eye = (_skin_radius(Layout(direction, p, None)) * direction)[2].tolist()
-    return max(nose - 0.015, eye + 0.075)
+    direction = directions_at(torch.tensor(x), torch.tensor(y), p)
+    return skin_radius(Layout(direction, p, e)) * direction

@@ -1,6 +1,12 @@
-"""Parameters of synthetic people: what identity, session and shot fix and vary."""
+"""Parameters of synthetic people: the numbers that identity, session and shot are drawn as.
+
+Lengths are in half head heights, angles in degrees, slopes and amounts without unit. Each of the
+three functions depends on its arguments alone, so people, sessions and shots can be drawn in any
+order and in any number.
+"""
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,16 +14,9 @@ from thesislib import seeds
 
 # Raised whenever the same numbers would give other pixels: folders of two versions never mix.
 VERSION = 3
-SKIN_SRGB = [
-    (234, 199, 178),
-    (224, 180, 152),
-    (211, 160, 128),
-    (176, 122, 90),
-    (133, 88, 63),
-    (92, 60, 45),
-    (66, 44, 36),
-]
-HAIR_SRGB = [(22, 19, 18), (48, 34, 26), (80, 56, 40), (118, 88, 62), (176, 146, 106)]
+FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
+SCENE_PLACES = 9_000_000  # the number whose sessions light and furnish scenes
+CAMERAS = ("camera", "phone")
 
 # What a session and a shot vary, saved beside each face.
 SESSION_FACTORS = (
@@ -41,22 +40,11 @@ SHOT_FACTORS = (
     "noise",
     "jpeg_quality",
 )
-FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
-SCENE_PLACES = 9_000_000  # the number whose sittings light and furnish scenes
-Parameters = dict[str, float]
+# Values by name. They are cached, hence read-only.
+Parameters = Mapping[str, float]
 
 
-def linear(srgb) -> np.ndarray:
-    return (np.asarray(srgb, dtype=np.float64) / 255.0) ** 2.2
-
-
-def _ramp(colours: list, at: float) -> np.ndarray:
-    """Colour at ``at`` in [0, 1] along a list of sRGB colours, linear RGB."""
-    table = linear(colours)
-    where = np.clip(at, 0, 1) * (len(colours) - 1)
-    return np.array([np.interp(where, range(len(colours)), table[:, c]) for c in range(3)])
-
-
+@functools.lru_cache(maxsize=8)
 def identity_parameters(identity: int, seed: int) -> Parameters:
     """Shape and colouring of a person: a function of ``identity`` and ``seed`` alone.
 
@@ -68,11 +56,6 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
         Parameters by name: lengths in half head heights, slopes without unit, amounts and
         probabilities in [0, 1].
     """
-    return dict(_person(identity, seed))
-
-
-@functools.lru_cache(maxsize=8)
-def _person(identity: int, seed: int) -> Parameters:
     rng = seeds.generator(seed, "synthetic identity", identity)
 
     def near(mean: float, spread: float) -> float:
@@ -152,16 +135,27 @@ def _person(identity: int, seed: int) -> Parameters:
 
 @functools.lru_cache(maxsize=8)
 def session_parameters(identity: int, session: int, seed: int) -> Parameters:
-    person = _person(identity, seed)
+    """Hair style, clothes, glasses, place and lights of one session of a person.
+
+    Args:
+        identity: number of the person, 0 or more.
+        session: number of the session, 0 or more.
+        seed: the dataset's seed.
+
+    Returns:
+        Parameters by name: lengths in half head heights, the light's angles in degrees, yes or
+        no as 1 or 0.
+    """
+    p = identity_parameters(identity, seed)
     rng = seeds.generator(seed, "synthetic session", identity, session)
     side = float(rng.choice([-1.0, 1.0]))
     return {
-        "hair_length": float(np.clip(person["hair_length"] + rng.normal() * 0.09, 0.0, 1.0)),
-        "hair_volume": float(person["hair_thickness"] * rng.uniform(0.8, 1.3)),
-        "fringe": float(np.clip(person["fringe"] + rng.normal() * 0.25, 0, 1)),
+        "hair_length": float(np.clip(p["hair_length"] + rng.normal() * 0.09, 0.0, 1.0)),
+        "hair_volume": float(p["hair_thickness"] * rng.uniform(0.8, 1.3)),
+        "fringe": float(np.clip(p["fringe"] + rng.normal() * 0.25, 0, 1)),
         "parting": float(side * rng.choice([0.0, 0.3, 0.55], p=[0.25, 0.45, 0.3])),
-        "beard": float(np.clip(person["beard"] * rng.uniform(0.5, 1.25), 0, 1)),
-        "glasses": float(rng.uniform() < person["glasses"]),
+        "beard": float(np.clip(p["beard"] * rng.uniform(0.5, 1.25), 0, 1)),
+        "glasses": float(rng.uniform() < p["glasses"]),
         "glasses_round": float(rng.uniform(0.35, 1.0)),
         "glasses_size": float(rng.uniform(0.92, 1.12)),
         "glasses_rim": float(rng.uniform(0.010, 0.026)),
@@ -187,6 +181,20 @@ def _yaw(rng: np.random.Generator) -> float:
 
 
 def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parameters:
+    """Pose, expression, framing and the camera's settings of one photo of a session.
+
+    Args:
+        identity: number of the person, 0 or more.
+        session: number of the session, 0 or more.
+        shot: number of the photo in its session, 0 or more.
+        seed: the dataset's seed.
+
+    Returns:
+        Parameters by name: angles in degrees; ``distance`` of the camera in half head heights;
+        ``face_scale``, the head's width seen from the front, as a share of the photo's shorter
+        side; ``blur``, the Gaussian's sigma in pixels of a photo of size 320; ``noise``, the
+        standard deviation in grey levels of 255.
+    """
     rng = seeds.generator(seed, "synthetic shot", identity, session, shot)
     smile = float(np.clip(rng.normal(0.25, 0.4), -0.25, 1))
     return {
@@ -216,22 +224,28 @@ def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parame
 
 
 def check_size(size: int) -> None:
+    """Raise ValueError if ``size``, the shorter side of a photo in pixels, is below 32."""
     if size < 32:
         raise ValueError(f"size is {size}, the shorter side of a photo needs at least 32 pixels")
 
 
-CAMERAS = ("camera", "phone")
+def check_camera(camera: str) -> None:
+    """Raise ValueError if ``camera`` is none of ``CAMERAS``."""
+    if camera not in CAMERAS:
+        raise ValueError(f"camera {camera!r} is unknown; choose one of {', '.join(CAMERAS)}")
 
 
 def by_phone(s: Parameters, e: Parameters) -> tuple[Parameters, Parameters]:
-    """The same sitting and shot at arm's length by lamplight: near, warm, hard, noisy, soft."""
-    s = s | {
+    """Session and shot retaken at arm's length by lamplight: near, warm, hard, noisy, soft."""
+    s = {
+        **s,
         "outdoors": 0.0,
         "light_elevation": 30 + 0.6 * s["light_elevation"],
         "light_ambient": 0.55 * s["light_ambient"],
         "light_warmth": 0.18 + s["light_warmth"],
     }
-    e = e | {
+    e = {
+        **e,
         "distance": 0.45 * e["distance"],
         "exposure": 0.8 * e["exposure"],
         "noise": 2.5 * e["noise"] + 2,

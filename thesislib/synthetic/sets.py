@@ -1,26 +1,20 @@
-"""Datasets of synthetic people on disk, drawn by :mod:`thesislib.data.synthetic`."""
+"""Datasets of synthetic people on disk: sets by name, and the making of them."""
 
 import dataclasses
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import as_completed
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from thesislib import storage
-from thesislib.data.schema import (
-    ANNOTATIONS,
-    SYNTHETIC_RECORD,
-    read_annotations,
-    write_annotations,
-)
-from thesislib.synthetic import drawing, parameters
-from thesislib.synthetic.drawing import SyntheticSet
-
-_TASK_SCENES = 4
-
+from thesislib.data.schema import ANNOTATIONS, SYNTHETIC_RECORD, write_annotations
+from thesislib.synthetic.parameters import VERSION
+from thesislib.synthetic.spec import PhotoNumbers, SyntheticSet, photo_name
+from thesislib.synthetic.worker import DrawingPool, is_whole_jpeg, make_photos
 
 SETS = {
     # What the default profile learns from, within minutes.
@@ -50,9 +44,7 @@ SETS = {
 }
 
 
-def make(
-    folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: bool = True
-) -> pd.DataFrame:
+def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: bool = True) -> None:
     """Make a dataset of synthetic people, or finish one that was interrupted.
 
     The bytes written depend on ``spec`` alone, not on ``workers`` or on how often the making was
@@ -65,49 +57,36 @@ def make(
         workers: processes to draw in; 1 draws in this process.
         progress: whether to show a progress bar.
 
-    Returns:
-        The annotations.
-
     Raises:
         ValueError: ``folder`` was made with other numbers or by something else; nothing in it
             is touched then.
         storage.FolderInUseError: another run is writing to ``folder``.
     """
     folder = Path(folder)
-    settings = {"version": parameters.VERSION, **dataclasses.asdict(spec)}
+    settings = {"version": VERSION, **dataclasses.asdict(spec)}
     # Before the lock, as taking it would already leave a file in somebody else's folder.
     _check_settings(folder, settings)
     with storage.folder_lock(folder):
         _check_settings(folder, settings)
         storage.write_json(folder / SYNTHETIC_RECORD, settings)
-        tasks = _tasks(spec)
-        names = [drawing.photo_name(spec, *key) for task in tasks for key in task]
-        annotations = folder / ANNOTATIONS
-        if not (
-            annotations.exists() and all(drawing.is_whole_jpeg(folder / name) for name in names)
-        ):
-            rows = _run(folder, spec, tasks, workers, progress)
-            write_annotations(folder, pd.DataFrame(rows))
-        return read_annotations(folder)
+        tasks = spec.tasks()
+        drawn = all(
+            is_whole_jpeg(folder / photo_name(photo)) for photos in tasks for photo in photos
+        )
+        if drawn and (folder / ANNOTATIONS).exists():
+            return
+        rows: dict[int, list[dict[str, Any]]] = {}
+        with tqdm(
+            total=spec.photos, unit="photo", desc="synthetic people", disable=not progress
+        ) as bar:
+            for at, of_task in _run(folder, spec, tasks, workers):
+                rows[at] = of_task
+                bar.update(len(tasks[at]))
+        in_order = [row for at in range(len(tasks)) for row in rows[at]]
+        write_annotations(folder, pd.DataFrame(in_order))
 
 
-def _tasks(spec: SyntheticSet) -> list[list[tuple]]:
-    """Photos by their keys: (identity, session, shot), a task a sitting; or (scene,)."""
-    if not spec.sessions:
-        scenes = [(scene,) for scene in range(spec.photos)]
-        return [scenes[at : at + _TASK_SCENES] for at in range(0, len(scenes), _TASK_SCENES)]
-    tasks = []
-    for at, photos in enumerate(_shares(spec.photos, spec.people)):
-        for session, shots in enumerate(_shares(photos, spec.sessions)):
-            tasks.append([(spec.first_identity + at, session, shot) for shot in range(shots)])
-    return tasks
-
-
-def _shares(total: int, parts: int) -> list[int]:
-    return [total // parts + (part < total % parts) for part in range(parts)]
-
-
-def _check_settings(folder: Path, settings: dict) -> None:
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError if ``folder`` holds anything but (part of) what ``settings`` would make."""
     record = folder / SYNTHETIC_RECORD
     if record.exists():
@@ -129,32 +108,21 @@ def _check_settings(folder: Path, settings: dict) -> None:
         )
 
 
-def _run(folder, spec: SyntheticSet, tasks: list, workers: int, progress: bool) -> list[dict]:
-    """Rows of all tasks, in the tasks' order, made in ``workers`` processes."""
-    done: dict[int, list[dict]] = {}
-    with tqdm(
-        total=spec.photos, unit="photo", desc="synthetic people", disable=not progress
-    ) as bar:
-        if workers <= 1 or len(tasks) == 1:
-            for at, keys in enumerate(tasks):
-                done[at] = drawing.make_photos(folder, spec, keys)
-                bar.update(len(keys))
-        else:
-            # Spawned, as a forked PyTorch may hang on its parent's thread pool.
-            context = multiprocessing.get_context("spawn")
-            count = min(workers, len(tasks))
-            with ProcessPoolExecutor(count, context, initializer=drawing.start_worker) as pool:
-                with drawing.without_main():
-                    running = {
-                        pool.submit(drawing.make_photos, folder, spec, keys): at
-                        for at, keys in enumerate(tasks)
-                    }
-                try:
-                    for future in as_completed(running):
-                        at = running[future]
-                        done[at] = future.result()
-                        bar.update(len(tasks[at]))
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-    return [row for at in range(len(tasks)) for row in done[at]]
+def _run(
+    folder: Path, spec: SyntheticSet, tasks: list[list[PhotoNumbers]], workers: int
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Annotation rows of each task with its number, as they come from ``workers`` processes."""
+    if workers <= 1 or len(tasks) == 1:
+        for at, photos in enumerate(tasks):
+            yield at, make_photos(folder, spec, photos)
+        return
+    with DrawingPool(min(workers, len(tasks))) as pool:
+        running = {
+            pool.submit(make_photos, folder, spec, photos): at for at, photos in enumerate(tasks)
+        }
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BaseException:  # an interrupt included: what is not begun stays undone
+            pool.shutdown(cancel_futures=True)
+            raise
