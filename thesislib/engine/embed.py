@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
-from thesislib.engine.predict import CHUNK, share_out
+from thesislib.engine.predict import CHUNK
+from thesislib.engine.processes import share_out
 
 
 class Embedder(Protocol):
@@ -32,12 +34,12 @@ def embed(system: Embedder, dataset: Dataset, progress: bool = False) -> np.ndar
         progress: show a bar.
 
     Returns:
-        float32 [F, E], not normalised, photo by photo in the dataset's order, faces in the
-        table's; NaN where the net's grid has no place for a face.
+        float32 [F, E], not normalised, in the order of :func:`annotated_faces`; NaN where the
+        net's grid has no place for a face.
     """
-    table = dataset.table[dataset.table["x1"].notna()]
-    boxes = {name: rows[BOX].to_numpy(float) for name, rows in table.groupby("photo", sort=False)}
-    names = [name for name in dataset.photos if name in boxes]
+    faces = annotated_faces(dataset)
+    boxes = {name: rows[BOX].to_numpy(float) for name, rows in faces.groupby("photo", sort=False)}
+    names = list(boxes)
 
     def of_chunk(start: int) -> np.ndarray:
         chosen = names[start : start + CHUNK]
@@ -48,3 +50,10 @@ def embed(system: Embedder, dataset: Dataset, progress: bool = False) -> np.ndar
     unit = f"{CHUNK} photos"
     with tqdm(total=len(starts), desc="embedding", unit=unit, disable=not progress) as bar:
         return np.concatenate(share_out(starts, of_chunk, bar))
+
+
+def annotated_faces(dataset: Dataset) -> pd.DataFrame:
+    """Annotation rows of a dataset's faces, photo by photo, numbered from 0."""
+    faces = dataset.table[dataset.table["x1"].notna()]
+    order = faces["photo"].map({name: at for at, name in enumerate(dataset.photos)})
+    return faces.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)

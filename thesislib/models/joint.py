@@ -69,6 +69,7 @@ class JointNet(nn.Module):
         ValueError: no identities, a name in them twice, or an unknown backbone or source.
     """
 
+    anchors: torch.Tensor
     nms_iou = 0.5
     max_detections = 100
 
@@ -154,7 +155,7 @@ class JointNet(nn.Module):
 
         The right and the lower edge are padded to whole cells.
         """
-        features = feature_map(self.backbone, self.normalise(self._whole_cells(photos)))
+        features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
             if self.embedding_source == "roi":
@@ -162,6 +163,10 @@ class JointNet(nn.Module):
             # [N, A*E, rows, columns] -> [N, A, E, ...] -> [N, E, A, ...]
             embeddings = self.embedding_head(pooled).unflatten(1, (-1, self.embedding_dim))
         return HeadOutputs(regression, embeddings.transpose(1, 2))
+
+    def features(self, photos: torch.Tensor) -> torch.Tensor:
+        """Feature map float [N, C, H / stride, W / stride] of photos padded to whole cells."""
+        return feature_map(self.backbone, self.normalise(self._whole_cells(photos)))
 
     def _whole_cells(self, photos: torch.Tensor) -> torch.Tensor:
         rows, columns = (-side % self.cell for side in photos.shape[-2:])
@@ -344,7 +349,7 @@ class JointNet(nn.Module):
         return answers
 
     @torch.inference_mode()
-    def identify(
+    def identify_boxes(
         self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[list[str]]:
         """Identities of decoded photos' faces at given boxes (oracle boxes).
