@@ -16,10 +16,10 @@ from PIL import Image
 from thesislib import storage
 from thesislib.data import __main__ as command
 from thesislib.data.columns import BOX
-from thesislib.data.importers import importing
+from thesislib.data.importers import archives, importing
 from thesislib.data.importers.importing import import_photos
 from thesislib.data.importers.look_over import LOOK_OVER
-from thesislib.data.importers.merge import merge
+from thesislib.data.importers import merge
 from thesislib.data.importers.source import SourceError
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.synthetic import scene, sets
@@ -565,7 +565,7 @@ def test_a_zip_member_that_leads_out_is_refused(tmp_path, name):
 
 def test_an_archive_too_large_or_damaged_is_refused(tmp_path, georgia, monkeypatch):
     path = zipped(georgia, tmp_path / "gt.zip")
-    monkeypatch.setattr(importing, "MAX_UNPACKED", 100)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 100)
     with pytest.raises(SourceError, match=r"gt\.zip: unpacks to more than"):
         quietly("georgia_tech", path, tmp_path / "to")
     monkeypatch.undo()

@@ -1,6 +1,6 @@
 """Make datasets: ``python -m thesislib.data <source> <folder> --to <dataset folder>``.
 
-Sources of photos are read in their own form (``thesislib/data/sources.py`` says which);
+Sources of photos are read in their own form (``thesislib/data/importers/`` says which);
 ``folder`` is any folder with one folder per person. ``merge`` puts several datasets into one;
 ``synthetic`` takes the name of a set of synthetic people in the folder's place.
 """
@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 from thesislib import storage
-from thesislib.data.importers import importing, merge
-from thesislib.data.importers.sources import SOURCES
+from thesislib.data.importers import SOURCES, import_photos, merge, summary
 from thesislib.data.schema import read_dataset
 from thesislib.synthetic import sets
 
@@ -37,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.source == "merge":
             folders = [Path(folder) for folder in arguments.folder]
-            dataset = merge.merge(folders, arguments.to, progress)
+            dataset = merge(folders, arguments.to, progress)
         elif arguments.source == "synthetic":
             (name,) = arguments.folder
             if name not in sets.SETS:
@@ -45,13 +44,13 @@ def main(argv: list[str] | None = None) -> int:
             sets.make(arguments.to, sets.SETS[name], progress=progress)
             dataset = read_dataset(arguments.to)
         else:
-            dataset = importing.import_photos(
+            dataset = import_photos(
                 arguments.source, arguments.folder[0], arguments.to, arguments.identities, progress
             )
     except (ValueError, storage.FolderInUseError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(importing.summary(dataset))
+    print(summary(dataset))
     return 0
 
 

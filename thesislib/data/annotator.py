@@ -7,6 +7,7 @@ import io
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from thesislib.data.schema import (
     write_annotations,
 )
 
-widgets = environment.require("ipywidgets", extra="notebooks")
+widgets: Any = environment.require("ipywidgets", extra="notebooks")
 
 BEFORE_EDITS = "annotations.before-edits.csv"
 _SHOWN_PX = 420  # shorter side of a photo on the screen, at most

@@ -1,0 +1,10 @@
+"""From photo collections to datasets: one module per source, and what brings them in.
+
+``SOURCES`` names the sources; each module's docstring says what form it reads.
+"""
+
+from thesislib.data.importers.importing import SOURCES, import_folder, import_photos, summary
+from thesislib.data.importers.merging import merge
+from thesislib.data.importers.source import SourceError
+
+__all__ = ["SOURCES", "SourceError", "import_folder", "import_photos", "merge", "summary"]

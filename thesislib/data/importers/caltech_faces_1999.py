@@ -4,20 +4,20 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import scipy.io
 
 from thesislib.data.importers.source import (
+    AnnotatedFace,
     Entry,
-    Face,
     Source,
     SourceError,
-    _lines,
-    none_found,
-    numbers,
+    read_lines,
+    read_numbers,
 )
 
 
-def caltech_faces_1999(source: Source, identities: Path | None = None) -> list[Entry]:
+def caltech_faces_1999(source: Source, identities: Path | str | None = None) -> list[Entry]:
     """Caltech Faces 1999: ``image_NNNN.jpg`` and corners in ``ImageData.mat``.
 
     Column N of ``SubDir_Data``, 8 x photos, holds x and y by turns of the face's four corners.
@@ -26,20 +26,18 @@ def caltech_faces_1999(source: Source, identities: Path | None = None) -> list[E
         source: the folder.
         identities: a CSV table ``first,last,identity``, by photo numbers, as the collection
             itself does not say who is who.
+
+    Raises:
+        SourceError: no such table, or one of another form.
     """
     if identities is None:
         raise SourceError(
             "caltech_faces_1999 needs --identities <table.csv> with columns first,last,identity "
             "(photo numbers), as the collection does not say who is who"
         )
-    who = _identity_ranges(identities)
-    path = source.one("ImageData.mat")
-    try:
-        corners = scipy.io.loadmat(path)["SubDir_Data"]
-    except Exception as error:  # scipy raises whatever its parser met
-        raise SourceError(f"{path}: cannot be read, or has no SubDir_Data ({error})") from None
-    if corners.ndim != 2 or corners.shape[0] != 8:
-        raise SourceError(f"{path}: SubDir_Data is {corners.shape}, expected 8 x photos")
+    table = Path(identities)
+    identity_of = _read_identities(table)
+    corners = _read_corners(source.one("ImageData.mat"))
     entries = []
     for file in source.photos():
         match = re.fullmatch(r"image_(\d+)", file.stem)
@@ -52,26 +50,38 @@ def caltech_faces_1999(source: Source, identities: Path | None = None) -> list[E
             box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
         else:
             source.note(file, "no column in ImageData.mat: box from the detector")
-        if number not in who:
-            source.note(file, f"in no row of {identities.name}: unknown person")
-        entries.append(Entry(file, (Face(who.get(number, ""), box),)))
+        if number not in identity_of:
+            source.note(file, f"in no row of {table.name}: unknown person")
+        entries.append(Entry(file, (AnnotatedFace(identity_of.get(number, ""), box),)))
     if not entries:
-        raise none_found(source, "image_NNNN.jpg")
+        raise source.nothing_found("image_NNNN.jpg")
     return entries
 
 
-def _identity_ranges(path: Path) -> dict[int, str]:
-    who: dict[int, str] = {}
+def _read_corners(path: Path) -> np.ndarray:
+    """Corners [8, photos] in pixels: x and y by turns."""
+    try:
+        corners = scipy.io.loadmat(path)["SubDir_Data"]
+    except Exception as error:  # scipy raises whatever its parser met
+        raise SourceError(f"{path}: cannot be read, or has no SubDir_Data ({error})") from None
+    if corners.ndim != 2 or corners.shape[0] != 8:
+        raise SourceError(f"{path}: SubDir_Data is {corners.shape}, expected 8 x photos")
+    return corners
+
+
+def _read_identities(path: Path) -> dict[int, str]:
+    """Identities by the numbers of photos."""
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
-    rows = csv.DictReader(_lines(path))
+    identity_of: dict[int, str] = {}
+    rows = csv.DictReader(read_lines(path))
     if not {"first", "last", "identity"} <= set(rows.fieldnames or []):
         raise SourceError(f"{path}, line 1: columns are {rows.fieldnames}, not first,last,identity")
     for line, row in enumerate(rows, start=2):
         words = [row["first"] or "", row["last"] or ""]
-        first, last = (int(v) for v in numbers(path, line, words, 2, "first and last"))
+        first, last = (int(v) for v in read_numbers(path, line, words, 2, "first and last"))
         for number in range(first, last + 1):
-            if number in who:
+            if number in identity_of:
                 raise SourceError(f"{path}, line {line}: photo {number} is in an earlier row too")
-            who[number] = (row["identity"] or "").strip()
-    return who
+            identity_of[number] = (row["identity"] or "").strip()
+    return identity_of

@@ -1,8 +1,15 @@
 """COCO JSON."""
 
 import json
+from typing import Any
 
-from thesislib.data.importers.source import Entry, Face, Source, SourceError, none_found
+from thesislib.data.importers.source import (
+    AnnotatedFace,
+    Entry,
+    Source,
+    SourceError,
+    box_of_size,
+)
 
 
 def coco(source: Source) -> list[Entry]:
@@ -26,17 +33,16 @@ def coco(source: Source) -> list[Entry]:
     if not wanted and len(categories) > 1:
         names = ", ".join(categories.values())
         raise SourceError(f"{path}: no category named face among {names}")
-    faces: dict = {key: [] for key in photos}
+    faces: dict[Any, list[AnnotatedFace]] = {key: [] for key in photos}
     for at, annotation in enumerate(annotations):
         if annotation.get("iscrowd") or (wanted and annotation.get("category_id") not in wanted):
             continue
         key, box = annotation.get("image_id"), annotation.get("bbox")
         if key not in photos or not isinstance(box, list) or len(box) != 4:
             raise SourceError(f"{path}, annotation {at}: image_id {key!r}, bbox {box!r}")
-        x, y, width, height = (float(value) for value in box)
         attributes = annotation.get("attributes") or {}
         identity = str(annotation.get("identity", attributes.get("identity", "")) or "")
-        faces[key].append(Face(identity, (x, y, x + width, y + height)))
+        faces[key].append(AnnotatedFace(identity, box_of_size(*(float(v) for v in box))))
     files = {file.relative_to(source.folder).as_posix(): file for file in source.photos()}
     entries = []
     for key, name in photos.items():
@@ -48,5 +54,5 @@ def coco(source: Source) -> list[Entry]:
         else:
             entries.append(Entry(file, tuple(faces[key])))
     if not entries:
-        raise none_found(source, f"the photos that {path.name} names")
+        raise source.nothing_found(f"the photos that {path.name} names")
     return entries

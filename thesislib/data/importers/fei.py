@@ -2,7 +2,7 @@
 
 import re
 
-from thesislib.data.importers.source import Entry, Face, Source, none_found
+from thesislib.data.importers.source import AnnotatedFace, Entry, Source
 
 
 def fei(source: Source) -> list[Entry]:
@@ -11,9 +11,9 @@ def fei(source: Source) -> list[Entry]:
     for file in source.photos():
         match = re.fullmatch(r"(\d+)-(\d+)", file.stem)
         if match:
-            entries.append(Entry(file, (Face(f"{int(match[1]):03d}", None),)))
+            entries.append(Entry(file, (AnnotatedFace(f"{int(match[1]):03d}", None),)))
         else:
             source.note(file, "not named P-MM: left out")
     if not entries:
-        raise none_found(source, "P-MM.jpg")
+        raise source.nothing_found("P-MM.jpg")
     return entries

@@ -1,6 +1,6 @@
 """A folder with one folder per person."""
 
-from thesislib.data.importers.source import Entry, Face, Source, none_found
+from thesislib.data.importers.source import AnnotatedFace, Entry, Source
 
 
 def folder(source: Source) -> list[Entry]:
@@ -12,7 +12,7 @@ def folder(source: Source) -> list[Entry]:
             source.note(file, "in no person's folder: left out")
         else:
             session = "/".join(parts[1:-1])
-            entries.append(Entry(file, (Face(parts[0].strip(), None),), session))
+            entries.append(Entry(file, (AnnotatedFace(parts[0].strip(), None),), session))
     if not entries:
-        raise none_found(source, "<person>/<photo>.jpg")
+        raise source.nothing_found("<person>/<photo>.jpg")
     return entries

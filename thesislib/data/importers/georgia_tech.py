@@ -1,15 +1,16 @@
 """Georgia Tech face database."""
 
 import re
+from pathlib import Path
 
 from thesislib.data.importers.source import (
+    AnnotatedFace,
+    Box,
     Entry,
-    Face,
     Source,
     SourceError,
-    _lines,
-    none_found,
-    numbers,
+    read_lines,
+    read_numbers,
 )
 
 
@@ -19,32 +20,38 @@ def georgia_tech(source: Source) -> list[Entry]:
     Twenty numbers are kept for each person: photo MM of person P has label 20 (P - 1) + MM, one
     line ``x_left y_top x_right y_bottom sP``.
     """
-    labels = {}
+    labels: dict[int, tuple[Path, Box]] = {}
     for path in source.files({".txt"}):
         match = re.fullmatch(r"lab(\d+)", path.stem)
         if match:
-            words = " ".join(_lines(path)).split()
-            box = numbers(path, 1, words, 4, "x_left y_top x_right y_bottom, then the person")
-            person = words[4].lstrip("s") if len(words) > 4 else ""
-            number = int(match[1])
-            if not person.isdecimal() or int(person) != (number - 1) // 20 + 1:
-                raise SourceError(
-                    f"{path}, line 1: person {words[4] if len(words) > 4 else '?'!r}; "
-                    f"label {number} is of s{(number - 1) // 20 + 1}"
-                )
-            labels[number] = (path, tuple(box))
+            labels[int(match[1])] = (path, _read_label(path, int(match[1])))
     entries = []
     for file in source.photos():
-        person = re.fullmatch(r"s(\d+)", file.parent.name)
-        if not person or not file.stem.isdecimal():
+        match = re.fullmatch(r"s(\d+)", file.parent.name)
+        if not match or not file.stem.isdecimal():
             continue
-        label = labels.pop(20 * (int(person[1]) - 1) + int(file.stem), None)
+        label = labels.pop(20 * (int(match[1]) - 1) + int(file.stem), None)
         if label is None:
             source.note(file, "no label: box from the detector")
-        box = label[1] if label else None
-        entries.append(Entry(file, (Face(file.parent.name, box),)))
+        face = AnnotatedFace(file.parent.name, label[1] if label else None)
+        entries.append(Entry(file, (face,)))
     if not entries:
-        raise none_found(source, "sNN/MM.jpg")
+        raise source.nothing_found("sNN/MM.jpg")
     for path, _ in labels.values():
         source.note(path, "a label without its photo")
     return entries
+
+
+def _read_label(path: Path, number: int) -> Box:
+    words = " ".join(read_lines(path)).split()
+    x1, y1, x2, y2 = read_numbers(
+        path, 1, words, 4, "x_left y_top x_right y_bottom, then the person"
+    )
+    person = words[4].lstrip("s") if len(words) > 4 else ""
+    wanted = (number - 1) // 20 + 1
+    if not person.isdecimal() or int(person) != wanted:
+        raise SourceError(
+            f"{path}, line 1: person {words[4] if len(words) > 4 else '?'!r}; "
+            f"label {number} is of s{wanted}"
+        )
+    return (x1, y1, x2, y2)

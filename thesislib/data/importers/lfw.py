@@ -1,10 +1,12 @@
 """Labeled Faces in the Wild."""
 
 import re
+from pathlib import Path
 
-from thesislib.data.importers.source import Entry, Face, Source, none_found
+from thesislib.data.images import PhotoError, photo_size
+from thesislib.data.importers.source import AnnotatedFace, Box, Entry, Source
 
-LFW_ENLARGED = 2.2  # an LFW photo is the detector's box, enlarged so many times
+ENLARGED = 2.2  # a photo is the detector's box, enlarged so many times
 
 
 def lfw(source: Source) -> list[Entry]:
@@ -16,13 +18,19 @@ def lfw(source: Source) -> list[Entry]:
     entries = []
     for file in source.photos():
         if re.fullmatch(re.escape(file.parent.name) + r"_\d+", file.stem):
-            entries.append(Entry(file, (Face(file.parent.name, CENTRE),)))
+            entries.append(Entry(file, (AnnotatedFace(file.parent.name, _centre(file)),)))
         else:
             source.note(file, "not named Name/Name_NNNN: left out")
     if not entries:
-        raise none_found(source, "Name/Name_NNNN.jpg")
+        raise source.nothing_found("Name/Name_NNNN.jpg")
     return entries
 
 
-# In the place of a box: the photo's centre, as its size is not known before it is opened.
-CENTRE = (-1.0, -1.0, -1.0, -1.0)
+def _centre(file: Path) -> Box | None:
+    try:
+        width, height = photo_size(file)
+    except PhotoError:  # which is told when the photo is imported
+        return None
+    half_width, half_height = width / ENLARGED / 2, height / ENLARGED / 2
+    x, y = width / 2, height / 2
+    return (x - half_width, y - half_height, x + half_width, y + half_height)

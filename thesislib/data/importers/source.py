@@ -1,12 +1,14 @@
-"""What importers share: a source's folder, its entries, and reading its tables."""
+"""What importers share: a collection's folder, its photos as entries, and reading its tables."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-SHORT_SIDE = 320  # pixels, as the thesis scaled its photos
+from thesislib.data.images import PHOTO_SUFFIXES
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SHORT_SIDE = 320  # pixels to which photos are scaled down, as the thesis did
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the source's photo
 
 
 class SourceError(ValueError):
@@ -14,14 +16,16 @@ class SourceError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
-    """One face: ``identity`` ("" is unknown) and ``box`` (x1, y1, x2, y2) or None.
+class AnnotatedFace:
+    """One face as the source annotates it.
 
-    The box is in pixels of the source's photo; None is for the detector to find.
+    Attributes:
+        identity: "" for somebody unknown.
+        box: None where the source has none and the detector is to find it.
     """
 
     identity: str
-    box: tuple[float, float, float, float] | None
+    box: Box | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Entry:
     """
 
     file: Path
-    faces: tuple[Face, ...]
+    faces: tuple[AnnotatedFace, ...]
     session: str = ""
 
 
@@ -94,15 +98,36 @@ class Source:
             raise SourceError(f"{self.folder}: {len(found)} files named {name}, needs one")
         return found[0]
 
+    def nothing_found(self, looked_for: str) -> SourceError:
+        """The error to raise where a source has no photo of its form."""
+        return SourceError(f"{self.folder}: no photos found; looked for {looked_for}")
 
-def _lines(path: Path) -> list[str]:
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file in UTF-8.
+
+    Raises:
+        SourceError: it is no text.
+    """
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: no text ({error})") from None
 
 
-def numbers(path: Path, line: int, words: list[str], count: int, what: str) -> list[float]:
+def read_numbers(path: Path, line: int, words: Sequence[str], count: int, what: str) -> list[float]:
+    """The numbers that begin a line of a table.
+
+    Args:
+        path: of the table, for messages.
+        line: its number from 1, for messages.
+        words: of the line.
+        count: how many numbers.
+        what: names of the numbers, for messages.
+
+    Raises:
+        SourceError: fewer words, or one that is no number.
+    """
     try:
         if len(words) < count:
             raise ValueError
@@ -113,5 +138,6 @@ def numbers(path: Path, line: int, words: list[str], count: int, what: str) -> l
         ) from None
 
 
-def none_found(source: Source, looked_for: str) -> SourceError:
-    return SourceError(f"{source.folder}: no photos found; looked for {looked_for}")
+def box_of_size(x: float, y: float, width: float, height: float) -> Box:
+    """A box from its top left corner and its size, in pixels."""
+    return (x, y, x + width, y + height)

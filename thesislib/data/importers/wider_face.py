@@ -3,7 +3,14 @@
 import re
 from pathlib import PurePosixPath
 
-from thesislib.data.importers.source import Entry, Face, Source, _lines, none_found, numbers
+from thesislib.data.importers.source import (
+    AnnotatedFace,
+    Entry,
+    Source,
+    box_of_size,
+    read_lines,
+    read_numbers,
+)
 
 
 def wider_face(source: Source) -> list[Entry]:
@@ -16,7 +23,7 @@ def wider_face(source: Source) -> list[Entry]:
     tables = [f for f in source.files({".txt"}) if re.fullmatch(r"wider_face_.*_bbx_gt", f.stem)]
     entries = []
     for path in tables:
-        lines = _lines(path)
+        lines = read_lines(path)
         at = 0
         while at < len(lines):
             name = lines[at].strip()
@@ -24,15 +31,14 @@ def wider_face(source: Source) -> list[Entry]:
                 at += 1
                 continue
             words = lines[at + 1].split() if at + 1 < len(lines) else []
-            (count,) = numbers(path, at + 2, words, 1, "how many boxes follow")
+            (count,) = read_numbers(path, at + 2, words, 1, "how many boxes follow")
             faces = []
             for line in range(at + 2, at + 2 + max(1, int(count))):
                 words = lines[line].split() if line < len(lines) else []
-                values = numbers(path, line + 1, words, 4, "x y width height")
+                x, y, width, height = read_numbers(path, line + 1, words, 4, "x y width height")
                 invalid = len(words) > 7 and words[7] == "1"
-                if values[2] > 0 and values[3] > 0 and not invalid:
-                    x, y, width, height = values
-                    faces.append(Face("", (x, y, x + width, y + height)))
+                if width > 0 and height > 0 and not invalid:
+                    faces.append(AnnotatedFace("", box_of_size(x, y, width, height)))
             at += 2 + max(1, int(count))
             file = files.get("/".join(PurePosixPath(name).parts[-2:]))
             if file is None:
@@ -40,5 +46,5 @@ def wider_face(source: Source) -> list[Entry]:
             else:
                 entries.append(Entry(file, tuple(faces)))
     if not entries:
-        raise none_found(source, "wider_face_*_bbx_gt.txt and the photos it names")
+        raise source.nothing_found("wider_face_*_bbx_gt.txt and the photos it names")
     return entries

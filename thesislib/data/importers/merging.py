@@ -1,6 +1,7 @@
 """Several datasets put into one."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -11,7 +12,7 @@ from thesislib.data.importers.importing import RECORD, check_target
 from thesislib.data.schema import Dataset, DatasetError, read_dataset, write_annotations
 
 
-def merge(folders: list[Path], to: Path | str, progress: bool = True) -> Dataset:
+def merge(folders: Sequence[Path | str], to: Path | str, progress: bool = True) -> Dataset:
     """Put several datasets into one, as the thesis did with its sources.
 
     Person ``anna`` of folder ``fei`` becomes ``fei-anna``, so that two Annas stay two people;
@@ -21,6 +22,9 @@ def merge(folders: list[Path], to: Path | str, progress: bool = True) -> Dataset
         folders: dataset folders, two or more, of different names.
         to: dataset folder, new or of an earlier merge of the same folders.
         progress: show a bar.
+
+    Returns:
+        the dataset, checked.
 
     Raises:
         DatasetError: a folder is no dataset, two have one name, or ``to`` holds something else.
@@ -50,7 +54,7 @@ def merge(folders: list[Path], to: Path | str, progress: bool = True) -> Dataset
             table["photo"] = table["photo"].map(moved)
             tables.append(table)
         merged = pd.concat(tables, ignore_index=True)
-        if "box_source" in merged:  # not every one of them need have said
+        if "box_source" in merged:  # a column that not each of them need have
             merged["box_source"] = merged["box_source"].fillna("")
         write_annotations(to, merged)
     return read_dataset(to)
