@@ -1,98 +1,92 @@
 """Does a net that has learned synthetic people learn real ones better?
 
 The joint net is trained on real photos twice, from random weights and from a net trained on
-thousands of synthetic people, with the same number of steps on the same photos in the same order;
-the test split is read once for each. Command line::
+thousands of synthetic people, with as many steps on the same photos in the same order; the test
+part is read once for each. On the command line::
 
-    python -m thesislib.pretraining --data <folder> --split photo --epochs 6 --batch 32
+    python -m thesislib pretraining --data <folder> --split photo --epochs 6
 """
 
-import argparse
 import dataclasses
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from thesislib import paths
-from thesislib.experiments.baseline_comparison import MODEL, Experiment
-from thesislib.metrics import statistics
-from thesislib.profiles import get_profile
-from thesislib.synthetic import sets
+from thesislib.engine.checkpoint import net_file
+from thesislib.experiments import baseline_comparison
+from thesislib.experiments.config import (
+    Config,
+    columns,
+    command,
+    key,
+    make_synthetic,
+    parts,
+    this_process,
+    with_columns,
+)
+from thesislib.experiments.systems import net_folder, trained_joint
+from thesislib.metrics.statistics import mcnemar_exact
+from thesislib.profiles import PROFILES, Profile
+from thesislib.storage import bytes_hash
 from thesislib.tables import merge_table
 
 TABLE = "pretraining.csv"
 ARMS = ("random weights", "synthetic people")
-PEOPLE = "pretraining"  # the set that is learned first
-EPOCHS = 8  # on that set
-_KEPT = ("accuracy", "joint_accuracy_50", "joint_accuracy_75", "mean_iou")
+PEOPLE = "pretraining"  # the set of synthetic people that is learned first
+PROFILE = dataclasses.replace(PROFILES["laptop"], epochs=8)  # with which it is learned
+_METRICS = ("accuracy", "joint_accuracy_50", "joint_accuracy_75", "mean_iou")
 
 
-def pretrained(progress: bool = True) -> Path:
-    """The checkpoint of a net trained on the set ``PEOPLE``, made and trained if need be."""
-    folder = paths.synthetic(PEOPLE)
-    sets.make(folder, sets.SETS[PEOPLE], progress=progress)
-    profile = dataclasses.replace(get_profile("laptop"), epochs=EPOCHS)
-    experiment = Experiment(folder, "photo", profile, progress=progress)
-    experiment.trained("joint")
-    return experiment.run_folder("joint") / MODEL
+def pretrained(people: str = PEOPLE, profile: Profile = PROFILE) -> Path:
+    """Folder of a joint net that has learned synthetic people; trained if that was not done yet.
+
+    Args:
+        people: a name in ``thesislib.synthetic.sets.SETS``; made if they are not there.
+        profile: settings of the training.
+    """
+    config = Config(make_synthetic(people), profile)
+    trained_joint(config)
+    return net_folder(config, "joint")
 
 
-def compare(experiment: Experiment, start: Path) -> pd.DataFrame:
+def compare(config: Config, start: Path | str | None = None) -> pd.DataFrame:
     """Train the joint net from both starts and test both.
 
     Args:
-        experiment: real photos, without a start.
-        start: the pre-trained checkpoint.
+        config: real photos, split by photo or session, without a start.
+        start: file or folder of the pre-trained net; None for :func:`pretrained`'s.
 
     Returns:
-        Rows ``arm, metric, value, low, high, n, steps`` with the experiment's columns, merged
-        into ``figures/tables/pretraining.csv``; metric ``mcnemar_p`` compares the two arms'
-        accuracy on the same photos.
+        rows ``arm, metric, value, low, high, n, steps`` with all columns of a table, merged into
+        ``pretraining.csv``; metric ``mcnemar_p`` compares the accuracies of the two arms on the
+        same photos.
+
+    Raises:
+        ValueError: the config has a start of its own.
     """
-    tables, correct = [], []
+    if config.start is not None:
+        raise ValueError("the arms begin from random weights and from a pre-trained net")
+    start = Path(start) if start is not None else pretrained()
+    run = key(config, begun_from=bytes_hash(net_file(start)))
+    tables, photos = [], []
     for arm, begin in zip(ARMS, (None, start), strict=True):
-        one = dataclasses.replace(experiment, start=begin)
-        rows, photos, _ = one.evaluate("joint")
-        tables.append(rows[rows["metric"].isin(_KEPT)].assign(arm=arm))
-        correct.append(photos["correct"].to_numpy(bool))
-    p = statistics.mcnemar_exact(*correct)
-    tables.append(
-        pd.DataFrame([{"arm": ARMS[1], "metric": "mcnemar_p", "value": p, "n": len(correct[0])}])
+        one = dataclasses.replace(config, start=begin)
+        tested = baseline_comparison.evaluate(one, "joint")
+        rows = tested.results[tested.results["metric"].isin(_METRICS)].assign(arm=arm)
+        about = columns(one, run, command(config, "pretraining"))
+        tables.append(with_columns(rows, about))
+        photos.append(tested.photos)
+    known = photos[0]["known"].to_numpy()
+    p = mcnemar_exact(*(table["correct"][known] for table in photos))
+    compared = {"arm": ARMS[1], "metric": "mcnemar_p", "value": p, "n": int(known.sum())}
+    tables.append(with_columns(pd.DataFrame([compared]), about))
+    train = parts(config).train
+    batch = min(config.profile.batch, len(train.photos))
+    table = pd.concat(tables, ignore_index=True).assign(
+        system="joint", steps=len(train.photos) // batch * config.profile.epochs
     )
-    profile = experiment.profile
-    words = f"--data {experiment.data.name} --split {experiment.split_kind}"
-    words += f" --epochs {profile.epochs} --batch {profile.batch} --seed {experiment.seed}"
-    columns = experiment.columns() | {
-        "system": "joint",
-        "steps": len(experiment.train_photos) // profile.batch * profile.epochs,
-        "command": f"python -m thesislib.pretraining {words}",
-    }
-    table = pd.concat(tables, ignore_index=True).assign(**columns)
-    merge_table(paths.TABLES / TABLE, table)
+    if this_process().is_main_process:
+        merge_table(paths.TABLES / TABLE, table)
+    this_process().wait_for_everyone()
     return table
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m thesislib.pretraining", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="dataset folder of real people")
-    parser.add_argument("--split", choices=("photo", "session"), default="photo")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-    progress = "TQDM_DISABLE" not in os.environ
-    profile = dataclasses.replace(
-        get_profile("laptop"), epochs=arguments.epochs, batch=arguments.batch
-    )
-    start = pretrained(progress)
-    experiment = Experiment(
-        arguments.data, arguments.split, profile, arguments.seed, progress=progress
-    )
-    table = compare(experiment, start)
-    print(table[["arm", "metric", "value", "low", "high", "n"]].to_string(index=False))
-
-
-if __name__ == "__main__":
-    main()

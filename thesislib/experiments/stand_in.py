@@ -3,32 +3,51 @@
 Four questions, each answered by a number that could have come out badly: does a detector that
 learned from photos of real people take them for people; does it lose them as they turn away; can
 they be told apart without looking at the face; and is a person harder to know again in another
-sitting, as real people are?
+sitting, as real people are? On the command line::
+
+    python -m thesislib stand-in --profile quick
 """
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from thesislib import paths, storage
+from thesislib import cache, paths
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
-from thesislib.experiments.baseline_comparison import Experiment, from_environment, module_hash
-from thesislib.metrics import matching, statistics
+from thesislib.environment import commit
+from thesislib.experiments import baseline_comparison
+from thesislib.experiments.config import (
+    Config,
+    columns,
+    command,
+    key,
+    parts,
+    read,
+    shows_progress,
+    this_process,
+    with_columns,
+)
 from thesislib.metrics.boxes import box_iou
+from thesislib.metrics.matching import jointly_correct
+from thesislib.metrics.statistics import bootstrap_interval
 from thesislib.synthetic import scene
+from thesislib.tables import merge_table
 
 YAWS = tuple(range(-60, 61, 10))
 TABLE = "stand_in.csv"
 YAW_TABLE = "stand_in_yaw.csv"
 _PROBE_PX = (24, 32)  # rows and columns of the small photos that linear classifiers see
 _SWEPT_PEOPLE, _FIRST_SWEPT = 30, 3_000_000
-_CODE = [module_hash(name) for name in ("stand_in.py", "baseline.py", "data/synthetic.py")]
 
 
 def detection_by_yaw(
@@ -112,43 +131,49 @@ def linear_probe(
     return model.predict(features[~train]) == identities[~train]
 
 
-def measure(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Answer the four questions; asked again with nothing changed, read what was found.
+def measure(config: Config, people: int = _SWEPT_PEOPLE) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Answer the four questions; asked again it reads what was found.
 
     Args:
-        experiment: a split by photo of synthetic people with sessions. The same is trained on a
-            split by session.
+        config: a split by photo of synthetic people with sessions. The same is trained on a split
+            by session.
+        people: how many turn their heads.
 
     Returns:
-        the tables that it writes: ``stand_in.csv`` (``measure, split, value, low, high, n,
+        the rows that it merges into ``stand_in.csv`` (``measure, split, value, low, high, n,
         chance``) and ``stand_in_yaw.csv`` (``yaw, found, low, high, n``; shares in 0–1), both
-        with the experiment's columns.
+        with all columns of a table but the split.
+
+    Raises:
+        ValueError: a split by something else.
     """
-    by_session = Experiment(
-        experiment.data,
-        "session",
-        experiment.profile,
-        experiment.seed,
-        progress=experiment.progress,
-    )
-    depends = [
-        experiment.run_folder("joint").name,
-        by_session.run_folder("joint").name,
-        *_CODE,
-    ]
-    kept = paths.RUNS / "stand_in" / storage.text_hash(" ".join(depends))[:12]
-    files = [kept / YAW_TABLE, kept / TABLE]
-    if not all(file.exists() for file in files):
-        turned = detection_by_yaw(_SWEPT_PEOPLE, experiment.seed, progress=experiment.progress)
-        storage.write_text(files[0], _by_yaw(turned).to_csv(index=False, float_format="%.6g"))
-        rows = [_frontal(turned), *_probes(experiment)]
-        rows += [_names(experiment), _names(by_session)]
-        storage.write_text(files[1], pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
-    columns = experiment.columns() | {"command": "python -m thesislib.stand_in"}
-    del columns["split"]
-    yaw, table = (pd.read_csv(file).assign(**columns) for file in files)
-    for name, rows in ((YAW_TABLE, yaw), (TABLE, table)):
-        storage.write_text(paths.TABLES / name, rows.to_csv(index=False, float_format="%.6g"))
+    if config.split != "photo":
+        raise ValueError(f"a split by {config.split}; both others are made from one by photo")
+    by_session = dataclasses.replace(config, split="session")
+    run = key(config, people=people)
+    kept = cache.folder("stand_in", config.data.name, run=run)
+
+    def turned() -> pd.DataFrame:
+        found = detection_by_yaw(people, config.seed, progress=shows_progress())
+        return found.assign(commit=commit())
+
+    def answers() -> pd.DataFrame:
+        rows = [_frontal(heads), *_probes(config), *named]
+        return pd.DataFrame(rows).assign(commit=commit())
+
+    # Trained and tested by all processes together; the rest is the main one's.
+    named = [_names(one) for one in (config, by_session)]
+    with this_process().main_process_first():
+        heads = cache.table(kept / "heads.csv", turned)
+        table = cache.table(kept / TABLE, answers)
+    about = columns(config, run, command(config, "stand-in", split=None))
+    del about["split"]
+    yaw = _by_yaw(heads).assign(commit=heads["commit"].iloc[0])
+    table, yaw = with_columns(table, about), with_columns(yaw, about)
+    if this_process().is_main_process:
+        for name, rows in ((TABLE, table), (YAW_TABLE, yaw)):
+            merge_table(paths.TABLES / name, rows)
+    this_process().wait_for_everyone()
     return table, yaw
 
 
@@ -161,7 +186,7 @@ def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
     Returns:
         bool by what is claimed.
     """
-    value = table.assign(split=table["split"].fillna("")).set_index(["measure", "split"])["value"]
+    value = table.set_index(["measure", "split"])["value"]
     found = value["detected_within_30_degrees", ""]
     found_away = yaw["found"][yaw["yaw"].abs() == 60].max()
     most = 3 * table["chance"].max()
@@ -182,53 +207,52 @@ def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
 def _by_yaw(turned: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for yaw, found in turned.groupby("yaw")["found"]:
-        low, high = statistics.bootstrap_interval(found.to_numpy(float), seed=0)
+        low, high = bootstrap_interval(found.to_numpy(float), seed=0)
         rows.append((yaw, found.mean(), low, high, len(found)))
     return pd.DataFrame(rows, columns=["yaw", "found", "low", "high", "n"])
 
 
-def _row(name, split, values, chance, groups=None) -> dict:
-    low, high = statistics.bootstrap_interval(np.asarray(values, float), groups=groups, seed=0)
+def _row(
+    measure: str, split: str, values: ArrayLike, chance: float, identities: ArrayLike
+) -> dict[str, Any]:
+    """A share with its interval over people."""
+    right = np.asarray(values, float)
+    low, high = bootstrap_interval(right, groups=identities, seed=0)
     return {
-        "measure": name,
+        "measure": measure,
         "split": split,
-        "value": float(np.mean(values)),
+        "value": float(right.mean()),
         "low": low,
         "high": high,
-        "n": len(values),
+        "n": len(right),
         "chance": chance,
     }
 
 
-def _frontal(turned: pd.DataFrame) -> dict:
+def _frontal(turned: pd.DataFrame) -> dict[str, Any]:
     near = turned[turned["yaw"].abs() <= 30]
-    groups = near["identity"].astype(str).to_numpy()
-    return _row("detected_within_30_degrees", "", near["found"], np.nan, groups)
+    return _row("detected_within_30_degrees", "", near["found"], np.nan, near["identity"])
 
 
-def _probes(experiment: Experiment) -> list[dict]:
-    dataset = experiment.dataset
+def _probes(config: Config) -> list[dict[str, Any]]:
+    dataset = read(config.data)
     identities = dataset.table["identity"].to_numpy()
     chance = 1 / len(dataset.identities)
     rows = []
     for what in ("photo", "background"):
         features = small_photos(dataset, what)
         for kind in ("photo", "session"):
-            split = make_split(dataset, kind, experiment.seed)
+            split = make_split(dataset, kind, config.seed)
             part = dict(zip(split["photo"], split["part"], strict=True))
             train = (dataset.table["photo"].map(part) == "train").to_numpy()
-            right = linear_probe(features, identities, train, experiment.seed)
-            rows.append(_row(f"linear_classifier_on_{what}", kind, right, chance))
+            right = linear_probe(features, identities, train, config.seed)
+            name = f"linear_classifier_on_{what}"
+            rows.append(_row(name, kind, right, chance, identities[~train]))
     return rows
 
 
-def _names(experiment: Experiment) -> dict:
-    _, _, faces = experiment.evaluate("joint")
-    right = matching.jointly_correct(faces.assign(iou=faces["iou_calibrated"]), 0.5)
-    return _row("joint_accuracy_50", experiment.split_kind, right, 1 / len(experiment.identities))
-
-
-if __name__ == "__main__":
-    asked = from_environment()
-    asked.prepare()
-    print(measure(asked)[0].to_string(index=False))
+def _names(config: Config) -> dict[str, Any]:
+    faces = baseline_comparison.evaluate(config, "joint").faces
+    right = jointly_correct(faces.assign(iou=faces["iou_calibrated"]), 0.5)
+    chance = 1 / len(parts(config).train.identities)
+    return _row("joint_accuracy_50", config.split, right, chance, faces["identity"])
