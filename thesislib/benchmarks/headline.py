@@ -365,7 +365,7 @@ class Benchmark:
         Args:
             times: milliseconds by ``(system, engine, backbone, ...)``.
             own: columns of each.
-            same: columns of all.
+            **same: columns of all.
         """
         own = own or {}
         reference = next((ms for key, ms in times.items() if key[:2] == REFERENCE), np.nan)

@@ -16,7 +16,9 @@ MOST_ACCURACY_LOST = 0.005  # joint accuracy at IoU 0.5, share of faces
 MOST_IOU_LOST = 0.01
 
 
-def accuracy_check(photos: Sequence[np.ndarray], truths: Sequence[dict], identities: Sequence[str]):
+def accuracy_check(
+    photos: Sequence[np.ndarray], truths: Sequence[dict], identities: Sequence[str]
+) -> Callable[[Callable], dict]:
     """The function ``check`` of :func:`export` for a joint net.
 
     Args:

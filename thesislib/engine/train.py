@@ -379,7 +379,7 @@ def train_net(
         the trained net in evaluation mode; its ``provenance`` is ``about`` and ``history``.
 
     Raises:
-        see :func:`train`.
+        CheckpointError, NonFiniteLossError, FolderInUseError, ValueError: see :func:`train`.
     """
     out = Path(out)
     run = {key: value for key, value in about.items() if key != "commit"}
