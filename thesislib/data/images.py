@@ -157,12 +157,11 @@ def _identified(file: IO[bytes], name: str) -> ImageFile.ImageFile | None:
         load_formats()
         for kind in Image.ID:
             create, accepts = Image.OPEN[kind]
-            if accepts is not None and accepts(start) is not True:
-                continue
-            file.seek(0)
-            # What Image.open takes as the sign of another format.
+            # These are for Image.open, too, the sign of another format.
             with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
-                return create(file, name)
+                if accepts is None or accepts(start) is True:
+                    file.seek(0)
+                    return create(file, name)
     return None
 
 

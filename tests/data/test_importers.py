@@ -16,10 +16,9 @@ from PIL import Image
 from thesislib import storage
 from thesislib.data import __main__ as command
 from thesislib.data.columns import BOX
-from thesislib.data.importers import archives, importing
+from thesislib.data.importers import archives, importing, merge
 from thesislib.data.importers.importing import import_photos
 from thesislib.data.importers.look_over import LOOK_OVER
-from thesislib.data.importers import merge
 from thesislib.data.importers.source import SourceError
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.synthetic import scene, sets
