@@ -359,7 +359,7 @@ class Benchmark:
         }
         self.rows.append(row | other)
 
-    def add_turns(self, times: dict, own: dict | None = None, **same) -> None:
+    def add_turns(self, times: dict, own: dict | None = None, **same: object) -> None:
         """A row for each system that took turns.
 
         Args:
