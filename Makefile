@@ -20,7 +20,7 @@ ENGINES := tests/test_export.py tests/test_recogniser.py tests/test_benchmark.py
 # The environment is known by the content of what it is made from.
 READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: figures test benchmark lab env notebooks lock clean
+.PHONY: figures test benchmark lab env notebooks docs lock clean
 figures: $(READY)
 	@$(if $(PHOTOS),$(BIN)/python -m thesislib.data folder '$(PHOTOS)' --to '$(DATA)')
 	@$(BIN)/doit
@@ -53,6 +53,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@rm -f .venv/.ready-* && touch $@
+
+# The site: runs/site/index.html, read without a network. A warning is an error.
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # After a change of pyproject.toml: exact versions, no addresses.
 lock:

@@ -34,15 +34,12 @@ INDIRECT = {
     "tabulate": "DataFrame.to_markdown",
     "jupyterlab": "make lab",
     "ipykernel": "the kernel of the notebooks",
-    "nbconvert": "dodo.py runs notebooks with its command",
     "pytest-timeout": "plugin: timeout in pyproject.toml",
     "nbval": "plugin: make test runs the notebooks",
     "mypy": "a command of make test",
     "ruff": "a command of make test",
     "mkdocs-material": "theme of mkdocs.yml",
     "mkdocstrings-python": "plugin of mkdocs.yml",
-    "mkdocs-jupyter": "plugin of mkdocs.yml",
-    "django-static-mathjax": "docs/hooks.py copies a file of it",
 }
 # What users would pick instead is timed where it is installed, and is no dependency.
 PEERS = {"cv2", "facenet_pytorch"}
