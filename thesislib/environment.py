@@ -1,5 +1,6 @@
 """What is installed, and how its threads wait."""
 
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -85,10 +86,12 @@ def _version(name: str) -> str:
         return "(not installed)"
 
 
+@functools.cache
 def commit() -> str:
     """Short hash of the commit that runs, with ``+`` where files differ from it.
 
-    Outside a clone it is the version of the installed package.
+    That of the first call, as a process keeps the code that it has loaded. Outside a clone it is
+    the version of the installed package.
     """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():

@@ -1,0 +1,292 @@
+"""What a run is, what tells it from others, and what its results say about it."""
+
+import dataclasses
+import inspect
+import shlex
+
+import pandas as pd
+import pytest
+from conftest import face, noise
+from PIL import Image
+
+from thesislib import paths, tables
+from thesislib.data.schema import DatasetError
+from thesislib.data.splits import SPLIT_KINDS
+from thesislib.engine import train
+from thesislib.experiments import config as configs
+from thesislib.experiments.config import Config, make_config
+from thesislib.profiles import PROFILES, Margin, Profile, get_profile
+from thesislib.reporting.figures import save
+
+ENVIRONMENT = ("PROFILE", "DATA", "SPLIT", "SEED", "EPOCHS", "BATCH", "TARGET")
+# Of every field of a profile, a value that no profile has.
+CHANGED = {
+    "backbone": "resnet50",
+    "input_px": 72,
+    "stride": 16,
+    "pooling": 3,
+    "anchors": 5,
+    "embedding_dim": 17,
+    "normalised": False,
+    "margin": Margin("cosface", 0.25, 12.0),
+    "embedding_source": "roi",
+    "epochs": 7,
+    "batch": 9,
+    "learning_rate": 0.0123,
+    "warm_up": 0.35,
+    "weight_decay": 0.07,
+    "crop_scale": (0.8, 1.3),
+    "flip": 0.25,
+    "colour": 0.35,
+    "lambda_box": 3.5,
+    "lambda_no_object": 1.5,
+    "lambda_identity": 2.5,
+    "label_smoothing": 0.15,
+    "learned_balance": True,
+    "transfer_steps": 77,
+    "upsampling": 2,
+    "people": "crowd",
+    "many_people": "crowd",
+    "new_people": "crowd",
+    "workers": 3,
+}
+# What a trained net does not depend on: which synthetic people are made is told by their content.
+NOT_IN_THE_KEY = {"workers", "people", "many_people", "new_people", "transfer_steps"}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A project's folder of its own."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def people(write_dataset):
+    """Folder of two people in two sessions, six photos each."""
+    return write_dataset(
+        [
+            face(f"photos/{who}{at}.png", who, session=str(at % 2))
+            for who in ("anna", "boris")
+            for at in range(6)
+        ]
+    )
+
+
+@pytest.fixture
+def config(root, people):
+    return Config(people, get_profile("smoke"))
+
+
+# --- what is asked for ------------------------------------------------------------------------
+
+
+def test_the_environment_says_which_run(root, monkeypatch):
+    plain = configs.from_environment()
+    assert plain == Config(root / "data/synthetic", get_profile("quick"))
+    assert configs.is_default(plain)
+    elsewhere = root / "notebooks"  # a relative DATA is the project's, wherever a notebook runs
+    elsewhere.mkdir()
+    (root / "data/mine").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    values = {"DATA": "data/mine", "SPLIT": "session", "SEED": "3", "EPOCHS": "7", "BATCH": "9"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    profile = dataclasses.replace(get_profile("quick"), epochs=7, batch=9)
+    asked = configs.from_environment()
+    assert asked == Config(root / "data/mine", profile, "session", 3)
+    assert not configs.is_default(asked)
+    assert configs.target_from_environment() is None
+    monkeypatch.setenv("TARGET", "data/mine")
+    assert configs.target_from_environment() == root / "data/mine"
+
+
+def test_an_unknown_profile_split_or_field_is_named(root, monkeypatch):
+    monkeypatch.setenv("PROFILE", "gigantic")
+    with pytest.raises(ValueError, match="PROFILE=gigantic is unknown; choose one of quick"):
+        configs.from_environment()
+    with pytest.raises(ValueError, match="split 'clip' is unknown; choose photo, session"):
+        make_config(split="clip")
+    with pytest.raises(ValueError, match="a profile has no momentum"):
+        make_config(momentum=0.9)
+
+
+@pytest.mark.parametrize("name", ["EPOCHS", "BATCH", "SEED"])
+@pytest.mark.parametrize("value", ["ten", "-1", "1.5"])
+def test_a_setting_that_is_no_count_is_named(root, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    least = 0 if name == "SEED" else 1
+    with pytest.raises(ValueError, match=f"{name}={value} is no whole number of at least {least}"):
+        configs.from_environment()
+
+
+def test_no_epochs_are_refused(root, monkeypatch):
+    monkeypatch.setenv("EPOCHS", "0")
+    with pytest.raises(ValueError, match="EPOCHS=0 is no whole number of at least 1"):
+        configs.from_environment()
+
+
+def test_a_dataset_is_found_by_its_path_or_its_name(root, monkeypatch):
+    for name in ("data/mine", "here"):
+        (root / name).mkdir(parents=True)
+    monkeypatch.chdir(root / "here")
+    assert configs.data_folder(root / "here") == root / "here"
+    assert configs.data_folder("data/mine") == root / "data/mine"
+    assert configs.data_folder("mine") == root / "data/mine"
+    assert configs.data_folder("to-be-made") == root / "data/to-be-made"
+    assert configs.data_folder("data/none") == root / "data/none"
+
+
+def test_data_pointing_nowhere_is_named(root):
+    with pytest.raises(DatasetError, match="nowhere: no such folder; DATA must name"):
+        configs.parts(make_config(root / "nowhere", "smoke"))
+
+
+def test_the_default_people_are_made_and_no_others(root, people, monkeypatch):
+    made = []
+    monkeypatch.setattr(configs.sets, "make", lambda folder, spec, progress: made.append(folder))
+    configs.prepare(make_config(people, "smoke"))
+    assert made == []
+    configs.prepare(make_config(None, "smoke"))
+    assert made == [root / "data/synthetic-smoke"]
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["photo", "session"])
+def test_parts_are_those_of_the_split(config, split):
+    parts = configs.parts(dataclasses.replace(config, split=split))
+    part = parts.split.set_index("photo")["part"]
+    assert {*parts.train.photos, *parts.test.photos} == set(parts.dataset.photos)
+    assert set(part[parts.train.photos]) == {"train"}
+    assert set(part[parts.test.photos]) == {"test"}
+
+
+def test_a_holdout_never_sees_a_test_photo(config):
+    test = set(configs.parts(config).test.photos)
+    tuning = configs.parts(dataclasses.replace(config, holdout=True))
+    seen = {*tuning.train.photos, *tuning.test.photos}
+    assert seen and not seen & test
+
+
+def test_a_dataset_is_read_again_when_a_file_in_it_changed_and_only_then(config):
+    first = configs.parts(config)
+    assert configs.parts(dataclasses.replace(config)) is first
+    Image.fromarray(noise(32, 48, seed=77)).save(config.data / first.dataset.photos[0])
+    again = configs.parts(config)
+    assert again.dataset.content_hash != first.dataset.content_hash
+
+
+# --- what tells runs apart --------------------------------------------------------------------
+
+
+def test_every_field_of_a_profile_is_changed_here():
+    assert CHANGED.keys() == {field.name for field in dataclasses.fields(Profile)} - {"name"}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_every_changed_field_is_part_of_the_command_and_of_the_key(config, name):
+    changed = dataclasses.replace(config.profile, **{name: CHANGED[name]})
+    other = dataclasses.replace(config, profile=changed)
+    assert (configs.key(other) == configs.key(config)) == (name in NOT_IN_THE_KEY)
+    usual, words = (shlex.split(configs.command(one, "experiment1")) for one in (config, other))
+    value = CHANGED[name]
+    values = dataclasses.astuple(value) if name == "margin" else value
+    several = isinstance(values, tuple)
+    for one in values if several else [values]:
+        assert words.count(str(one)) > usual.count(str(one))
+    assert any(word.startswith("--" + name.replace("_", "-")) for word in words)
+
+
+def test_the_command_gives_the_config_again(root, people, monkeypatch):
+    start = root / "runs/nets/first"
+    start.mkdir(parents=True)
+    profile = dataclasses.replace(get_profile("laptop"), epochs=3, learning_rate=0.004)
+    asked = Config(people, profile, "session", 2, start, holdout=True)
+    words = shlex.split(configs.command(asked, "experiment1"))
+    assert words[:4] == ["python", "-m", "thesislib", "experiment1"]
+    assert words[-1] == "--holdout"
+    options = {
+        name.removeprefix("--").replace("-", "_"): value
+        for name, value in zip(words[4:-1:2], words[5:-1:2], strict=True)
+    }
+    options |= {"epochs": int(options["epochs"]), "seed": int(options["seed"])}
+    options["learning_rate"] = float(options["learning_rate"])
+    monkeypatch.setattr(paths, "DATA", people.parent)  # it names the folder, not the machine's path
+    assert make_config(**options, holdout=True) == asked
+
+
+def test_a_command_may_have_options_of_its_own(config):
+    words = configs.command(config, "experiment3", split=None, arms=["linear", "roi"])
+    name, profile = config.data.name, config.profile.name
+    assert words == (
+        f"python -m thesislib experiment3 --data {name} --profile {profile} --seed 0 "
+        "--arms linear roi"
+    )
+    arm = dataclasses.replace(config.profile, label_smoothing=0.3)
+    same = configs.command(dataclasses.replace(config, profile=arm), "experiment3", arm)
+    assert "smoothing" not in same
+
+
+def test_runs_that_differ_have_keys_of_their_own(config, tmp_path, write_dataset):
+    for at in range(2):
+        (tmp_path / f"start{at}.safetensors").write_bytes(bytes([at]))
+    others = [
+        *(dataclasses.replace(config, split=split) for split in SPLIT_KINDS[1:]),
+        dataclasses.replace(config, seed=1),
+        dataclasses.replace(config, holdout=True),
+        *(
+            dataclasses.replace(config, start=tmp_path / f"start{at}.safetensors")
+            for at in range(2)
+        ),
+        *(dataclasses.replace(config, profile=profile) for profile in PROFILES.values()),
+    ]
+    keys = {configs.key(one) for one in [config, *others]}
+    assert len(keys) == len(others)  # of the profiles one is the config's own
+    assert configs.key(config, people=3) not in keys
+    Image.fromarray(noise(32, 48, seed=77)).save(config.data / "photos/anna0.png")
+    assert configs.key(config) not in keys  # another dataset of the same name
+
+
+def test_another_arithmetic_is_another_run(config, monkeypatch):
+    keys = set()
+    for precision in ("fp32", "bf16"):
+        monkeypatch.setattr(train, "precision", lambda precision=precision: precision)
+        keys.add(configs.key(config))
+    assert len(keys) == 2
+
+
+# --- what results say about it ----------------------------------------------------------------
+
+
+def test_rows_carry_every_column_of_a_run(config):
+    about = configs.columns(config, "abc", "python")
+    assert set(about) == {"dataset", "split", *tables.RUN_COLUMNS}
+    assert about["start"] == "scratch"
+
+
+def test_a_start_is_known_by_its_name(config, tmp_path):
+    assert configs.start_name(tmp_path / "mine.safetensors") == "mine"
+    assert configs.start_name(tmp_path / "run-1/net.safetensors") == "run-1"
+    assert configs.start_name(tmp_path / "run-1") == "run-1"
+
+
+def test_a_row_keeps_the_commit_it_was_computed_at(config):
+    about = configs.columns(config, "abc", "python")
+    rows = configs.with_columns(pd.DataFrame({"value": [1.0], "commit": ["old"]}), about)
+    assert rows.loc[0, "commit"] == "old"
+    assert rows.loc[0, "run"] == "abc"
+
+
+def test_a_figure_is_told_all_that_saving_it_asks_for(config):
+    asked = inspect.signature(save.save).parameters
+    needed = {name for name, one in asked.items() if one.default is inspect.Parameter.empty}
+    about = configs.figure_about(config, "02_joint_training")
+    assert needed == {*about, "figure", "name", "caption"}
+    assert about["notebook"] == "02_joint_training.ipynb"
+    assert about["private"]  # not made by the generator, whatever its name
