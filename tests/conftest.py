@@ -1,5 +1,9 @@
 """What several tests share: photos and datasets made with NumPy, and a net that is quick."""
 
+import thesislib  # noqa: F401 # before PyTorch is loaded: its threads are to wait passively
+
+# isort: split
+
 import numpy as np
 import pandas as pd
 import pytest

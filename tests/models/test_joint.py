@@ -221,7 +221,7 @@ def test_identities_at_given_boxes_against_loops(net, faces):
     photos = [photo(64, 96), photo(64, 96, 1)]
     boxes = [random_boxes(rng, faces, size=64), random_boxes(rng, 2, size=64)]
     arrays = [one.permute(1, 2, 0).numpy() for one in photos]
-    found = net.identify(arrays, [one.numpy() for one in boxes])
+    found = net.identify_boxes(arrays, [one.numpy() for one in boxes])
     with torch.no_grad():
         outputs = net(torch.stack(photos))
         dense = net.classifier(outputs.source).argmax(dim=1).flatten(1)

@@ -118,7 +118,7 @@ class TwoStage:
             answers.append([face for face in faces if face.score > score_threshold])
         return answers
 
-    def identify(
+    def identify_boxes(
         self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[list[str]]:
         """Identities at given boxes (oracle boxes).

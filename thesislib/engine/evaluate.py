@@ -11,7 +11,8 @@ import pandas as pd
 from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
-from thesislib.engine.predict import CHUNK, System, predict, share_out
+from thesislib.engine.predict import CHUNK, System, predict
+from thesislib.engine.processes import share_out
 from thesislib.faces import Face
 from thesislib.metrics.boxes import (
     BoxCalibration,
@@ -149,7 +150,7 @@ def evaluate(
 
     Args:
         system: see :class:`thesislib.engine.predict.System`. One that has a method
-            ``identify(photos, boxes)`` is asked for names at the annotated boxes too.
+            ``identify_boxes(photos, boxes)`` is asked for names at the annotated boxes too.
         dataset: whose people the system knows; other people's faces are to be found, but have no
             right name. People who were enrolled later: give a gallery as the system.
         calibration: from the system's framing of a face to the dataset's; None where the system
@@ -167,8 +168,8 @@ def evaluate(
     photos = photos_table(
         *([values[at] for at in with_face] for values in (names, predictions, truths))
     )
-    if hasattr(system, "identify"):
-        faces["oracle_identity"] = _oracle_identities(system.identify, files, truths)
+    if hasattr(system, "identify_boxes"):
+        faces["oracle_identity"] = _oracle_identities(system.identify_boxes, files, truths)
     faces["iou_calibrated"] = _calibrated_iou(faces, calibration)
     return Report(faces, photos, predictions, truths)
 

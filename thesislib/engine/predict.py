@@ -6,20 +6,19 @@ by ``predict_arrays``; :func:`predict` is the one way from files to those answer
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from thesislib import cache, storage
 from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.engine.processes import share_out, this_process
 from thesislib.faces import Face
 
 Photo = str | Path | np.ndarray
@@ -103,39 +102,6 @@ def photos_in(folder: Path | str) -> list[Path]:
     return found
 
 
-def share_out(items: Sequence, work: Callable[[Any], Any], bar: tqdm | None = None) -> list:
-    """Results of ``work`` for all items, in order, in every process; each process does its part.
-
-    Args:
-        items: pieces of work, the same in every process.
-        work: from an item to something that can be pickled.
-        bar: advanced by one at every item of this process.
-
-    Raises:
-        what ``work`` raises in any process, in all of them; the first by order of processes.
-    """
-    state = PartialState(cpu=not torch.cuda.is_available())
-    mine, error = [], None
-    for at in range(state.process_index, len(items), state.num_processes):
-        try:
-            mine.append((at, work(items[at])))
-        except Exception as raised:
-            if state.num_processes == 1:
-                raise
-            error = raised  # others wait for this process: they must hear of it
-            break
-        if bar is not None:
-            bar.update()
-    if state.num_processes == 1:
-        return [result for _, result in mine]
-    everyone = gather_object([(mine, error)])
-    for _, raised in everyone:
-        if raised is not None:
-            raise raised
-    results = dict(pair for part, _ in everyone for pair in part)
-    return [results[at] for at in range(len(items))]
-
-
 def _answer(
     system: System, photos: list[Photo], score_threshold: float, skip: bool, progress: bool
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
@@ -148,7 +114,7 @@ def _answer(
 
 
 def _bar(chunks: int, progress: bool) -> tqdm:
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = this_process()
     shown = progress and state.is_main_process
     total = -(-chunks // state.num_processes)
     return tqdm(total=total, desc="predicting", unit=f"{CHUNK} photos", disable=not shown)
@@ -193,7 +159,7 @@ def _answer_into(
     if any(isinstance(photo, np.ndarray) for photo in photos):
         raise ValueError("out: answers are kept for photos that are files, not for arrays")
     files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = this_process()
     settings = {"system": fingerprint(system), "score_threshold": score_threshold}
     with storage.folder_lock(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:

@@ -1,0 +1,284 @@
+"""The command line: ``python -m thesislib <command> --help`` says what each command takes.
+
+Commands are functions; their options are the functions' parameters and the fields of
+:class:`thesislib.profiles.Profile`, so that no option is written down twice.
+"""
+
+import dataclasses
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+import thesislib as tl
+from thesislib.profiles import PROFILES, Profile
+
+Split = Literal["photo", "session"]
+ProfileName = Literal[tuple(PROFILES)]  # type: ignore[valid-type]
+
+
+def _changes() -> type:
+    """A dataclass of all settings of a profile, each None: not changed."""
+    hints = typing.get_type_hints(Profile)
+    fields = []
+    for field in dataclasses.fields(Profile):
+        if field.name != "name" and not dataclasses.is_dataclass(_plain(hints[field.name])):
+            told = arg(help="In place of the profile's.")
+            hint = Annotated[hints[field.name] | None, told]  # type: ignore[valid-type]
+            fields.append((field.name, hint, dataclasses.field(default=None)))
+    return dataclasses.make_dataclass("Changes", fields, frozen=True)
+
+
+def _plain(hint: Any) -> Any:
+    """The type that is meant by ``X`` and by ``X | None``."""
+    return next((one for one in typing.get_args(hint) if one is not type(None)), hint)
+
+
+Changes = Annotated[_changes(), arg(name="", help="settings")]  # type: ignore[valid-type]
+
+
+def _changed(profile: str, changes: Any) -> Profile:
+    given = {name: v for name, v in dataclasses.asdict(changes).items() if v is not None}
+    return dataclasses.replace(PROFILES[profile], **given)
+
+
+def _progress() -> bool:
+    return not os.environ.get("TQDM_DISABLE")
+
+
+# --- nets and photos --------------------------------------------------------------------------
+
+
+def train(
+    data: Path,
+    out: Path,
+    changes: Changes,
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    start: Path | None = None,
+) -> None:
+    """Train a joint net on all photos of a dataset; asked again, go on where it stopped.
+
+    Args:
+        data: Dataset folder.
+        out: Folder of the training; gets net.safetensors, which stands alone.
+        profile: Settings to begin with.
+        seed: Of everything random.
+        start: A net whose weights to begin with.
+    """
+    settings = _changed(profile, changes)
+    net = tl.train(
+        tl.read_dataset(data), settings, out, seed=seed, start=start, progress=_progress()
+    )
+    if _is_main():
+        print(f"{len(net.identities)} people learned: {out}")
+
+
+def predict(
+    photos: Positional[tuple[Path, ...]],
+    net: Path,
+    out: Path | None = None,
+    draw: Path | None = None,
+    score_threshold: float = 0.5,
+) -> None:
+    """Find and name the faces in photos.
+
+    Args:
+        photos: Photos, or one folder of photos.
+        net: Folder or file of a trained net.
+        out: Folder in which answers are kept while they come, ending as faces.csv.
+        draw: Folder for pictures with boxes and names.
+        score_threshold: Detections with scores up to this one are dropped.
+    """
+    _predict(tl.load(net), photos, out, draw, score_threshold)
+
+
+def _predict(
+    system: Any, photos: Sequence[Path], out: Path | None, draw: Path | None, threshold: float
+) -> None:
+    from thesislib.engine.predict import photos_in
+
+    files = [file for path in photos for file in (photos_in(path) if path.is_dir() else [path])]
+    asked = photos[0] if len(photos) == 1 and photos[0].is_dir() else files
+    found = tl.predict(system, asked, threshold, out=out, progress=_progress())
+    if not _is_main():
+        return
+    for file, faces in zip(files, found, strict=True):
+        print(f"{file}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+        for face in faces:
+            x1, y1, x2, y2 = face.box.round().astype(int).tolist()
+            named = f"{face.name} ({face.name_score:.2f})" if face.name else "nobody"
+            print(f"  {named}, box [{x1}, {y1}, {x2}, {y2}], face {face.score:.2f}")
+        if draw is not None:
+            draw.mkdir(parents=True, exist_ok=True)
+            tl.draw(file, faces).save(draw / f"{file.stem}.faces.jpg", quality=92)
+
+
+def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | None = None) -> None:
+    """Measure how well a net, or a gallery of its embeddings, finds and names a dataset's people.
+
+    Args:
+        data: Dataset folder.
+        net: Folder or file of a trained net.
+        gallery: Gallery whose people are looked for, in place of those the net has learned.
+        out: Folder in which answers are kept while they come.
+    """
+    system: Any = tl.load(net)
+    if gallery is not None:
+        system = tl.Gallery.load(gallery, system)
+    report = tl.evaluate(system, tl.read_dataset(data), out=out, progress=_progress())
+    if _is_main():
+        print(report.table().to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def export(net: Path, to: Path, calibration: Path | None = None) -> None:
+    """Write a net as ONNX and OpenVINO files.
+
+    Args:
+        net: Folder or file of a trained net.
+        to: Folder for the files.
+        calibration: Dataset folder; some 200 of its photos calibrate an int8 net.
+    """
+    from thesislib.data.images import read_photo
+
+    photos = []
+    if calibration is not None:
+        dataset = tl.read_dataset(calibration)
+        photos = [read_photo(dataset.folder / name) for name in dataset.photos[:200]]
+    tl.load(net, device="cpu").export(to, photos)
+    print(f"exported: {to}")
+
+
+# --- galleries --------------------------------------------------------------------------------
+
+
+def enrol(
+    name: Positional[str], photos: Positional[tuple[Path, ...]], net: Path, gallery: Path
+) -> None:
+    """Enrol a person in a gallery, by photos that show nobody else.
+
+    Args:
+        name: The person's name.
+        photos: One or more photos.
+        net: Folder or file of a trained net.
+        gallery: Gallery file, <name>.safetensors; made if it is not there.
+    """
+    loaded = tl.load(net)
+    people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
+    people.enrol(name, list(photos))
+    people.save(gallery)
+    print(f"{name} enrolled by {len(photos)} photos; {len(people.identities)} people in {gallery}")
+
+
+def recognise(
+    photos: Positional[tuple[Path, ...]],
+    net: Path,
+    gallery: Path,
+    out: Path | None = None,
+    draw: Path | None = None,
+    score_threshold: float = 0.5,
+) -> None:
+    """Find faces in photos and name those who are enrolled in a gallery.
+
+    Args:
+        photos: Photos, or one folder of photos.
+        net: Folder or file of the net that the gallery was made with.
+        gallery: Gallery file.
+        out: Folder in which answers are kept while they come, ending as faces.csv.
+        draw: Folder for pictures with boxes and names.
+        score_threshold: Detections with scores up to this one are dropped.
+    """
+    people = tl.Gallery.load(gallery, tl.load(net))
+    _predict(people, photos, out, draw, score_threshold)
+
+
+# --- datasets ---------------------------------------------------------------------------------
+
+
+def data(
+    source: Positional[str],
+    folder: Positional[tuple[str, ...]],
+    to: Path,
+    identities: Path | None = None,
+) -> None:
+    """Make a dataset of photos as people have them, of other datasets, or of synthetic people.
+
+    Args:
+        source: What the photos are: folder (a folder per person), georgia_tech,
+            caltech_faces_1999, fei, lfw, celeba, wider_face, coco; or merge, for several dataset
+            folders into one; or synthetic, for a named set of people who do not exist.
+        folder: The source's folder or archive; for merge two or more; for synthetic the set.
+        to: Dataset folder to make.
+        identities: For caltech_faces_1999: CSV table first,last,identity.
+    """
+    from thesislib.data import importers
+
+    if source == "merge":
+        dataset = importers.merge([Path(one) for one in folder], to, _progress())
+    elif len(folder) > 1:
+        raise ValueError("more than one folder is for merge")
+    elif source == "synthetic":
+        from thesislib.synthetic import sets
+
+        if folder[0] not in sets.SETS:
+            raise ValueError(f"no set {folder[0]!r}; choose one of {', '.join(sets.SETS)}")
+        sets.make(to, sets.SETS[folder[0]], progress=_progress())
+        dataset = tl.read_dataset(to)
+    else:
+        dataset = importers.import_photos(source, folder[0], to, identities, _progress())
+    print(importers.summary(dataset))
+
+
+def _is_main() -> bool:
+    from thesislib.engine.processes import this_process
+
+    return this_process().is_main_process
+
+
+COMMANDS: tuple[Callable, ...] = (
+    train,
+    predict,
+    evaluate,
+    enrol,
+    recognise,
+    export,
+    data,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: its words; None for those of the process.
+
+    Returns:
+        0, or 1 with a sentence on the standard error: what the user can mend has no traceback.
+    """
+    from thesislib.storage import FolderInUseError
+
+    app = tyro.extras.SubcommandApp()
+    for command in COMMANDS:
+        app.command(command)
+    try:
+        app.cli(
+            prog="python -m thesislib",
+            description="Joint face detection and identification in a single CNN.",
+            args=None if argv is None else list(argv),
+        )
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, FolderInUseError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
