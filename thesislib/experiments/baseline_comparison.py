@@ -20,6 +20,7 @@ from thesislib import cache, paths, seeds
 from thesislib.data.images import read_photo
 from thesislib.engine.evaluate import Report
 from thesislib.engine.evaluate import evaluate as evaluate_system
+from thesislib.engine.processes import this_process
 from thesislib.engine.timing import joint_stages, take_turns
 from thesislib.environment import commit
 from thesislib.experiments.config import (
@@ -29,7 +30,6 @@ from thesislib.experiments.config import (
     key,
     parts,
     shows_progress,
-    this_process,
     with_columns,
 )
 from thesislib.experiments.systems import calibration, history, net_folder, system, trained

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from accelerate import PartialState
 
 from thesislib import cache, paths
 from thesislib.data.schema import Dataset, read_dataset, subset
 from thesislib.data.splits import SPLIT_KINDS, make_split
 from thesislib.engine.checkpoint import NET, net_file
+from thesislib.engine.processes import this_process
 from thesislib.engine.train import precision, provenance
 from thesislib.environment import commit
 from thesislib.profiles import PROFILES, Profile, get_profile
@@ -138,11 +137,6 @@ def shows_progress() -> bool:
     return not os.environ.get("TQDM_DISABLE")
 
 
-def this_process() -> PartialState:
-    """This process among those that ``torchrun`` started; alone it is the main one."""
-    return PartialState(cpu=not torch.cuda.is_available())
-
-
 # --- data -------------------------------------------------------------------------------------
 
 
@@ -197,7 +191,9 @@ def read(folder: Path) -> Dataset:
 
 @functools.lru_cache(maxsize=4)
 def _read(folder: Path, stamp: str) -> Dataset:
-    return read_dataset(folder)
+    dataset = read_dataset(folder)
+    _ = dataset.content_hash  # taken now: kept in the dataset, whatever becomes of the files
+    return dataset
 
 
 def _stamp(folder: Path) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from thesislib import paths
 from thesislib.engine.checkpoint import net_file
+from thesislib.engine.processes import this_process
 from thesislib.experiments import baseline_comparison
 from thesislib.experiments.config import (
     Config,
@@ -22,7 +23,6 @@ from thesislib.experiments.config import (
     key,
     make_synthetic,
     parts,
-    this_process,
     with_columns,
 )
 from thesislib.experiments.systems import net_folder, trained_joint

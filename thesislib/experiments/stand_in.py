@@ -24,6 +24,7 @@ from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
+from thesislib.engine.processes import this_process
 from thesislib.environment import commit
 from thesislib.experiments import baseline_comparison
 from thesislib.experiments.config import (
@@ -34,7 +35,6 @@ from thesislib.experiments.config import (
     parts,
     read,
     shows_progress,
-    this_process,
     with_columns,
 )
 from thesislib.metrics.boxes import box_iou

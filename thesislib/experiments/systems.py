@@ -12,9 +12,10 @@ from thesislib.data.detector import detections_table
 from thesislib.data.loading import Crops, Photo, list_photos
 from thesislib.data.schema import Dataset
 from thesislib.data.transforms import Augmentation
+from thesislib.engine.processes import this_process
 from thesislib.engine.train import new_joint_net, provenance, stored_px, train_net, training_crops
 from thesislib.engine.train import train as train_joint
-from thesislib.experiments.config import Config, parts, read, shows_progress, this_process
+from thesislib.experiments.config import Config, parts, read, shows_progress
 from thesislib.metrics.boxes import BoxCalibration
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet

@@ -1,0 +1,234 @@
+"""Systems are trained once, and two trainings that differ never share a folder."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import face, noise
+from PIL import Image
+
+from thesislib import paths
+from thesislib.data.columns import BOX
+from thesislib.data.detector import DETECTION_COLUMNS
+from thesislib.engine import checkpoint, train
+from thesislib.experiments import config as configs
+from thesislib.experiments import systems
+from thesislib.experiments.config import Config
+from thesislib.profiles import Profile
+
+PROFILE = Profile(
+    "tiny",
+    backbone="resnet18",
+    input_px=32,
+    pooling=1,
+    anchors=1,
+    normalised=True,
+    embedding_dim=8,
+    epochs=1,
+    batch=4,
+)
+
+
+def detected(folder, photos, upsampling, progress=True):
+    """In the place of dlib: every annotated face, half as large again."""
+    table = pd.read_csv(folder / "annotations.csv")
+    half = (table[["x2", "y2"]].to_numpy() - table[["x1", "y1"]].to_numpy()) / 4
+    boxes = table[BOX].to_numpy() + np.concatenate([-half, half], axis=1)
+    return pd.DataFrame(boxes, columns=BOX).assign(photo=table["photo"], score=1.0)[
+        DETECTION_COLUMNS
+    ]
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch, write_dataset):
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(systems, "detections_table", detected)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    rows = [
+        face(f"photos/{who}{at}.png", who, (8, 6, 28, 26), str(at % 2))
+        for who in ("anna", "boris")
+        for at in range(5)
+    ]
+    return Config(write_dataset(rows), PROFILE)
+
+
+def folders(config):
+    return {name: systems.net_folder(config, name) for name in systems.LABELS}
+
+
+def changed(config, **settings):
+    return dataclasses.replace(config, profile=dataclasses.replace(config.profile, **settings))
+
+
+def test_each_system_has_a_folder_of_its_own_that_says_what_it_is(config):
+    found = folders(config)
+    assert len(set(found.values())) == 3
+    for name, folder in found.items():
+        assert folder.name.startswith(f"people-photo-tiny-seed0-{name}-")
+        assert folder.parent == paths.RUNS / "nets"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs": 3}, {"batch": 3}, {"learning_rate": 0.1}, {"embedding_dim": 9}, {"anchors": 2}],
+    ids=str,
+)
+def test_every_setting_of_a_training_has_folders_of_its_own(config, changes):
+    usual, other = folders(config), folders(changed(config, **changes))
+    assert all(usual[name] != other[name] for name in usual)
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"split": "session"}, {"holdout": True}], ids=str)
+def test_every_seed_and_part_has_folders_of_its_own(config, changes):
+    usual, other = folders(config), folders(dataclasses.replace(config, **changes))
+    assert all(usual[name] != other[name] for name in usual)
+
+
+def test_every_start_has_folders_of_its_own_whatever_its_name(config, tmp_path):
+    found = [folders(config)]
+    for at in range(2):
+        start = tmp_path / f"{at}/net.safetensors"
+        start.parent.mkdir()
+        start.write_bytes(bytes([at]))
+        found.append(folders(dataclasses.replace(config, start=start)))
+    start.write_bytes(b"trained anew")
+    found.append(folders(dataclasses.replace(config, start=start)))
+    assert len({folder for one in found for folder in one.values()}) == 12
+
+
+def test_another_dataset_of_the_same_name_has_folders_of_its_own(config):
+    usual = folders(config)
+    photo = configs.parts(config).train.photos[0]
+    Image.fromarray(noise(32, 48, seed=77)).save(config.data / photo)
+    other = folders(config)
+    assert all(usual[name] != other[name] for name in usual)
+    assert all(usual[name].parent == other[name].parent for name in usual)
+
+
+def test_other_photos_to_learn_from_have_folders_of_their_own(config):
+    train_part = configs.parts(dataclasses.replace(config, seed=1)).train
+    for name, folder in folders(config).items():
+        assert systems.net_folder(config, name, train_part) != folder
+
+
+def test_only_what_a_net_depends_on_makes_another_training(config):
+    usual = folders(config)
+    assert folders(changed(config, workers=3, transfer_steps=5)) == usual
+    other = folders(changed(config, upsampling=0))  # of the detector that cuts faces out
+    assert {name for name in usual if usual[name] != other[name]} == {"two_stage_face"}
+
+
+def test_what_is_trained_is_there_the_next_time(config, monkeypatch):
+    first = {name: systems.trained(config, name) for name in systems.LABELS}
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(train, "fit", never)
+    for name, net in first.items():
+        again = systems.trained(config, name)
+        assert again.identities == ["anna", "boris"]
+        assert len(systems.history(again)) == 1
+        for one, other in zip(net.state_dict().values(), again.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """What each training is called with, in the place of training."""
+    calls = []
+
+    def fit(net, loss, crops, profile, seed, folder, run, progress, steps, label):
+        state = {name: value.clone() for name, value in net.state_dict().items()}
+        calls.append({"state": state, "crops": crops, "label": label, "seed": seed})
+        return [{"epoch": 1, "total": 0.0}]
+
+    monkeypatch.setattr(train, "fit", fit)
+    return calls
+
+
+def test_progress_says_what_is_trained(config, fitted):
+    for name in systems.LABELS:
+        systems.trained(config, name)
+    assert [call["label"] for call in fitted] == [
+        "joint net",
+        "two-stage (photo)",
+        "two-stage (face)",
+    ]
+
+
+def test_systems_begin_with_the_same_backbone(config, fitted):
+    for name in systems.LABELS:
+        systems.trained(config, name)
+    states = [
+        {name: value for name, value in call["state"].items() if name.startswith("backbone.")}
+        for call in fitted
+    ]
+    assert all(torch.equal(states[0][name], other[name]) for other in states for name in states[0])
+
+
+def test_a_start_gives_its_backbone_to_all_systems(config, monkeypatch, fitted, tmp_path):
+    first = systems.new_joint(dataclasses.replace(config, seed=9))
+    first.save(tmp_path / "first")
+    begun = dataclasses.replace(config, start=tmp_path / "first")
+    for name in systems.LABELS:
+        systems.trained(begun, name)
+    for call in fitted:
+        assert torch.equal(call["state"]["backbone.conv1.weight"], first.backbone.conv1.weight)
+
+
+def test_a_classifier_of_faces_sees_them_as_the_detector_frames_them(config, fitted):
+    systems.trained_classifier(config, "face")
+    (call,) = fitted
+    parts = configs.parts(config)
+    assert len(call["crops"].photos) == len(parts.train.photos)
+    calibration = systems.calibration(config)
+    assert calibration.sw == pytest.approx(1 / 1.5)  # back to the annotated boxes
+    assert calibration.sh == pytest.approx(1 / 1.5)
+
+
+def test_what_a_classifier_sees_is_a_photo_or_a_face(config):
+    with pytest.raises(ValueError, match="'shoes' is unknown; choose photo or face"):
+        systems.trained_classifier(config, "shoes")
+
+
+def test_detections_are_kept_for_each_dataset_and_upsampling(config, monkeypatch):
+    asked = []
+
+    def counted(*arguments):
+        asked.append(arguments[2])
+        return detected(*arguments)
+
+    monkeypatch.setattr(systems, "detections_table", counted)
+    first = systems.detections(config)
+    pd.testing.assert_frame_equal(systems.detections(dataclasses.replace(config, seed=4)), first)
+    systems.detections(changed(config, upsampling=0))
+    Image.fromarray(noise(32, 48, seed=77)).save(config.data / "photos/anna0.png")
+    systems.detections(config)
+    assert asked == [1, 0, 1]
+
+
+def test_anchors_are_at_the_networks_scale(config):
+    net = systems.new_joint(config)
+    np.testing.assert_allclose(net.anchors.numpy(), [[20.0, 20.0]], rtol=1e-5)  # photos are 32 px
+    larger = systems.new_joint(changed(config, input_px=64))
+    np.testing.assert_allclose(larger.anchors.numpy(), [[40.0, 40.0]], rtol=1e-5)
+
+
+def test_a_net_is_trained_and_tested_with_the_profiles_settings(config):
+    joint, classifier = systems.new_joint(config), systems.new_classifier(config)
+    for net in (joint, classifier):
+        assert (net.input_px, net.identities) == (32, ["anna", "boris"])
+        assert net.settings["embedding_dim"] == 8
+        assert net.settings["normalised"]
+
+
+def test_a_net_that_another_training_left_in_the_folder_is_refused(config):
+    folder = systems.net_folder(config, "joint")
+    other = systems.new_joint(config)
+    other.provenance = {"seed": 1, "history": []}
+    other.save(folder)
+    with pytest.raises(checkpoint.CheckpointError, match="of another training"):
+        systems.trained_joint(config)
