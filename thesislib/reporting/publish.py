@@ -41,7 +41,7 @@ def publish(
     Raises:
         ValueError: nothing to publish; a figure that shows people of a private dataset, or that
             is not the one that was saved; rows of two runs that cannot be told apart; a table of
-            an unknown name; a placeholder in a page that the tables do not fill.
+            an unknown name; last, a placeholder in a page that the tables do not fill.
     """
     source = Path(runs_figures or paths.FIGURES)
     target = Path(published or paths.PUBLISHED)
@@ -90,14 +90,19 @@ def _results(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def _check_runs(file: Path, rows: pd.DataFrame) -> None:
-    keys = [key for key in tables.KEYS[file.stem] if key != "run"] + ["command"]
-    runs = rows.groupby(keys)["run"].nunique()
-    if (runs > 1).any():
-        command = runs.index[runs > 1][0][-1] if len(keys) > 1 else runs.index[runs > 1][0]
+    """Refuse rows that differ in their run alone."""
+    keys = tables.KEYS[file.stem]
+    if "run" not in keys:
+        return
+    told = [column for column in (*keys, "arm", "start", "command") if column in rows]
+    told = list(dict.fromkeys(column for column in told if column != "run"))
+    several = rows.groupby(told)["run"].transform("nunique") > 1
+    if several.any():
         raise ValueError(
-            f"{file}: rows of several runs of `{command}`, by an older version of the code or of "
-            "another dataset of the same name; readers could not tell them apart. Remove the file "
-            "and run the command again: what was computed is read from the cache"
+            f"{file}: rows of several runs of `{rows.loc[several, 'command'].iloc[0]}`, by an "
+            "older version of the code or of another dataset of the same name; readers could not "
+            "tell them apart. Remove the file and run the command again: what was computed is "
+            "read from the cache"
         )
 
 

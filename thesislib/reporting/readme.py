@@ -146,7 +146,9 @@ def _value(query: str, folder: Path) -> str:
     try:
         pairs = parse_qsl(asked, keep_blank_values=True, strict_parsing=True)
     except ValueError:
-        raise ValueError("expected TABLE?column=value&...&format=...") from None
+        pairs = []
+    if not pairs:
+        raise ValueError("expected TABLE?column=value&...&format=...")
     words = dict(pairs)
     if len(words) < len(pairs):
         raise ValueError("a word is given twice")

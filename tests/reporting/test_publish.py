@@ -1,0 +1,244 @@
+"""Publishing changes what is committed; nothing else does."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from thesislib import paths, storage, tables
+from thesislib.reporting import publish, readme
+from thesislib.reporting.figures import save
+from thesislib.reporting.tables import latex
+
+from .test_tables import RUN, plain, row, table
+
+PAGE = """# Title
+
+<!-- table:experiment1 -->
+<!-- /table -->
+Named <!-- value:experiment1?metric=joint_accuracy_50&seed=0&format=percent1 --><!-- /value -->.
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A clone with a page, notebooks, and an earlier published result."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "runs" / "figures")
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "figures")
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    for page in ("README.md", "docs/deep/page.md"):
+        (tmp_path / page).write_text(PAGE)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01.ipynb").write_text("old")
+    rows = [row(seed=5), row(seed=0, run="", command="old program", value=0.95)]
+    tables.merge_results(published("experiment1.csv"), table(*rows))
+    return tmp_path
+
+
+def published(name):
+    return paths.PUBLISHED / "tables" / name
+
+
+def ran(*rows, name="experiment1.csv"):
+    path = paths.FIGURES / "tables" / name
+    (tables.merge_results if name == "experiment1.csv" else tables.merge_table)(path, table(*rows))
+
+
+def draw(name, text="figure", dataset="synthetic", private=False, faces=False, profile="quick"):
+    """A figure of the runs, with its record."""
+    key = f"{dataset}-photo/{name}"
+    folder = paths.FIGURES / "private" if private and faces else paths.FIGURES
+    files = {kind: folder / f"{key}.{kind}" for kind in ("pdf", "png")}
+    for kind, file in files.items():
+        storage.write_text(file, f"{text} {kind}")
+    record = {"notebook": "01.ipynb", "data_hash": "abc", "profile": profile, "seed": 0}
+    record |= {"caption": name, "private": private, "faces": faces}
+    record["sha256"] = {kind: storage.bytes_hash(file) for kind, file in files.items()}
+    manifest = save.read_manifest(paths.FIGURES)
+    storage.write_json(paths.FIGURES / save.MANIFEST, manifest | {key: record})
+    return key
+
+
+def everything(folder):
+    return {
+        file.relative_to(folder): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != ".lock" and "runs" not in file.parts
+    }
+
+
+NEW = row(metric="joint_accuracy_50", value=0.9, low=0.85, high=0.95)
+
+
+def test_tables_figures_notebooks_and_pages_are_published(project):
+    ran(row(), NEW)
+    key = draw("errors")
+    storage.write_text(paths.RUNS / "notebooks" / publish.DEFAULT_RUN / "01.ipynb", "executed")
+    changed = publish.publish()
+    assert sorted(str(file.relative_to(project)) for file in changed) == [
+        "README.md",
+        "docs/deep/page.md",
+        "figures/manifest.json",
+        "figures/synthetic-photo/errors.pdf",
+        "figures/synthetic-photo/errors.png",
+        "figures/tables/experiment1.csv",
+        "figures/tables/experiment1.tex",
+        "notebooks/01.ipynb",
+    ]
+    results = tables.read_results(published("experiment1.csv"))
+    shown = results[["seed", "run", "metric", "value"]].to_numpy().tolist()
+    # The row of an unknown run gives way to the one of today; that of seed 5 stays.
+    assert shown == [
+        [0, "0123abcd", "accuracy", 0.963],
+        [0, "0123abcd", "joint_accuracy_50", 0.9],
+        [5, "0123abcd", "accuracy", 0.963],
+    ]
+    for page in publish.pages():
+        assert "-->90.0 %<!-- /value -->" in page.read_text()
+        assert readme.check(page, paths.PUBLISHED / "tables") == []
+    tex = published("experiment1.tex").read_text()
+    assert tex.startswith(latex("experiment1", results))
+    assert save.check_manifest(paths.PUBLISHED) == []
+    assert save.read_manifest(paths.PUBLISHED)[key] == save.read_manifest(paths.FIGURES)[key]
+    assert (paths.NOTEBOOKS / "01.ipynb").read_text() == "executed"
+    assert publish.publish() == [], "a second time changes nothing"
+
+
+def test_other_runs_and_earlier_figures_stay(project):
+    draw("errors", "first")
+    draw("iou", "first")
+    ran(row(), NEW)
+    publish.publish()
+    shutil.rmtree(paths.FIGURES)
+    draw("errors", "second")
+    ran(row(seed=1), plain("fps", 9.0, seed=1))
+    before = everything(paths.PUBLISHED)
+    changed = {file.name for file in publish.publish()}
+    assert {"errors.pdf", "errors.png", "manifest.json"} <= changed
+    assert "iou.png" not in changed
+    after = everything(paths.PUBLISHED)
+    assert before.keys() == after.keys()
+    assert tables.read_results(published("experiment1.csv"))["seed"].tolist() == [0, 0, 1, 1, 5]
+    assert set(save.read_manifest(paths.PUBLISHED)) == {
+        "synthetic-photo/errors",
+        "synthetic-photo/iou",
+    }
+
+
+def test_the_same_command_with_new_numbers_takes_the_place_of_the_old_ones(project):
+    ran(row(), NEW)
+    publish.publish()
+    shutil.rmtree(paths.FIGURES)
+    ran(row(run="4567cdef", value=0.97), NEW | {"run": "4567cdef"})
+    publish.publish()
+    results = tables.read_results(published("experiment1.csv"))
+    assert results[["seed", "run"]].drop_duplicates().to_numpy().tolist() == [
+        [0, "4567cdef"],
+        [5, "0123abcd"],
+    ]
+
+
+def test_a_training_of_other_settings_stays_beside_the_first(project):
+    ran(row(), NEW)
+    ran(row(run="4567cdef", command="make figures EPOCHS=1", value=0.97))
+    publish.publish()
+    results = tables.read_results(published("experiment1.csv"))
+    assert set(results.loc[results["seed"] == 0, "run"]) == {"0123abcd", "4567cdef"}
+
+
+def test_profile_smoke_is_left_out(project):
+    ran(row(), NEW, row(profile="smoke"))
+    draw("errors", profile="smoke")
+    ran(row(profile="smoke", arm="linear"), name="experiment3.csv")
+    publish.publish()
+    assert set(tables.read_results(published("experiment1.csv"))["profile"]) == {"quick"}
+    assert not published("experiment3.csv").exists()
+    assert not list(paths.PUBLISHED.rglob("errors.*"))
+
+
+# --- what is refused, and changes nothing ---------------------------------------------------------
+
+
+def refused(project, message):
+    before = everything(project)
+    with pytest.raises(ValueError, match=message):
+        publish.publish()
+    assert everything(project) == before
+
+
+def test_nothing_to_publish_is_an_error(project):
+    refused(project, "nothing to publish; run `make figures` first")
+
+
+def test_pictures_of_private_datasets_are_refused(project):
+    ran(row(), NEW)
+    draw("detections", dataset="synthetic-staff", private=True, faces=True)
+    refused(project, "synthetic-staff-photo/detections: shows people of a private dataset")
+
+
+def test_numbers_of_private_datasets_are_published(project):
+    ran(row(), NEW)
+    draw("errors", dataset="ytf", private=True)
+    draw("contact_sheet", faces=True)
+    publish.publish()
+    assert (paths.PUBLISHED / "ytf-photo" / "errors.png").exists()
+    assert (paths.PUBLISHED / "synthetic-photo" / "contact_sheet.png").exists()
+
+
+def test_a_private_dataset_named_as_the_default_one_is_refused(project):
+    ran(row(), NEW)
+    draw("errors", dataset="synthetic", private=True)
+    storage.write_text(paths.RUNS / "notebooks" / publish.DEFAULT_RUN / "01.ipynb", "executed")
+    refused(project, "of a private dataset with the name of the default one")
+
+
+@pytest.mark.parametrize("spoil", ["change", "remove"])
+def test_a_figure_that_is_not_the_one_saved_is_refused(project, spoil):
+    ran(row(), NEW)
+    file = paths.FIGURES / f"{draw('errors')}.png"
+    file.write_text("other") if spoil == "change" else file.unlink()
+    refused(project, r"errors\.png: not the figure that was saved")
+
+
+def test_runs_that_readers_cannot_tell_apart_are_refused(project):
+    ran(row(), NEW)
+    ran(row(run="4567cdef"))
+    refused(project, r"experiment1\.csv: rows of several runs of `make figures`")
+
+
+def test_a_table_of_an_unknown_name_is_refused(project):
+    ran(row(), NEW)
+    pd.DataFrame([row()]).to_csv(paths.FIGURES / "tables" / "notes.csv", index=False)
+    refused(project, "no keys are known for a table notes")
+
+
+def test_a_page_that_the_tables_do_not_fill_is_told(project):
+    ran(row())
+    with pytest.raises(ValueError, match=r"README\.md:5: value:experiment1\?.*: no row matches"):
+        publish.publish()
+    assert (project / "README.md").read_text() == PAGE
+
+
+def test_the_benchmark_is_published_as_a_whole(project):
+    def of(machine, engine):
+        return RUN | {"machine": machine, "engine": engine, "ms_median": 1.0, "system": "joint"}
+
+    ran(row(), NEW)
+    for machine, engines in (("old", ("torch", "openvino")), ("new", ("torch",))):
+        ran(*(of(machine, engine) for engine in engines), name="benchmark.csv")
+        publish.publish()
+        found = tables.read_table(published("benchmark.csv"))
+        assert found["machine"].tolist() == [machine] * len(engines)
+
+
+def test_what_changed_is_printed(project, capsys):
+    ran(row(), NEW)
+    publish.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert "figures/tables/experiment1.csv" in printed
+    assert printed[-1] == "4 files changed; `git diff` shows how"
+    publish.main()
+    assert capsys.readouterr().out == "nothing changed\n"

@@ -1,0 +1,68 @@
+"""What all figures share."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from reporting.conftest import text_outside
+from thesislib.reporting.figures import style
+
+
+@pytest.mark.parametrize(
+    ("limits", "labels"),
+    [
+        ((0.2, 2000), ["1", "10", "100", "1000"]),
+        ((0.9, 30), ["1", "2", "5", "10", "20"]),
+        ((90, 400), ["100", "150", "200", "300"]),
+    ],
+)
+def test_logarithmic_axis_has_plain_numbers(limits, labels):
+    figure, axis = plt.subplots()
+    axis.set_xlim(*limits)
+    style.log_ticks(axis)
+    figure.draw_without_rendering()
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        if limits[0] <= place <= limits[1]
+    ]
+    assert shown == labels
+    assert not any(label.get_text() for label in axis.get_xticklabels(minor=True))
+
+
+def test_ticks_stand_where_they_are_asked_for():
+    figure, axis = plt.subplots()
+    axis.set(yscale="log", ylim=(1, 100))
+    style.ticks_at(axis, "y", [2, 20])
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["2", "20"]
+    assert not len(axis.get_yticks(minor=True))
+
+
+def test_a_figure_is_drawn_in_the_house_style_whatever_the_notebook_has():
+    @style.styled
+    def draw():
+        return plt.figure()
+
+    with plt.rc_context({"figure.dpi": 33}):
+        assert draw().dpi == 150
+        assert plt.rcParams["figure.dpi"] == 33
+
+
+def test_known_values_come_first_in_their_order():
+    assert style.in_order(["z", "b", "a", "b"], ["a", "b", "c"]) == ["a", "b", "z"]
+
+
+def test_a_long_name_is_cut_to_its_length():
+    assert style.short("Anna", 4) == "Anna"
+    assert style.short("Annabella", 4) == "Ann…"
+
+
+def test_text_outside_a_figure_is_found():
+    # The test of all other figures' texts can fail.
+    figure, axis = plt.subplots(figsize=(2, 1))
+    axis.set(xticks=[], yticks=[])
+    axis.text(0.5, 0.5, "within", ha="center")
+    assert text_outside(figure) == []
+    axis.text(0.9, 0.5, "half of this is beside the page")
+    assert text_outside(figure) == ["half of this is beside the page"]
+    axis.texts[-1].remove()

@@ -1,0 +1,377 @@
+"""The printed tables say what is stored, whatever the names in it."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thesislib import tables as ground
+from thesislib.reporting import labels, tables
+
+RUN = {
+    "profile": "quick",
+    "seed": 0,
+    "backbone": "resnet18",
+    "start": "scratch",
+    "input_px": 96,
+    "precision": "bf16",
+    "commit": "70fae51",
+    "run": "0123abcd",
+    "command": "make figures",
+}
+
+
+def row(**changes):
+    one = {"dataset": "synthetic", "split": "photo", "system": "joint", "metric": "accuracy"}
+    one |= {"value": 0.963, "low": 0.941, "high": 0.98, "n": 300}
+    return one | RUN | changes
+
+
+def table(*rows):
+    return pd.DataFrame(list(rows))
+
+
+def plain(metric, value, **changes):
+    return row(metric=metric, value=value, low=None, high=None, **changes)
+
+
+def cells(name, results):
+    """The rows of a printed table, and what stands above it."""
+    about, rows = tables.markdown(name, results).split("\n\n")
+    header, rule, *body = (
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in rows.splitlines()
+    )
+    assert len({len(header), len(rule), *map(len, body)}) == 1
+    return about, header, rule, body
+
+
+SMALL = table(
+    plain("mcnemar_p", 0.125, system="two_stage_face"),
+    row(system="two_stage_face", value=0.95, low=0.92, high=0.97),
+    row(),
+    row(metric="joint_accuracy_50", value=0.9, low=0.85, high=0.95, n=320),
+    row(metric="joint_accuracy_75", value=0.7, low=0.6, high=0.8, n=320),
+    row(metric="oracle_box_accuracy", value=1.0, low=1.0, high=1.0),
+    row(metric="mean_iou", value=0.8, low=0.78, high=0.82),
+    row(metric="mean_iou_calibrated", value=0.85, low=0.83, high=0.87),
+    plain("ap50", 0.987),
+    plain("fps", 41.27, n=30),
+)
+
+
+# --- Experiment 1 ---------------------------------------------------------------------------------
+
+
+def test_identities_of_a_small_table():
+    about, header, rule, body = cells("experiment1", SMALL)
+    assert "95 % bootstrap intervals" in about
+    assert header[:5] == ["Data", "System", "Run", "Photos", "Accuracy"]
+    assert header[5:] == ["Joint @0.5", "Joint @0.75", "Oracle boxes", "p against joint"]
+    assert [line.strip("-") for line in rule] == [":"] * 9
+    assert [line.endswith(":") for line in rule] == [False] * 3 + [True] * 6
+    assert body == [
+        ["the thesis, Experiment 1", "joint", "285 people", "651", "98.15", *"––––"],
+        ["the thesis, Experiment 1", "two-stage", "285 people", "651", "97.54", *"––––"],
+        [
+            "synthetic, photo split",
+            "joint net",
+            "quick, seed 0",
+            "300",
+            "96.3 [94.1, 98.0]",
+            "90.0 [85.0, 95.0]",
+            "70.0 [60.0, 80.0]",
+            "100.0 [100.0, 100.0]",
+            "–",
+        ],
+        [
+            "synthetic, photo split",
+            "two-stage (face)",
+            "quick, seed 0",
+            "300",
+            "95.0 [92.0, 97.0]",
+            "–",
+            "–",
+            "–",
+            "0.125",
+        ],
+    ]
+
+
+def test_boxes_of_a_small_table():
+    _, header, _, body = cells("experiment1_boxes", SMALL)
+    assert header[3:] == ["Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"]
+    assert [line[3:] for line in body] == [
+        ["78.88", "–", "–", "34.5"],
+        ["79.82", "–", "–", "6.5"],
+        ["80.0 [78.0, 82.0]", "85.0 [83.0, 87.0]", "98.7", "41.3"],
+        ["–", "–", "–", "–"],
+    ]
+
+
+def test_latex_of_a_small_table():
+    lines = tables.latex("experiment1", SMALL).splitlines()
+    assert lines[0] == r"\begin{tabular}{lllrrrrrr}"
+    assert [lines[i] for i in (1, 3, -2, -1)] == [
+        r"\toprule",
+        r"\midrule",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert lines[4] == (
+        r"the thesis, Experiment 1 & joint & 285 people & 651 & 98.15 & -- & -- & -- & -- \\"
+    )
+    assert lines[7] == (
+        r"synthetic, photo split & two-stage (face) & quick, seed 0 & 300 & 95.0 [92.0, 97.0] "
+        r"& -- & -- & -- & 0.125 \\"
+    )
+    boxes = tables.latex("experiment1_boxes", SMALL)
+    assert boxes.startswith(r"\begin{tabular}{lllrrrr}")
+    assert "80.0 [78.0, 82.0] & 85.0 [83.0, 87.0] & 98.7 & 41.3" in boxes
+
+
+def test_printed_names_do_not_break_the_page():
+    odd = table(row(dataset="a|b_<c>&5%"), plain("mcnemar_p", 1e-7, dataset="a|b_<c>&5%"))
+    _, _, _, body = cells("experiment1", odd)
+    assert body[2][0] == r"a\|b_&lt;c&gt;&amp;5%, photo split"
+    assert body[2][-1] == "&lt;0.001"
+    latex = tables.latex("experiment1", odd)
+    assert r"a|b\_$<$c$>$\&5\%, photo split &" in latex
+    assert r"& $<$0.001 \\" in latex
+
+
+@pytest.mark.parametrize("name", ["001", "1e5", "007.50", "Анна Ким", "王小明"])
+def test_printed_names_are_left_as_they_are(name):
+    _, _, _, body = cells("experiment1", table(row(dataset=name)))
+    assert body[2][0] == f"{name}, photo split"
+
+
+def test_every_run_has_a_row_and_the_thesis_comes_first():
+    rows = [row(seed=seed, profile=profile) for seed in (1, 0) for profile in ("quick", "full")]
+    rows += [row(run="4567cdef"), row(seed=9, start="synthetic")]
+    for name in ("experiment1", "experiment1_boxes"):
+        runs = [line[2] for line in cells(name, table(*rows))[3]]
+        assert runs == ["285 people"] * 2 + [
+            "full, seed 0",
+            "full, seed 1",
+            "quick, seed 0, run 0123abcd",
+            "quick, seed 0, run 4567cdef",
+            "quick, seed 1",
+            "quick, seed 9, from synthetic",
+        ]
+
+
+def test_the_thesis_rows_are_printed_beside_no_results_yet():
+    empty = table(row())[:0]
+    assert "98.15" in tables.markdown("experiment1", empty)
+    assert "98.15" in tables.latex("experiment1", empty)
+    assert set(labels.THESIS_EXPERIMENT1["source"]) == {"the thesis, Experiment 1"}
+
+
+def test_printing_refuses_bad_rows():
+    for printed in (tables.markdown, tables.latex):
+        with pytest.raises(ValueError, match=r"^table: row 0, metric 'f1'"):
+            printed("experiment1", table(row(metric="f1")))
+
+
+def test_ratios_of_speed_stay_within_a_run():
+    # A second seed and a second profile on the same data divided by duplicate labels once.
+    rows = []
+    for at, run in enumerate([{}, {"seed": 1}, {"profile": "full"}, {"run": "4567cdef"}], 1):
+        rows += [plain("fps", 60.0, **run), plain("fps", 60.0 / at, system="two_stage_face", **run)]
+    rows += [plain("fps", 7.0, system="two_stage_photo"), row()]
+    ratios = tables.speed_ratios(table(*rows))
+    of_runs = ratios["two_stage_face"].reset_index()
+    assert dict(zip(of_runs[["profile", "seed", "run"]].agg(tuple, axis=1), of_runs.iloc[:, -1],
+                    strict=True)) == pytest.approx({
+        ("quick", 0, "0123abcd"): 1, ("quick", 1, "0123abcd"): 2,
+        ("full", 0, "0123abcd"): 3, ("quick", 0, "4567cdef"): 4,
+    })  # fmt: skip
+    assert ratios["two_stage_photo"].dropna().tolist() == pytest.approx([60 / 7])
+    assert "joint" not in ratios
+    alone = tables.speed_ratios(table(plain("fps", 7.0, system="two_stage_photo")))
+    assert alone["two_stage_photo"].isna().all()
+
+
+# --- Experiment 2 ---------------------------------------------------------------------------------
+
+
+def transfer_rows(*rows):
+    one = {"source": "a", "target": "b", "variant": "classifier", "photos_per_person": 1}
+    one |= {"metric": "joint_accuracy_50", "value": 0.5, "seconds": 1.23} | RUN
+    return pd.DataFrame([one | change for change in rows])
+
+
+def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
+    results = transfer_rows(
+        {"value": 0.5},
+        {"value": 0.7, "seed": 1},
+        {"photos_per_person": 4, "value": 0.8},
+        {"photos_per_person": 4, "metric": "accuracy", "value": 0.85},
+        {"photos_per_person": 4, "metric": "old_joint_accuracy_50", "value": 0.9},
+        {"variant": "scratch", "photos_per_person": 4, "value": 0.1},
+    )
+    about, header, _, body = cells("experiment2", results)
+    assert "of one seed" in about and "learning 4 of each" in about
+    assert header[2:] == [
+        "1 per person",
+        "4 per person",
+        "Identity alone (4)",
+        "Seconds (4)",
+        "Old people after",
+    ]
+    assert body == [
+        ["a → b, quick", "classifier", "60.0 [50.0, 70.0]", "80.0", "85.0", "1.2", "90.0"],
+        ["a → b, quick", "from scratch", "–", "10.0", "–", "1.2", "–"],
+    ]
+    with pytest.raises(ValueError, match="experiment2: no rows"):
+        tables.markdown("experiment2", results[:0])
+
+
+def test_experiment_2_averages_no_two_runs_or_profiles():
+    results = transfer_rows({"value": 0.2}, {"value": 0.4, "run": "4567cdef"}, {"profile": "full"})
+    _, _, _, body = cells("experiment2", results)
+    assert [[line[0], line[2]] for line in body] == [
+        ["a → b, full", "50.0"],
+        ["a → b, quick, run 0123abcd", "20.0"],
+        ["a → b, quick, run 4567cdef", "40.0"],
+    ]
+
+
+# --- Experiment 3 ---------------------------------------------------------------------------------
+
+
+def embedding_rows(*found, **changes):
+    names = ("people", "arm", "metric", "value", "low", "high")
+    one = RUN | {"dataset": "ytf", "profile": "laptop", "n": 40} | changes
+    return pd.DataFrame([one | dict(zip(names, cell, strict=True)) for cell in found])
+
+
+FOUND = [
+    ("unseen", "normalised", "map_at_r", 0.25, 0.2, 0.3),
+    ("unseen", "normalised", "dprime", 1.5, np.nan, np.nan),
+    ("unseen_apart", "normalised", "map_at_r", 0.125, np.nan, np.nan),
+    ("seen and unseen", "normalised", "trustworthiness_umap", 0.9, 0.9, 0.9),
+    ("lfw", "normalised", "map_at_r", 0.1, np.nan, np.nan),
+    ("unseen", "roi", "map_at_r", 0.5, np.nan, np.nan),
+    ("unseen", "roi", "map_at_r_gain", 0.25, 0.1, 0.4),
+    ("unseen_apart", "roi", "dprime_gain", -0.1, -0.3, 0.1),
+]
+
+
+def test_experiment_3_is_printed_by_people_and_by_arm():
+    results = embedding_rows(*FOUND)
+    assert cells("experiment3", results)[3] == [
+        ["ytf, laptop", "never seen", "40", "–", "25.0 [20.0, 30.0]", "–", "–", "1.50"],
+        ["ytf, laptop", "never seen, other sittings", "40", "–", "12.5", "–", "–", "–"],
+        ["ytf, laptop", "LFW, another collection", "40", "–", "10.0", "–", "–", "–"],
+    ]
+    assert cells("experiment3_arms", results)[3] == [
+        ["ytf, laptop", "normalised softmax", "40", "–", "25.0 [20.0, 30.0]", "–", "–", "1.50"],
+        ["ytf, laptop", "pooled under the box", "40", "–", "50.0", "–", "–", "–"],
+    ]
+    assert cells("experiment3_gains", results)[3] == [
+        [
+            "ytf, laptop",
+            "pooled under the box",
+            "**25.0 [10.0, 40.0]**",
+            "–",
+            "–",
+            "-0.10 [-0.30, 0.10]",
+        ],
+    ]
+    with pytest.raises(ValueError, match="no rows of arm normalised"):
+        tables.markdown("experiment3", results[results["arm"] == "roi"])
+
+
+@pytest.mark.parametrize(
+    ("again", "labels"),
+    [
+        ({"seed": 1}, ["ytf, laptop, seed 0", "ytf, laptop, seed 1"]),
+        ({"run": "4567cdef"}, ["ytf, laptop, run 0123abcd", "ytf, laptop, run 4567cdef"]),
+        ({"profile": "quick"}, ["ytf, laptop", "ytf, quick"]),
+    ],
+)
+def test_a_second_run_on_the_same_data_has_rows_of_its_own(again, labels):
+    second = embedding_rows(*FOUND, **again)
+    second["value"] += 0.01
+    results = pd.concat([embedding_rows(*FOUND), second])
+    for name, value in (("experiment3", "25.0"), ("experiment3_arms", "25.0")):
+        _, _, _, body = cells(name, results)
+        shown = [line for line in body if line[1] in ("never seen", "normalised softmax")]
+        assert [line[0] for line in shown] == labels
+        assert [line[4][:4] for line in shown] == [value, "26.0"]
+    _, _, _, body = cells("experiment3_gains", results)
+    assert [line[0] for line in body] == labels
+
+
+# --- pre-training and benchmark -------------------------------------------------------------------
+
+
+def test_pretraining_is_printed_by_what_it_began_from():
+    keys = {"steps": 654, "metric": "joint_accuracy_50", "dataset": "ytf"}
+    results = table(
+        row(**keys | {"value": 0.5, "low": 0.4, "high": 0.6, "arm": "random weights"}),
+        row(**keys | {"value": 0.6, "low": 0.5, "high": 0.7, "arm": "synthetic people"}),
+        plain(**keys | {"metric": "mcnemar_p", "value": 1e-5, "arm": "synthetic people"}),
+    )
+    _, header, _, body = cells("pretraining", results)
+    assert header == ["Data", "Begun from", "Steps", "Joint @0.5", "Mean IoU", "p"]
+    data = "ytf, photo split, quick, seed 0"
+    assert body == [
+        [data, "random weights", "654", "50.0 [40.0, 60.0]", "–", "–"],
+        [data, "synthetic people", "654", "60.0 [50.0, 70.0]", "–", "&lt;0.001"],
+    ]
+
+
+def benchmark_rows():
+    same = RUN | {"stage": "total", "machine": "m", "threads": 2, "input_px": 320}
+    portraits = [
+        ("two_stage_up1", "torch", "resnet34", 100.0, 1.0, 0.8, np.nan),
+        ("joint", "openvino_int8", "resnet18", 8.0, 12.5, 0.9, 300.4),
+        ("joint", "onnxruntime", "resnet18", 9.0, 11.1, 0.9, 300.4),
+    ]
+    rows = [
+        same
+        | {"system": system, "engine": engine, "backbone": backbone, "ms_median": ms, "faces": 1}
+        | {"ratio_to_thesis_pipeline": ratio, "joint_accuracy_50": share, "mean_iou": 0.75}
+        | {"recall_50": 1.0, "peak_mb": peak}
+        for system, engine, backbone, ms, ratio, share, peak in portraits
+    ]
+    for system, grid, counts in (("joint", 5, (1, 32)), ("two_stage_up0", np.nan, (1, 4, 32))):
+        for faces in counts:
+            one = {"system": system, "engine": "openvino", "grid": grid, "faces": faces}
+            rows.append(same | one | {"ms_median": 2.0 * faces, "recall_50": 1 / faces})
+    return pd.DataFrame(rows)
+
+
+def test_the_benchmark_is_printed_with_recall_beside_each_time():
+    results = benchmark_rows()
+    about, _, _, body = cells("benchmark", results)
+    assert about.startswith("m, 2 threads, 320 pixels,")
+    assert body == [  # ONNX Runtime is neither fastest nor plain
+        ["joint net, ResNet18", "OpenVINO int8", "8.0", "12.5", "90", "75.0", "300"],
+        ["two-stage, upsampling 1, ResNet34", "PyTorch", "100.0", "1.0", "80", "75.0", "–"],
+    ]
+    _, header, _, body = cells("benchmark_faces", results)
+    assert header == ["System", "Engine", "1 face", "4 faces", "32 faces"]
+    assert body == [
+        ["joint net, 5 x 5 cells", "OpenVINO fp32", "2.0 / 100", "–", "64.0 / 3"],
+        ["two-stage, upsampling 0", "OpenVINO fp32", "2.0 / 100", "8.0 / 25", "64.0 / 3"],
+    ]
+
+
+def test_the_benchmark_of_nothing_and_of_two_machines_is_refused():
+    results = benchmark_rows()
+    with pytest.raises(ValueError, match="no rows of portraits"):
+        tables.markdown("benchmark", results[results["joint_accuracy_50"].isna()])
+    with pytest.raises(ValueError, match="no rows of scenes"):
+        tables.markdown("benchmark_faces", results[results["joint_accuracy_50"].notna()])
+    two = pd.concat([results, results.assign(machine="n")])
+    with pytest.raises(ValueError, match=r"several in column machine \(m, n\); choose one"):
+        tables.markdown("benchmark", two)
+
+
+def test_every_printed_table_names_a_known_file():
+    for source in tables.TABLES.values():
+        assert source.file.removesuffix(".csv") in ground.KEYS
