@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,6 +54,27 @@ def test_an_error_half_way_leaves_the_old_file_and_no_other(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path):
+    name = "ж" * 125 + ".txt"  # 254 bytes of at most 255
+    storage.write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_threads_may_write_one_file(tmp_path):
+    path = tmp_path / "a.txt"
+    both_open = threading.Barrier(2, timeout=10)
+
+    def write(text):
+        with storage.atomic_write(path) as aside:
+            aside.write_text(text)
+            both_open.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["one", "two"]))
+    assert path.read_text() in ("one", "two")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_temporary_file_keeps_the_suffix(tmp_path):
     with storage.atomic_write(tmp_path / "a.png") as aside:
         assert aside.suffix == ".png" and aside.parent == tmp_path
@@ -88,6 +110,35 @@ def test_waiting_gets_the_folder_when_its_holder_ends(tmp_path, holder):
     timer.start()
     with storage.folder_lock(tmp_path, wait=True):
         assert time.monotonic() - began >= 0.25
+
+
+def test_locks_need_nothing_that_windows_lacks(tmp_path):
+    code = (
+        "import runpy, sys; sys.modules['fcntl'] = None\n"
+        "storage = runpy.run_path(sys.argv[1])\n"
+        "storage['write_text'](sys.argv[2] + '/a.txt', 'whole')"
+    )
+    subprocess.run([sys.executable, "-c", code, storage.__file__, str(tmp_path)], check=True)
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_one_of_many_that_want_a_folder_at_once_gets_it(tmp_path):
+    others_are_done = threading.Event()
+
+    def run(_):
+        try:
+            with storage.folder_lock(tmp_path):
+                return others_are_done.wait(10) and "ran"
+        except storage.FolderInUseError:
+            return "refused"
+
+    with ThreadPoolExecutor(8) as pool:
+        runs = [pool.submit(run, number) for number in range(8)]
+        end = time.monotonic() + 10
+        while sum(run.done() for run in runs) < 7 and time.monotonic() < end:
+            time.sleep(0.01)
+        others_are_done.set()
+    assert sorted(run.result() for run in runs) == ["ran", *["refused"] * 7]
 
 
 def test_the_lock_goes_with_the_block(tmp_path):

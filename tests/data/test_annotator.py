@@ -1,3 +1,5 @@
+"""Edits of boxes are checked, written whole, and the first version is kept."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,6 +1,8 @@
 """Whatever a camera or a scanner writes is read upright as RGB, or refused by name."""
 
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -103,6 +105,63 @@ def test_a_small_file_that_claims_a_huge_photo_is_refused_before_it_is_decoded(r
     assert path.stat().st_size < 200
     message = refusal(read, path)
     assert "50000 x 50000" in message and "100,000,000" in message
+
+
+@pytest.fixture
+def strict_pillow(monkeypatch):
+    """Pillow's guard as another library in the process may have set it: 100 pixels at most."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pillows_guard_neither_warns_nor_refuses_below_our_limit(tmp_path, strict_pillow):
+    for width in (15, 30):  # 150 pixels make it warn, 600 refuse
+        path = saved(tmp_path / f"{width}.png", noise(10 if width == 15 else 20, width))
+        assert photo_size(path) == (width, 10 if width == 15 else 20)
+        assert read_photo(path).shape[1] == width
+    path = saved(tmp_path / "large.bmp", noise(20, 30))
+    header = bytearray(path.read_bytes())
+    header[18:26] = struct.pack("<ii", 9_900, 10_000)
+    path.write_bytes(header)
+    assert photo_size(path) == (9_900, 10_000)
+
+
+def test_pillows_guard_stays_as_it_was_for_others(tmp_path, strict_pillow):
+    read_photo(saved(tmp_path / "a.png", noise(20, 30)))
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "a.png")
+
+
+def test_importing_leaves_pillows_guard_alone():
+    code = (
+        "from PIL import Image; before = Image.MAX_IMAGE_PIXELS\n"
+        "import thesislib.data.images\n"
+        "assert before and Image.MAX_IMAGE_PIXELS == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("loaded", ["torch", "pandas"])
+def test_reading_photos_needs_neither_torch_nor_pandas(loaded):
+    code = f"import sys, thesislib.data.images; assert {loaded!r} not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@READERS
+def test_a_png_cut_short_is_named(read, tmp_path):
+    path = saved(tmp_path / "a.png", noise(80, 120))
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "truncated" in refusal(read, path)
+
+
+@READERS
+@pytest.mark.parametrize("content", [b"x", b"\xff", b"RIFF", b"II*", b"BM", b"GIF8", b"P6\n"])
+def test_a_few_bytes_are_no_photo(read, tmp_path, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    message = refusal(read, path)
+    assert "not an image" in message or "damaged" in message
 
 
 def test_the_limit_itself_is_still_read(tmp_path, monkeypatch):

@@ -37,10 +37,12 @@ class PhotoError(ValueError):
 
 
 def photo_size(path: Path | str) -> tuple[int, int]:
-    """Width and height in pixels as seen upright (EXIF applied), from the file's header alone.
+    """Width and height in pixels as seen upright (EXIF applied), from the file's header.
+
+    A PNG is decoded, too, as its EXIF data may come last.
 
     Raises:
-        PhotoError: the file is missing, empty, no image, or larger than ``MAX_PIXELS``.
+        PhotoError: the file is missing, empty, damaged, no image, or larger than ``MAX_PIXELS``.
     """
     path = Path(path)
     with _opened(path) as image:
