@@ -21,7 +21,7 @@ def people(draw, min_people=2, max_people=6):
     The first two people have two faces each, so that there are genuine pairs.
     """
     count = draw(st.integers(min_people, max_people))
-    faces = [2, 2] + draw(st.lists(st.integers(1, 3), min_size=count - 2, max_size=count - 2))
+    faces = [2, 2, *draw(st.lists(st.integers(1, 3), min_size=count - 2, max_size=count - 2))]
     names = [f"person {one}" for one, number in enumerate(faces) for _ in range(number)]
     row = st.tuples(*[st.integers(-3, 3)] * 3).filter(any)
     embeddings = draw(st.lists(row, min_size=len(names), max_size=len(names)))

@@ -1,10 +1,11 @@
 """IoU, average precision and box calibration."""
 
+import naive
 import numpy as np
 import pytest
+import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics import naive, strategies
 
 from thesislib.metrics.boxes import (
     BoxCalibration,
@@ -112,7 +113,7 @@ def test_average_precision_is_the_loop(dtype):
     assert ap["ap50_95"] == pytest.approx(np.mean(every), abs=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1))
 def test_average_precision_depends_on_the_order_of_scores_alone(seed):
     predictions, truths = near_photos(np.random.default_rng(seed), 4)

@@ -1,11 +1,12 @@
 """Matching of detections to faces, and the tables made of it."""
 
+import naive
 import numpy as np
 import pandas as pd
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics import naive, strategies
 
 from thesislib.metrics.boxes import box_iou
 from thesislib.metrics.matching import faces_table, jointly_correct, match_greedy, photos_table

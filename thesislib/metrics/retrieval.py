@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from thesislib import environment
 from thesislib.metrics.similarity import (
     DECIMALS,
     LabelledEmbeddings,
@@ -63,6 +64,7 @@ def retrieval(
     Raises:
         ValueError: bad embeddings (``similarity.normalise``) or names.
         NotSupportedError: no genuine pair, or no impostor pair.
+        MissingExtraError: pytorch-metric-learning is not installed (extra ``gallery``).
 
     With R the number of other faces of the query's person, and P(i) the share of them among the
     first i found: precision@1 = P(1), R-precision = P(R), MAP@R = the sum of P(i) over those
@@ -76,7 +78,9 @@ def retrieval(
     require_genuine_pairs(sample)
     require_impostor_pairs(sample)
     # Seconds to import, and no other measure needs it.
-    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    calculators = environment.require(
+        "pytorch_metric_learning.utils.accuracy_calculator", extra="gallery"
+    )
 
     def nearest(
         query: torch.Tensor, k: int, reference: torch.Tensor, ref_includes_query: bool
@@ -86,7 +90,7 @@ def retrieval(
         return torch.from_numpy(1 - similarity), torch.from_numpy(rows)
 
     measures = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
-    calculator = AccuracyCalculator(
+    calculator = calculators.AccuracyCalculator(
         include=measures, k="max_bin_count", device=torch.device("cpu"), knn_func=nearest
     )
     tensor, labels = torch.from_numpy(sample.vectors), torch.from_numpy(sample.group)

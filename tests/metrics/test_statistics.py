@@ -1,0 +1,566 @@
+"""Intervals, tests and the adjustment of several."""
+
+import itertools
+import math
+import time
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from thesislib import seeds
+from thesislib.metrics import compactness, identification, retrieval, verification
+from thesislib.metrics.checks import NotSupportedError
+from thesislib.metrics.similarity import pair_similarities
+from thesislib.metrics.statistics import (
+    bootstrap_interval,
+    holm,
+    mcnemar_exact,
+    person_bootstrap,
+    sign_flip_test,
+    wilson_interval,
+)
+
+DTYPES = (np.float32, np.float64)
+UNIT = st.floats(0, 1, allow_subnormal=False)
+
+
+# bootstrap_interval
+
+
+def naive_bootstrap(values, groups, draws, level, seed):
+    """The library's random numbers; all that follows from them is done anew."""
+    rng = seeds.generator(seed, "bootstrap")
+    units = list(dict.fromkeys(groups))
+    drawn_means = []
+    for _ in range(draws):
+        drawn = []
+        for unit in rng.integers(len(units), size=len(units)):
+            drawn += [v for v, g in zip(values, groups, strict=True) if g == units[unit]]
+        drawn_means.append(float(naive.mean(drawn)))
+    drawn_means.sort()
+
+    def percentile(share):
+        at = share * (draws - 1)
+        below, part = int(at), at - int(at)
+        return drawn_means[below] * (1 - part) + drawn_means[min(below + 1, draws - 1)] * part
+
+    return percentile((1 - level) / 2), percentile((1 + level) / 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_bootstrap_of_the_mean_is_the_loop(dtype, grouped):
+    rng = np.random.default_rng(6)
+    values = rng.uniform(0, 1, 40).astype(dtype)
+    groups = rng.choice(["001", "NA", "Анна Ким", "d", "e", "f"], 40) if grouped else np.arange(40)
+    found = bootstrap_interval(
+        values, groups=groups if grouped else None, draws=150, level=0.9, seed=1
+    )
+    expected = naive_bootstrap(values.tolist(), groups.tolist(), 150, 0.9, seed=1)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert found[0] < values.mean() < found[1]
+
+
+@pytest.mark.parametrize("method", ["percentile", "BCa"])
+def test_bootstrap_of_any_statistic_is_that_of_the_mean(method):
+    rng = np.random.default_rng(6)
+    values, groups = rng.uniform(0, 1, 60), rng.integers(0, 9, 60)
+    options = {"groups": groups, "draws": 300, "method": method, "seed": 1}
+    fast = bootstrap_interval(values, **options)
+    slow = bootstrap_interval(values, lambda v: sum(v) / len(v), **options)
+    assert fast == pytest.approx(slow, rel=1e-9)
+    low, high = bootstrap_interval(values, np.median, draws=300, seed=1)
+    assert low < np.median(values) < high
+
+
+def test_bca_is_the_formula():
+    """Efron & Tibshirani 1993, equations 14.9, 14.10, 14.14 and 14.15, with loops."""
+    from scipy.stats import norm
+
+    values, draws, seed = np.random.default_rng(3).exponential(size=25), 400, 7
+    rng = seeds.generator(seed, "bootstrap")
+    means = [values[rng.integers(25, size=25)].mean() for _ in range(draws)]
+    left_out = [np.delete(values, one).mean() for one in range(25)]
+    cubes = sum((np.mean(left_out) - one) ** 3 for one in left_out)
+    squares = sum((np.mean(left_out) - one) ** 2 for one in left_out)
+    acceleration = cubes / (6 * squares**1.5)
+    below = sum(one < values.mean() for one in means) + sum(one == values.mean() for one in means)
+    bias = norm.ppf((below + sum(one < values.mean() for one in means)) / (2 * draws))
+    shares = []
+    for z in norm.ppf([0.025, 0.975]):
+        shares.append(norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))))
+    expected = np.quantile(means, shares)
+    found = bootstrap_interval(values, draws=draws, method="BCa", seed=seed)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert found != pytest.approx(bootstrap_interval(values, draws=draws, seed=seed), rel=1e-3)
+
+
+def test_bootstrap_draws_the_faces_of_a_unit_together():
+    # Each person is all right or all wrong: 10 persons of 50 faces know no more than 10 faces do.
+    values = np.repeat([True, False] * 5, 50)
+    together = bootstrap_interval(values, groups=np.repeat(np.arange(10), 50), seed=0)
+    apart = bootstrap_interval(values, seed=0)
+    assert np.diff(together) > 4 * np.diff(apart)
+    assert together == pytest.approx(bootstrap_interval(values[::50], seed=0))
+
+
+def test_bootstrap_depends_on_seed_and_level():
+    values = np.random.default_rng(7).uniform(0, 1, 40)
+    interval = bootstrap_interval(values, seed=0)
+    assert interval == bootstrap_interval(values, seed=0)
+    assert interval != bootstrap_interval(values, seed=1)
+    narrow = bootstrap_interval(values, level=0.5, seed=0)
+    assert interval[0] < narrow[0] < narrow[1] < interval[1]
+    assert bootstrap_interval([1, 1, 1], seed=0) == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_single_unit_has_no_interval():
+    assert np.isnan(bootstrap_interval([0.5], seed=0)).all()
+    assert np.isnan(bootstrap_interval([0.5, 0.7], groups=["ann", "ann"], seed=0)).all()
+    with pytest.warns(RuntimeWarning, match="BCa confidence interval cannot be calculated"):
+        assert np.isnan(bootstrap_interval([1, 1, 1], method="BCa", seed=0)).all()
+
+
+@pytest.mark.parametrize("method", ["percentile", "BCa"])
+def test_bootstrap_covers_the_truth_about_as_often_as_it_says(method):
+    """30 persons with one to five faces each, whose faces agree more than those of two people."""
+    rng = np.random.default_rng(8)
+    covered = 0
+    for trial in range(150):
+        person = np.repeat(np.arange(30), rng.integers(1, 6, 30))
+        values = rng.normal(size=30)[person] + 0.3 * rng.normal(size=len(person))
+        low, high = bootstrap_interval(values, groups=person, draws=300, method=method, seed=trial)
+        covered += low <= 0 <= high
+    assert 0.87 <= covered / 150 <= 0.99
+
+
+def test_bootstrap_of_many_faces_is_quick_and_fits_in_memory():
+    rng = np.random.default_rng(9)
+    values, groups = rng.random(5000), rng.integers(0, 400, 5000)
+    start = time.process_time()
+    bootstrap_interval(values, groups=groups, seed=0)
+    assert time.process_time() - start < 0.5
+    # More units than are drawn at a time, so that the draws come in several parts.
+    low, high = bootstrap_interval(np.tile([0.0, 1.0], 50_000), draws=100, seed=0)
+    assert 0.49 < low < 0.5 < high < 0.51
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(UNIT, st.integers(0, 4)), min_size=3, max_size=20), st.data())
+def test_bootstrap_interval_holds_the_mean_and_moves_with_the_values(rows, data):
+    values, groups = (np.array(column) for column in zip(*rows, strict=True))
+    assume(len(set(groups)) > 1)
+    low, high = bootstrap_interval(values, groups=groups, draws=200, seed=0)
+    mean = values.mean()
+    assert values.min() - 1e-12 <= low <= mean + 1e-12 and mean - 1e-12 <= high
+    assert high <= values.max() + 1e-12
+    scale, shift = data.draw(st.sampled_from([0.5, 3.0])), data.draw(st.sampled_from([-1.0, 2.0]))
+    moved = bootstrap_interval(scale * values + shift, groups=groups, draws=200, seed=0)
+    assert moved == pytest.approx((scale * low + shift, scale * high + shift), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"values": []}, "^values: empty"),
+        ({"values": [0.5, np.nan]}, "^values: NaN"),
+        ({"values": [[0.5]]}, "^values: expected one dimension"),
+        ({"values": ["a", "b"]}, "^values: expected real numbers, got <U1"),
+        ({"groups": ["a"]}, "^groups: 1 entries, but values has 2"),
+        ({"groups": [np.nan, 1.0]}, "^groups: NaN"),
+        ({"groups": np.array(["a", None], object)}, "^groups: entry 1 is missing"),
+        ({"draws": 0}, "^draws: expected at least 1, got 0"),
+        ({"level": 1}, "^level: expected above 0 and below 1, got 1"),
+    ],
+)
+def test_bootstrap_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_interval(**({"values": [0.5, 1.0], "seed": 0} | arguments))
+
+
+# wilson_interval
+
+
+def naive_wilson(successes, trials, z):
+    share = successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return middle - half / (1 + z**2 / trials), middle + half / (1 + z**2 / trials)
+
+
+@pytest.mark.parametrize(("level", "z"), [(0.95, 1.959963985), (0.9, 1.644853627)])
+def test_wilson_is_the_formula(level, z):
+    for trials in (1, 2, 7, 80, 651):
+        for successes in {0, 1, trials // 2, trials - 1, trials}:
+            expected = naive_wilson(successes, trials, z)
+            assert wilson_interval(successes, trials, level) == pytest.approx(expected, abs=1e-8)
+
+
+@given(st.integers(1, 1000), st.data())
+def test_wilson_holds_the_share_and_mirrors(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    low, high = wilson_interval(successes, trials)
+    assert 0 <= low <= successes / trials <= high <= 1
+    assert low < high
+    assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low))
+
+
+def test_wilson_refuses():
+    with pytest.raises(ValueError, match=r"^trials: expected at least 1, got 0"):
+        wilson_interval(0, 0)
+    for successes in (-1, 6):
+        with pytest.raises(ValueError, match=rf"^successes: expected 0 to 5, got {successes}"):
+            wilson_interval(successes, 5)
+    with pytest.raises(ValueError, match=r"^level: expected above 0 and below 1, got 0"):
+        wilson_interval(1, 5, level=0)
+
+
+# mcnemar_exact
+
+
+def test_mcnemar_is_the_count_of_all_coin_tosses():
+    rng = np.random.default_rng(10)
+    for _ in range(20):
+        a, b = rng.random(12) < 0.5, rng.random(12) < 0.7
+        only_a = sum(x and not y for x, y in zip(a, b, strict=True))
+        tosses = only_a + sum(y and not x for x, y in zip(a, b, strict=True))
+        distance, extreme = abs(2 * only_a - tosses), 0
+        for toss in itertools.product([0, 1], repeat=int(tosses)):
+            extreme += abs(2 * sum(toss) - tosses) >= distance
+        assert mcnemar_exact(a, b) == pytest.approx(extreme / 2**tosses)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_mcnemar_is_symmetric_and_sees_only_what_differs(rows):
+    a, b = (np.array(column) for column in zip(*rows, strict=True))
+    p = mcnemar_exact(a, b)
+    assert 0 < p <= 1
+    assert p == mcnemar_exact(b, a)
+    assert p == mcnemar_exact(np.append(a, [True, False]), np.append(b, [True, False]))
+
+
+def test_mcnemar_of_systems_right_on_the_same_photos():
+    assert mcnemar_exact([True, False], [True, False]) == 1
+
+
+def test_mcnemar_refuses_other_photos():
+    with pytest.raises(ValueError, match=r"^correct_b: 1 entries, but correct_a has 2"):
+        mcnemar_exact([True, False], [True])
+    with pytest.raises(ValueError, match=r"^correct_a: empty"):
+        mcnemar_exact([], [])
+
+
+def test_the_thesis_accuracies_differ_at_no_overlap_of_mistakes():
+    photo = np.arange(651)
+    joint = photo >= 12  # 639 right
+    for shared in range(13):
+        two_stage = (photo < 12 - shared) | (photo >= 28 - shared)
+        assert two_stage.sum() == 635
+        assert mcnemar_exact(joint, two_stage) > 0.05
+
+
+# sign_flip_test
+
+
+def naive_sign_flip(differences, groups):
+    totals = {}
+    for value, group in zip(differences, groups, strict=True):
+        totals[group] = totals.get(group, 0) + value
+    observed, extreme = sum(totals.values()), 0
+    patterns = list(itertools.product([-1, 1], repeat=len(totals)))
+    for signs in patterns:
+        flipped = sum(sign * total for sign, total in zip(signs, totals.values(), strict=True))
+        extreme += abs(flipped) >= abs(observed) - 1e-9
+    return extreme / len(patterns)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_sign_flip_test_is_the_count_of_all_patterns(grouped):
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        differences = rng.choice([-1.0, 0.0, 1.0, 0.25], 10, p=[0.1, 0.3, 0.3, 0.3])
+        groups = rng.choice(["001", "NA", "c", "d", "e"], 10) if grouped else np.arange(10)
+        p = sign_flip_test(differences, groups if grouped else None, seed=0)
+        assert p == pytest.approx(naive_sign_flip(differences, groups.tolist()))
+
+
+def test_sign_flip_test_of_many_persons_is_near_the_exact_one():
+    differences = np.random.default_rng(12).normal(0.5, 1, 12)
+    exact = sign_flip_test(differences, draws=5000, seed=0)
+    assert exact == pytest.approx(naive_sign_flip(differences, range(12)))
+    drawn = [sign_flip_test(differences, draws=4000, seed=seed) for seed in range(10)]
+    assert len(set(drawn)) > 1  # not all patterns were looked at
+    assert np.mean(drawn) == pytest.approx(exact, rel=0.1)
+    assert sign_flip_test(differences, draws=4000, seed=3) == drawn[3]
+    # The smallest p that 999 random patterns can give.
+    assert sign_flip_test(np.ones(60), draws=999, seed=0) == pytest.approx(2 / 1000)
+
+
+def test_sign_flip_test_agrees_with_mcnemar_where_a_person_has_one_photo():
+    rng = np.random.default_rng(13)
+    for _ in range(10):
+        a, b = rng.random(12) < 0.5, rng.random(12) < 0.8
+        p = sign_flip_test(a.astype(float) - b, seed=0)
+        assert p == pytest.approx(mcnemar_exact(a, b))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=8), st.sampled_from([0.5, 4.0]))
+def test_sign_flip_test_knows_neither_sign_nor_scale(differences, scale):
+    values = np.array(differences, float)
+    p = sign_flip_test(values, seed=0)
+    assert 0 < p <= 1
+    assert sign_flip_test(-scale * values, seed=0) == pytest.approx(p)
+    # Persons between whom there is no difference change nothing.
+    assert sign_flip_test(np.append(values, 0), seed=0) == pytest.approx(p)
+
+
+def test_sign_flip_test_of_no_difference_and_of_one_person():
+    assert sign_flip_test([0.0, 0.0, 0.0], seed=0) == 1
+    assert sign_flip_test([0.3], seed=0) == 1
+    assert sign_flip_test([0.3, 0.4], ["ann", "ann"], seed=0) == 1
+
+
+def test_sign_flip_test_is_right_as_often_as_it_says_where_persons_have_several_faces():
+    """Under no difference, a p below 0.1 comes in a tenth of the trials; by face in far more."""
+    rng = np.random.default_rng(14)
+    person = np.repeat(np.arange(20), 5)
+    low, low_by_face = 0, 0
+    for trial in range(200):
+        values = rng.normal(size=20)[person] + 0.2 * rng.normal(size=100)
+        low += sign_flip_test(values, person, draws=199, seed=trial) <= 0.1
+        low_by_face += sign_flip_test(values, draws=199, seed=trial) <= 0.1
+    assert 0.04 <= low / 200 <= 0.17
+    assert low_by_face / 200 > 0.3
+
+
+def test_sign_flip_test_refuses():
+    with pytest.raises(ValueError, match=r"^differences: empty"):
+        sign_flip_test([], seed=0)
+    with pytest.raises(ValueError, match=r"^differences: NaN"):
+        sign_flip_test([np.nan], seed=0)
+    with pytest.raises(ValueError, match=r"^groups: 1 entries, but differences has 2"):
+        sign_flip_test([0.5, 0.5], ["ann"], seed=0)
+    with pytest.raises(ValueError, match=r"^draws: expected at least 1, got 0"):
+        sign_flip_test([0.5, 0.5], draws=0, seed=0)
+
+
+# holm
+
+
+def naive_holm(p_values):
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    left = list(range(len(p_values)))
+    while left:
+        smallest = min(left, key=lambda at: p_values[at])
+        highest = max(highest, len(left) * p_values[smallest])
+        adjusted[smallest] = min(1.0, highest)
+        left.remove(smallest)
+    return adjusted
+
+
+def test_holm_is_the_loop():
+    rng = np.random.default_rng(15)
+    for _ in range(50):
+        p = rng.choice([0.001, 0.01, 0.02, 0.04, 0.3, 1.0], int(rng.integers(1, 9)))
+        np.testing.assert_allclose(holm(p), naive_holm(p.tolist()), rtol=1e-12)
+
+
+@given(st.lists(UNIT, min_size=1, max_size=12), st.data())
+def test_holm_keeps_the_order_and_never_lowers_a_p(p_values, data):
+    p = np.array(p_values)
+    adjusted = holm(p)
+    assert (adjusted >= p).all() and (adjusted <= 1).all()
+    assert (adjusted <= np.minimum(1, len(p) * p)).all()  # never beyond Bonferroni's
+    order = np.array(data.draw(st.permutations(range(len(p)))))
+    np.testing.assert_array_equal(holm(p[order]), adjusted[order])
+    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()
+
+
+def test_holm_refuses():
+    with pytest.raises(ValueError, match=r"^p_values: empty"):
+        holm([])
+    with pytest.raises(ValueError, match=r"^p_values: NaN"):
+        holm([0.5, np.nan])
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=rf"^p_values: expected 0 to 1, got {wrong}"):
+            holm([0.5, wrong])
+
+
+# person_bootstrap
+
+
+def naive_person_bootstrap(function, embeddings, names, seed, draws, level):
+    people = sorted(set(names))
+    rng = seeds.generator(seed, "person_bootstrap")
+    values = []
+    measure = function(embeddings, names, [0] * len(names))
+    for _ in range(draws):
+        drawn = sorted(rng.integers(len(people), size=len(people)).tolist())
+        rows, copies, previous, copy = [], [], None, 0
+        for person in drawn:
+            copy = copy + 1 if person == previous else 0
+            previous = person
+            for row, name in enumerate(names):
+                if name == people[person]:
+                    rows.append(row)
+                    copies.append(copy)
+        values.append(function(embeddings[rows], [names[row] for row in rows], copies))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return low + measure - naive.mean(values), high + measure - naive.mean(values)
+
+
+def test_person_bootstrap_is_the_loop():
+    rng = np.random.default_rng(15)
+    embeddings, names = naive.random_people(rng, people=12, dim=5)
+
+    def alignment(embeddings, names, copies):
+        genuine, _ = naive.pairs(embeddings, names, copies)
+        return naive.mean([2 - 2 * similarity for similarity in genuine])
+
+    found = person_bootstrap(compactness.alignment, embeddings, names, seed=4, draws=40, level=0.8)
+    expected = naive_person_bootstrap(alignment, embeddings, names, seed=4, draws=40, level=0.8)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_copy_of_a_photo_is_never_a_genuine_pair():
+    """All photos of a person are at right angles, so that a genuine 1 could only be a copy."""
+    embeddings = np.tile(np.eye(4), (6, 1))
+    names = np.repeat([f"person {i}" for i in range(6)], 4)
+    seen = []
+
+    def highest(embeddings, identities, copies):
+        intra, inter = pair_similarities(embeddings, identities, copies=copies)
+        seen.append((copies.max(), len(intra), len(inter)))
+        return intra.max()
+
+    low, high = person_bootstrap(highest, embeddings, names, seed=0, draws=50)
+    assert (low, high) == (0, 0)
+    assert max(most for most, _, _ in seen) >= 2
+    # Six people drawn have 6 * 6 genuine pairs, whoever they are; impostor pairs are fewer.
+    assert {intra for _, intra, _ in seen} == {36}
+    assert all(inter <= 15 * 16 for _, _, inter in seen)
+
+
+def _fnir(embeddings, identities, copies, gallery):
+    enrolled = gallery & (identities < "person 15")
+    curve = identification.open_set(embeddings, identities, enrolled, copies=copies)
+    return identification.fnir_at_fpir(curve, 0.1, min_expected_errors=0).fnir
+
+
+def _tar(embeddings, identities, copies):
+    curve = verification.roc(embeddings, identities, copies=copies)
+    return verification.tar_at_far(curve, 0.1, min_expected_errors=0).tar
+
+
+MEASURES = {
+    "equal error rate": lambda e, i, copies: verification.equal_error_rate(
+        verification.roc(e, i, copies=copies)
+    ),
+    "tar": _tar,
+    "accuracy": lambda e, i, copies: (
+        verification.verification_accuracy(e, i, 2, seed=0, copies=copies).mean
+    ),
+    "rank one": lambda e, i, copies, gallery: identification.cumulative_match(
+        e, i, gallery, copies=copies
+    )[0],
+    "fnir": _fnir,
+    "dprime": compactness.dprime,
+    "ratio": compactness.compactness_ratio,
+    "silhouette": compactness.silhouette,
+    "davies_bouldin": compactness.davies_bouldin,
+    "alignment": compactness.alignment,
+    "uniformity": compactness.uniformity,
+    "retrieval": retrieval.retrieval,
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_person_bootstrap_takes_every_measure(name):
+    rng = np.random.default_rng(16)
+    people, photos = 30, 4
+    embeddings = rng.normal(size=(people, 6)).repeat(photos, axis=0)
+    embeddings = embeddings + 0.7 * rng.normal(size=embeddings.shape)
+    names = np.repeat([f"person {i:02d}" for i in range(people)], photos)
+    rows = {}
+    if name in ("rank one", "fnir"):
+        rows = {"gallery": np.arange(people * photos) % photos == 0}
+    measure = MEASURES[name]
+    low, high = person_bootstrap(measure, embeddings, names, seed=0, draws=50, **rows)
+    value = measure(embeddings, names.astype(object), copies=None, **rows)
+    assert (low <= value).all() and (value <= high).all() and (low < high).all()
+    again = person_bootstrap(measure, embeddings, names, seed=0, draws=50, **rows)
+    np.testing.assert_array_equal(again, (low, high))
+
+
+@pytest.mark.parametrize("name", ["alignment", "ratio"])
+def test_person_bootstrap_is_as_wide_as_the_spread_over_other_people(name):
+    """The first measure knows no others; the second is biased by how many others there are."""
+    measure = MEASURES[name]
+
+    def people(seed):
+        rng = np.random.default_rng(seed)
+        scale = rng.gamma(4.0, 0.2, (60, 1, 1))  # some people vary more than others
+        photos = rng.normal(size=(60, 1, 8)) + scale * rng.normal(size=(60, 4, 8))
+        return photos.reshape(240, 8), np.repeat([f"person {i}" for i in range(60)], 4)
+
+    values = [measure(*people(seed)) for seed in range(120)]
+    widths, covered = [], 0
+    for seed in range(10):
+        low, high = person_bootstrap(measure, *people(seed), seed=seed, draws=60)
+        widths.append((high - low) / (2 * 1.96))
+        covered += low <= np.mean(values) <= high
+    assert np.mean(widths) == pytest.approx(np.std(values), rel=0.25)
+    assert covered >= 7
+
+
+def test_percentiles_alone_would_miss_a_measure_of_the_nearest_other():
+    """Why the interval is shifted: nearly all samples are better than the data."""
+    rng = np.random.default_rng(18)
+    embeddings = rng.normal(size=(100, 8)).repeat(3, axis=0) + rng.normal(size=(300, 8))
+    names = [f"person {i // 3:02d}" for i in range(300)]
+    seen = []
+
+    def measure(embeddings, identities, copies):
+        seen.append(compactness.compactness_ratio(embeddings, identities, copies=copies))
+        return seen[-1]
+
+    low, high = person_bootstrap(measure, embeddings, names, seed=0, draws=60)
+    value, *samples = seen
+    assert np.mean(np.array(samples) < value) > 0.95  # smaller is better
+    assert low < value < high
+
+
+def test_person_bootstrap_refuses_what_it_cannot_do():
+    embeddings, names = naive.FOUR
+
+    def bootstrap(
+        function=compactness.alignment, embeddings=embeddings, names=names, draws=50, **options
+    ):
+        return person_bootstrap(function, embeddings, names, seed=0, draws=draws, **options)
+
+    with pytest.raises(ValueError, match=r"^draws: expected at least 1, got 0$"):
+        bootstrap(draws=0)
+    for level in (0, 1, np.nan):
+        with pytest.raises(ValueError, match=r"^level: expected above 0 and below 1, got"):
+            bootstrap(level=level)
+    with pytest.raises(ValueError, match=r"^gallery: 3 rows, but embeddings has 4$"):
+        bootstrap(gallery=np.ones(3, dtype=bool))
+    with pytest.raises(ValueError, match=r"^embeddings: NaN or infinite value in row 0$"):
+        bootstrap(embeddings=[[np.nan, 1]] * 4)
+    with pytest.raises(NotSupportedError, match=r"^identities: one person only"):
+        bootstrap(names=["ann"] * 4)
+    with pytest.raises(ValueError, match=r"^function: NaN for the data$"):
+        bootstrap(function=lambda embeddings, identities, copies: np.nan)
+    with pytest.raises(ValueError, match=r"^function: NaN in draw \d+ of 50$"):
+        bootstrap(function=lambda embeddings, identities, copies: np.nan if copies.any() else 0)
+    # Of two people, every other draw has one of them twice and the other not at all.
+    with pytest.raises(NotSupportedError, match=r"^draw \d+ of 50: identities: one person only"):
+        bootstrap(function=compactness.dprime)
+    with pytest.raises(NotSupportedError, match=r"^identities: nobody has two photos"):
+        bootstrap(names=["ann", "bob", "cat", "dan"])
