@@ -15,7 +15,8 @@ from thesislib.synthetic.hair import Hair, grow_hair
 from thesislib.synthetic.head import GRID, Layout, grid_directions, skin_radius
 from thesislib.synthetic.parameters import Parameters, identity_parameters, session_parameters
 
-# Part of the grid an expression can change: from under the chin to above the brows.
+# Part of the grid that an expression changes: from under the chin to above the brows. What it
+# would change beyond, a cheek by 0.02 in the broadest smile, is left out.
 FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
 FACE_COLUMNS = slice(round(GRID * 0.30), round(GRID * 0.70))
 MARGIN = 8  # cells computed round that part, so that slopes and hollows fit at its edge
