@@ -4,6 +4,7 @@ import thesislib  # noqa: F401 # before PyTorch is loaded: its threads are to wa
 
 # isort: split
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,10 @@ from torch import nn
 
 from thesislib.data.schema import COLUMNS
 from thesislib.models.joint import JointNet
+
+# The same examples in every run, however busy the machine is.
+hypothesis.settings.register_profile("thesislib", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("thesislib")
 
 ANCHORS = ((16.0, 20.0), (36.0, 40.0))
 # Where a net may run on this machine.
@@ -62,7 +67,12 @@ PARTY = ("001", "NA", "Анна Ким")  # names that a table's reader may take
 
 @pytest.fixture
 def party(tmp_path):
-    """Folder of a dataset with several faces per photo, in two sessions.
+    """Folder of a dataset with several faces per photo, see :func:`make_party`."""
+    return make_party(tmp_path)
+
+
+def make_party(parent):
+    """Make a dataset with several faces per photo, in two sessions; returns its folder.
 
     Everybody in ``PARTY`` is in six photos, three a session, alone and with others, strangers
     among them. One photo shows nobody, another only people nobody knows. A face is a patch that
@@ -73,7 +83,7 @@ def party(tmp_path):
     together = [PARTY, PARTY[:2], ("", PARTY[2])]
     shown = [(session, faces) for session in ("01", "02") for faces in alone + together]
     shown += [("01", ()), ("02", ("", ""))]
-    folder, rows = tmp_path / "party", []
+    folder, rows = parent / "party", []
     (folder / "photos/лето 2020").mkdir(parents=True)
     for at, (session, faces) in enumerate(shown):
         name = f"photos/лето 2020/{at + 1:03d}.png"

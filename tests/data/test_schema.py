@@ -1,15 +1,32 @@
 """A folder that breaks the form is refused with its row; names stay names."""
 
+import json
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NO_BOX, face, noise
+from conftest import NO_BOX, PARTY, face, noise
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from thesislib.data.columns import BOX, LANDMARKS
-from thesislib.data.schema import COLUMNS, DatasetError, read_dataset, subset, write_annotations
+from thesislib.data.schema import (
+    COLUMNS,
+    SYNTHETIC_RECORD,
+    DatasetError,
+    check_rows,
+    read_annotations,
+    read_dataset,
+    subset,
+    write_annotations,
+)
+from thesislib.synthetic import sets
+from thesislib.synthetic.spec import SyntheticSet
 
 GOOD = [face("photos/1.png"), face("photos/2.png", "boris"), face("photos/3.png", box=NO_BOX)]
 GOOD[2]["identity"] = ""
@@ -71,6 +88,64 @@ def test_names_that_look_like_something_else_stay_names(write_dataset):
     data = read_dataset(write_dataset(rows))
     assert data.identities == ["007", "NA", "null"]
     assert data.photos[0] == "Анна Б/лето 1.png"
+
+
+def test_a_party_is_read_with_everybody_in_it(party):
+    for folder in (party, str(party)):
+        data = read_dataset(folder)
+        assert data.identities == [*PARTY]
+        assert len(data.photos) == 14 and repr(data) == (
+            "Dataset('party': 14 photos, 22 faces, 3 identities)"
+        )
+    assert set(data.table["session"]) == {"01", "02"}
+    assert data.table.groupby("photo").size().max() == 3
+    write_annotations(party, data.table)
+    pd.testing.assert_frame_equal(read_dataset(party).table, data.table)
+
+
+ODD_NAMES = ["001", "NA", "N/A", "nan", "NaN", "null", "None", "", "-", "1e5", "TRUE", "inf", "#"]
+ODD_NAMES += ["Анна Ким", "李娜", "O'Hara, Ann", '"Bo"', "a;b", "=1+1", "２"]
+NAMES = st.sampled_from(ODD_NAMES) | st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]), max_size=12
+).map(str.strip)
+
+
+@st.composite
+def tables(draw):
+    """Annotations of any names, sizes and boxes that the form allows."""
+    rows = []
+    names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    for at, session in enumerate(names):
+        photo = f"photos/{at}" + re.sub(r"[/\\]|^\s|\s$", "_", session)
+        width, height = draw(st.integers(1, 999)), draw(st.integers(1, 999))
+        people = draw(st.lists(NAMES, max_size=4, unique=True))
+        known = {"photo": photo, "session": session, "width": width, "height": height}
+        for place, identity in enumerate(people):
+            x1 = draw(st.integers(0, 10 * width - 1)) / 10
+            box = (x1, place / 10, draw(st.integers(round(10 * x1) + 1, 10 * width)) / 10, 0.5)
+            rows.append({**known, "identity": identity, **dict(zip(BOX, box, strict=True))})
+        if not people:
+            rows.append({**known, "identity": ""})
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({**dict.fromkeys(BOX, float), "width": int, "height": int})
+
+
+@given(tables())
+def test_any_table_of_the_form_is_read_as_written(table):
+    with tempfile.TemporaryDirectory() as folder:
+        if table["x1"].isna().all():
+            with pytest.raises(DatasetError, match="no faces at all"):
+                check_rows(Path("a.csv"), table)
+            return
+        check_rows(Path("a.csv"), table)
+        write_annotations(folder, table)
+        read = read_annotations(folder)
+    for name in COLUMNS:
+        column = read[name].tolist(), table[name].tolist()
+        if name in BOX:
+            np.testing.assert_array_equal(*column)
+        else:
+            assert column[0] == column[1]
 
 
 def test_a_byte_order_mark_and_any_order_of_columns_are_accepted(good):
@@ -344,6 +419,69 @@ def test_the_content_hash_changes_with_any_photo_and_any_annotation(good):
     second = read_dataset(good).content_hash
     rewrite(good, "boris", "berta")
     assert len({first, second, read_dataset(good).content_hash}) == 3
+
+
+# Private
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A set of portraits and one of scenes, as the generator leaves them."""
+    folder = tmp_path_factory.mktemp("sets")
+    for name, spec in {
+        "portraits": SyntheticSet(people=2, photos=4, sessions=2, size=32, first_identity=7),
+        "scenes": SyntheticSet(people=4, photos=4, sessions=0, size=32, seed=3),
+    }.items():
+        sets.make(folder / name, spec, workers=1, progress=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["portraits", "scenes"])
+def test_what_the_generator_made_is_not_private_whatever_its_name(made, tmp_path, kind):
+    folder = shutil.copytree(made / kind, tmp_path / "people")
+    data = read_dataset(folder)
+    assert data.private is False
+    assert subset(data, data.photos[:2]).private is False
+
+
+def test_a_name_does_not_make_people_synthetic(write_dataset):
+    for name in ("synthetic", "synthetic-staff", "ytf"):
+        assert read_dataset(write_dataset(GOOD, name)).private is True
+
+
+def test_real_photos_beside_synthetic_ones_are_private(made, tmp_path):
+    folder = shutil.copytree(made / "portraits", tmp_path / "synthetic")
+    data = read_dataset(folder)
+    Image.fromarray(noise(32, 48)).save(folder / "photos/anna.png")
+    row = pd.DataFrame([face("photos/anna.png")])
+    write_annotations(folder, pd.concat([data.table, row], ignore_index=True))
+    mixed = read_dataset(folder)
+    assert mixed.private is True
+    assert subset(mixed, ["photos/anna.png"]).private is True
+
+
+@pytest.mark.parametrize(
+    "photo", ["photos/p0009/s1_01.jpg", "photos/p0006/s1_01.jpg", "photos/p0007/1.jpg"]
+)
+def test_photos_that_the_record_does_not_tell_of_are_private(made, write_dataset, photo):
+    folder = write_dataset([face(photo)], "synthetic")
+    shutil.copy(made / "portraits" / SYNTHETIC_RECORD, folder)
+    assert read_dataset(folder).private is True
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"first_identity": 0, "people": "2"}', "null"])
+def test_a_record_that_is_none_makes_nobody_synthetic(write_dataset, record):
+    folder = write_dataset([face("photos/p0000/s1_01.jpg")])
+    (folder / SYNTHETIC_RECORD).write_text(record)
+    assert read_dataset(folder).private is True
+    good = {"first_identity": 0, "people": 1, "photos": 1}
+    (folder / SYNTHETIC_RECORD).write_text(json.dumps(good))
+    assert read_dataset(folder).private is False
+    (folder / SYNTHETIC_RECORD).write_text(json.dumps({**good, "photos": 0}))
+    assert read_dataset(folder).private is True
+
+
+# Cut down
 
 
 def test_a_subset_keeps_rows_and_order(good):
