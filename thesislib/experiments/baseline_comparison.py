@@ -199,10 +199,14 @@ def training_table(config: Config, names: Sequence[str] = SYSTEMS) -> pd.DataFra
     """Training of systems in long form: ``system, epoch, metric, value``, with all columns."""
     about, tables = results_columns(config), []
     for name in names:
-        net = trained(config, name)
-        long = history(net).melt("epoch", var_name="metric", value_name="value")
-        at = {"system": name, "commit": (net.provenance or {})["commit"]}
-        tables.append(with_columns(long.assign(**at), about))
+
+        def long(name: str = name) -> pd.DataFrame:
+            net = trained(config, name)
+            rows = history(net).melt("epoch", var_name="metric", value_name="value")
+            return rows.assign(system=name, commit=(net.provenance or {})["commit"])
+
+        kept = cache.table(net_folder(config, name) / TRAINING_TABLE, long)
+        tables.append(with_columns(kept, about))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -221,7 +225,6 @@ def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, 
         stage and turn: ``system, stage, turn, ms, threads, device``; both with ``commit``.
     """
     names = list(names)
-    systems = {name: system(config, name) for name in names}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     machine = {"threads": torch.get_num_threads(), "device": device}
     kept = cache.folder(
@@ -231,6 +234,10 @@ def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, 
         upsampling=config.profile.upsampling,
         **machine,
     )
+
+    stages_file = kept / STAGES_TABLE
+    # Trained, where that is to be done, by all processes together.
+    systems = {} if stages_file.exists() else {name: system(config, name) for name in names}
 
     def measure() -> pd.DataFrame:
         test = parts(config).test
@@ -244,7 +251,7 @@ def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, 
         return take_turns(stages, photos, TIMED).assign(**machine, commit=commit())
 
     with this_process().main_process_first():
-        stages = cache.table(kept / "stages.csv", measure)
+        stages = cache.table(stages_file, measure)
     totals = stages.groupby(["system", "turn"])["ms"].sum().unstack("system")
     rows = []
     for name in names:
