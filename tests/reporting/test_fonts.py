@@ -57,3 +57,14 @@ def test_matplotlib_knows_the_fonts_and_falls_back_on_them():
 @pytest.mark.parametrize(("text", "cjk"), [("Anna ≥ 0,5", False), ("Анна", False), ("王", True)])
 def test_only_text_of_the_cjk_font_is_told_from_other(text, cjk):
     assert fonts.is_cjk(text) == cjk
+
+
+def test_bold_text_gives_no_warning(caplog):
+    from matplotlib import pyplot as plt
+
+    fonts.register()
+    with plt.rc_context({"font.family": ["DejaVu Sans", fonts.CJK]}), caplog.at_level("WARNING"):
+        figure = plt.figure()
+        figure.text(0.5, 0.5, "王 and all", fontweight="bold")
+        figure.canvas.draw()
+    assert not caplog.records

@@ -4,6 +4,7 @@ No font has all of them, and a letter that a font lacks is drawn as an empty box
 back from font to font by itself, once it knows them; Pillow does not.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import unicodedata
@@ -47,8 +48,12 @@ def register() -> tuple[str, ...]:
 
     names = []
     for path in files():
-        font_manager.fontManager.addfont(path)
+        manager = font_manager.fontManager
+        manager.addfont(path)
         names.append(font_manager.get_font(path).family_name)
+        if names[-1] == CJK:
+            # Of one weight, which stands for bold too; else each bold text gives a warning.
+            manager.ttflist.append(dataclasses.replace(manager.ttflist[-1], weight=700))
     return tuple(names)
 
 

@@ -1,12 +1,11 @@
 """Figures of Experiment 1."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -44,16 +43,16 @@ _INTERVALS = {
     "joint_accuracy_50": "joint accuracy\nIoU ≥ 0.5",
     "joint_accuracy_75": "joint accuracy\nIoU ≥ 0.75",
     "mean_iou_calibrated": "mean IoU,\ncalibrated",
-    "oracle_box_accuracy": "name right,\nboxes given",
+    "oracle_box_accuracy": "identity right,\noracle boxes",
 }
 _NAMED = ("accuracy", "joint_accuracy_50", "oracle_box_accuracy")
 _NAMES_ON_AXES = 30  # more cannot be read, and one looks at the list
 # name in error_split's table, heading, colour
 _VERDICTS = (
     ("right", "right", RIGHT),
-    ("box", "right\nperson,\nIoU < 0.5", TRUTH),
-    ("place", "wrong\nperson, right\nat true box", SKY),
-    ("identification", "wrong\nperson, also\nat true box", WRONG),
+    ("box", "right\nidentity,\nIoU < 0.5", TRUTH),
+    ("place", "wrong\nidentity, right\nat oracle box", SKY),
+    ("identification", "wrong\nidentity, also\nat oracle box", WRONG),
     ("missed", "not found", "#AAAAAA"),
 )
 
@@ -176,7 +175,7 @@ def _interval_panel(axis: Axes, metric: str, points: list[_Point], with_thesis: 
 
 @styled
 def iou_distribution(faces: pd.DataFrame) -> Figure:
-    """Share of faces whose IoU is above a value, against that value.
+    """Share of faces whose box reaches an IoU, against that IoU.
 
     Args:
         faces: one experiment's rows of ``experiment1_faces.csv``: ``system, iou,
@@ -187,17 +186,16 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     """
     one_run(faces, "experiment1_faces")
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
-    reached = {"complementary": True, "stat": "percent", "ax": axis}
     for system in in_order(faces["system"], SYSTEMS):
         rows = faces[faces["system"] == system]
-        line = system_line(system)
+        raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
         label = system_label(system)
-        sns.ecdfplot(rows, x="iou_calibrated", **reached, **line, linewidth=1.8, label=label)
-        if not np.allclose(rows["iou"], rows["iou_calibrated"]):
-            sns.ecdfplot(rows, x="iou", **reached, **line, linewidth=0.8)
+        _reached(axis, calibrated, **system_line(system), linewidth=1.8, label=label)
+        if not np.allclose(raw, calibrated):
+            _reached(axis, raw, **system_line(system), linewidth=0.8)
     for threshold in (0.5, 0.75):
         axis.axvline(threshold, color=GREY, linewidth=0.7, linestyle=":")
-    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel="IoU with ground truth, more than")
+    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel="IoU with ground truth, at least")
     axis.set(ylabel="share of faces, %", xticks=[0, 0.25, 0.5, 0.75, 1])
     axis.grid(axis="y")
     handles, _ = axis.get_legend_handles_labels()
@@ -206,16 +204,25 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     return figure
 
 
+def _reached(axis: Axes, iou: np.ndarray, **style: Any) -> None:
+    """Draw the share of ``iou``, sorted upwards, that is at least x."""
+    n = len(iou)
+    x = np.concatenate([[0], iou, [1]])
+    y = np.concatenate([[100], 100 * (n - np.arange(n)) / max(n, 1), [0]])
+    # The curve falls after a value, for that value still counts as reached.
+    axis.step(x, y, where="pre", **style)
+
+
 def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
     """Split the faces of known people by what became of them.
 
     Each face counts once:
 
-    - ``right``: found, right person, calibrated IoU of at least 0.5;
-    - ``box``: found, right person, calibrated IoU below 0.5;
-    - ``place``: found, wrong person, though the same net names the face rightly when it is given
-      the true box: the fault is in where it looked;
-    - ``identification``: found, wrong person, and wrong at the true box too;
+    - ``right``: found, right identity, calibrated IoU of at least 0.5;
+    - ``box``: found, right identity, calibrated IoU below 0.5;
+    - ``place``: found, wrong identity, though the same net identifies the face when it is given
+      the ground-truth box: the fault is in where it looked;
+    - ``identification``: found, wrong identity, and wrong at the ground-truth box too;
     - ``missed``: not found.
 
     ``right`` is joint accuracy at 0.5.

@@ -1,0 +1,87 @@
+"""Figures of datasets show what is in their tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from thesislib.reporting.figures import data
+
+
+def bars(axis):
+    """Height by middle of the bars that are not empty."""
+    found = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axis.patches}
+    return {at: height for at, height in found.items() if height}
+
+
+def test_box_statistics_of_one_face():
+    columns = ["width", "height", "x1", "y1", "x2", "y2"]
+    boxes = pd.DataFrame([[40, 30, 5, 5, 15, 18]], columns=columns)
+    figure = data.box_statistics(boxes, np.array([[30.0, 40.0], [60.0, 70.0]]), 96)
+    sizes, places, shares, _ = figure.axes
+    scale = 96 / 30
+    assert sizes.collections[0].get_offsets().tolist() == [[10 * scale, 13 * scale]]
+    crosses = [(line.get_xdata()[0], line.get_ydata()[0]) for line in sizes.lines]
+    assert crosses == [(30, 40), (60, 70)]
+    assert sizes.texts[0].get_text() == "anchors\n30 × 40\n60 × 70"
+    assert sizes.get_xlabel() == "width, px at 96 px"
+    # The centre is a quarter of the photo's width from the left, and 11.5/30 from its top.
+    percent = np.asarray(places.images[0].get_array())
+    assert np.argwhere(percent).tolist() == [[int(11.5 / 30 * 20), int(0.25 * 20)]]
+    assert percent.max() == 100
+    ((at, height),) = bars(shares).items()
+    assert height == 1
+    assert at == pytest.approx(np.sqrt(130) / 30, abs=0.05)
+
+
+def test_dataset_overview_counts_people_and_shares_of_each_part():
+    people = pd.DataFrame({"photos": [3, 3, 12], "sessions": [1, 2, 1]})
+    looks = pd.DataFrame(
+        {
+            "part": ["train", "train", "test"],
+            "brightness": [0.31, 0.61, 0.31],
+            "box_shape": [0.9, 1.1, np.nan],
+        }
+    )
+    counted, sittings, shapes, light = data.dataset_overview(people, looks).axes
+    assert {round(at): count for at, count in bars(counted).items()} == {3: 2, 12: 1}
+    assert {round(at): count for at, count in bars(sittings).items()} == {1: 2, 2: 1}
+    assert sum(bars(shapes).values()) == 2
+    shares = {to_hex(line.get_color()): sorted(set(line.get_ydata()) - {0}) for line in light.lines}
+    assert shares == {"#0072b2": [50], "#d55e00": [100]}
+    assert [text.get_text() for text in light.get_legend().get_texts()] == ["train", "test"]
+
+
+def probes():
+    rows = [
+        (measure, split, value, value - 0.05, value + 0.05, 0.05)
+        for measure, at in (
+            ("linear_classifier_on_background", 0.2),
+            ("linear_classifier_on_photo", 0.6),
+            ("joint_accuracy_50", 0.95),
+        )
+        for split, value in (("photo", at), ("session", at / 2))
+    ]
+    return pd.DataFrame(rows, columns=["measure", "split", "value", "low", "high", "chance"])
+
+
+YAW = pd.DataFrame({"yaw": [-60, 0, 60], "found": [0.1, 0.9, 0.0], "low": 0.0, "high": 1.0})
+REAL = pd.DataFrame(
+    [("ytf", "photo", 0.97, 0.96, 0.98), ("ytf", "session", 0.13, 0.1, 0.15)],
+    columns=["dataset", "split", "value", "low", "high"],
+)
+
+
+@pytest.mark.parametrize(("real", "lines"), [(REAL, 4), (REAL[:0], 3)])
+def test_stand_in_hides_no_dot_behind_its_legend(real, lines):
+    figure = data.stand_in(probes(), YAW, real)
+    figure.canvas.draw()
+    turned, named = figure.axes
+    assert turned.lines[-1].get_ydata() == pytest.approx([10, 90, 0])
+    assert len(named.get_yticks()) == lines
+    dots = [line for line in named.lines if line.get_marker() == "o"]
+    drawn = [float(np.ravel(dot.get_xdata())[0]) for dot in dots]
+    assert drawn == pytest.approx([20, 10, 60, 30, 95, 47.5, 97, 13][: 2 * lines])
+    legend = named.get_legend().get_window_extent()
+    for dot in dots:
+        assert not legend.contains(*dot.get_window_extent().get_points().mean(axis=0))
