@@ -207,7 +207,8 @@ def test_a_module_that_needs_a_missing_extra_names_it(provided):
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout.splitlines()[-1]) == {}
+    faults = json.loads(done.stdout.splitlines()[-1])
+    assert not faults, "\n".join(f"{name}: {error}" for name, error in faults.items())
 
 
 def test_the_lock_has_an_exact_version_that_fits_of_everything_declared():

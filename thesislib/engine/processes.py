@@ -23,7 +23,8 @@ def share_out(items: Sequence, work: Callable[[Any], Any], bar: tqdm | None = No
         bar: advanced by one at every item of this process.
 
     Raises:
-        what ``work`` raises in any process, in all of them; the first by order of processes.
+        Exception: what ``work`` raises in any process, in all of them; the first by order of
+            processes.
     """
     state = this_process()
     mine, error = [], None
