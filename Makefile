@@ -1,8 +1,12 @@
-# make figures   environment, default dataset, training, figures     make test   the whole suite
+# make figures     environment, default dataset, training, every figure and table, below runs/
+# make test        the whole suite; notebooks run in profile smoke
+# make test-full   notebooks run in profile quick, and are compared with what is committed
+# make publish     takes the results of runs/ over into figures/, notebooks/, README and docs/
 # make benchmark   speed of every engine, 18 minutes; PEERS=<folder with OpenCV's weights>
+# make docs        the site, runs/site/index.html      make lab   JupyterLab
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
-# TARGET=<dataset folder>: new people for notebook 04, in place of synthetic ones
+# TARGET=<dataset folder>: new people for Experiment 2, in place of synthetic ones
 # PHOTOS=<folder with a folder of photos per person>: made into the dataset data/<its name> first
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
@@ -12,37 +16,41 @@ ifdef PHOTOS
 DATA := data/$(shell basename '$(PHOTOS)')
 endif
 export PROFILE DATA SPLIT SEED EPOCHS BATCH TARGET
+# Threads that wait for work sleep, so that a training beside other work is not many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 BIN := .venv/bin
-# In a process of their own: OpenVINO, ONNX Runtime and compiled code beside dlib, numba and faiss
-# crashed once.
-ENGINES := tests/test_export.py tests/test_recogniser.py tests/test_benchmark.py
+# In a process of their own: OpenVINO and ONNX Runtime beside dlib, numba and faiss crashed once.
+ENGINES := tests/engines
+PLAIN := env -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
+NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
 # The environment is known by the content of what it is made from.
 READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: figures test benchmark lab env notebooks docs lock clean
+.PHONY: figures test test-full publish benchmark lab env docs lock clean
 figures: $(READY)
-	@$(if $(PHOTOS),$(BIN)/python -m thesislib.data folder '$(PHOTOS)' --to '$(DATA)')
+	@$(if $(PHOTOS),$(BIN)/python -m thesislib data folder '$(PHOTOS)' --to '$(DATA)')
 	@$(BIN)/doit
 
 test: $(READY)
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@env -u DATA -u EPOCHS -u BATCH -u TARGET PROFILE=quick SPLIT=photo SEED=0 TQDM_DISABLE=1 \
-	  THESIS_FIGURES=$(CURDIR)/runs/test-figures \
-	  $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \
-	    notebooks tests thesislib $(addprefix --ignore=,$(ENGINES))
-	@env TQDM_DISABLE=1 $(BIN)/python -m pytest $(ENGINES)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(PLAIN) $(BIN)/python -m pytest tests thesislib --ignore=$(ENGINES)
+	@$(PLAIN) $(BIN)/python -m pytest $(ENGINES)
+	@$(PLAIN) PROFILE=smoke $(BIN)/python -m pytest --nbval-lax $(NBVAL)
+
+test-full: test
+	@$(PLAIN) PROFILE=quick $(BIN)/python -m pytest --nbval $(NBVAL)
+
+publish: $(READY)
+	@$(BIN)/python -m thesislib.reporting.publish
 
 benchmark: $(READY)
-	@TQDM_DISABLE=1 $(BIN)/python -m thesislib.benchmark --seed $(SEED) $(if $(PEERS),--peers '$(PEERS)')
+	@TQDM_DISABLE=1 $(BIN)/python -m thesislib benchmark --seed $(SEED) $(if $(PEERS),--peers '$(PEERS)')
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks
-
-# Keeps the outputs of the default run in the committed notebooks.
-notebooks: figures
-	cp runs/notebooks/synthetic-photo-quick-seed0/*.ipynb notebooks/
 
 env: $(READY)
 

@@ -5,7 +5,9 @@ Trained nets and results are kept by the library, known by configuration, data a
 anything to do at all.
 """
 
+import dataclasses
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from doit.tools import Interactive
 from thesislib import cache, paths
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
+from thesislib.experiments.embeddings import MIN_PEOPLE
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
@@ -90,18 +93,49 @@ def data_state(config: Config, target: Path | None) -> str:
     return cache.key(files=files)
 
 
+def state_of(config: Config, target: Path | None) -> dict:
+    """What the results depend on, in a few digits; a change runs the tasks again."""
+    profile = dataclasses.asdict(config.profile)
+    data = data_state(config, target)
+    return {"state": cache.key(profile=profile, split=config.split, seed=config.seed, data=data)}
+
+
+def task_experiment():
+    """Train, test and time everything, with progress bars; the library keeps what was done."""
+    config, target = asked()
+    run, words = run_name(config, target), [sys.executable, "-m", "thesislib"]
+    default = configs.is_default(config)
+    data = None if default else str(config.data)
+
+    def command(experiment: str, **options) -> list[str]:
+        told = shlex.split(configs.command(config, experiment, **options))
+        return [*words, *told[told.index(experiment) :]]
+
+    new = target or paths.synthetic(config.profile.new_people)
+    source = config.data
+    commands = {"experiment1": command("experiment1", data=data)}
+    if default and config.profile.name == "quick":
+        commands["stand-in"] = command("stand-in", data=None, split=None)
+    commands["experiment2"] = command(
+        "experiment2", data=None, split=None, source=str(source), target=str(new)
+    )
+    if default or len(configs.read(config.data).identities) >= MIN_PEOPLE:
+        commands["experiment3"] = command("experiment3", data=data, split=None)
+    before: list[str] = []
+    for name, one in commands.items():
+        yield {
+            "name": f"{name}:{run}",
+            "actions": [Interactive(one, shell=False), (state_of, [config, target])],
+            "uptodate": [lambda task, values: values == state_of(config, target)],
+            "task_dep": list(before),
+        }
+        before = [f"experiment:{name}:{run}"]
+
+
 def task_notebook():
-    """Execute the notebooks in order; they train, measure and draw, and keep what they did."""
+    """Execute the notebooks in order; they draw the figures from what the experiments kept."""
     config, target = asked()
     run = run_name(config, target)
-
-    def state() -> dict:
-        # Asked after the run too: the default dataset exists only then.
-        return {"state": cache.key(run=run, data=data_state(config, target))}
-
-    def unchanged(task, values) -> bool:
-        return values.get("state") == state()["state"]
-
     before: list[str] = []
     for name in NOTEBOOKS:
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
@@ -114,10 +148,13 @@ def task_notebook():
         published = [paths.PUBLISHED_TABLES / f"{t}.csv" for t in ("benchmark", "experiment3")]
         yield {
             "name": f"{name}:{run}",
-            "actions": [Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False), state],
+            "actions": [
+                Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False),
+                (state_of, [config, target]),
+            ],
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],
             "targets": [executed],
-            "uptodate": [unchanged],
-            "task_dep": list(before),
+            "uptodate": [lambda task, values: values == state_of(config, target)],
+            "task_dep": ["experiment", *before],
         }
         before.append(f"notebook:{name}:{run}")

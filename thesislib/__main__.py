@@ -234,6 +234,150 @@ def data(
     print(importers.summary(dataset))
 
 
+# --- experiments ------------------------------------------------------------------------------
+
+
+def _config(
+    data: Path | None, profile: str, changes: Any, split: str = "photo", seed: int = 0, **more: Any
+) -> Any:
+    from thesislib.experiments import config as configs
+
+    config = configs.make_config(data, _changed(profile, changes), split, seed, **more)
+    configs.prepare(config)
+    return config
+
+
+def experiment1(
+    changes: Changes,
+    data: Path | None = None,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    start: Path | None = None,
+    holdout: bool = False,
+    systems: tuple[Literal["joint", "two_stage_photo", "two_stage_face"], ...] = (),
+) -> None:
+    """Experiment 1: joint detection and identification against the two-stage pipeline.
+
+    Args:
+        data: Dataset folder, or the name of one in data/; else synthetic people.
+        split: How photos are divided.
+        profile: Settings to begin with.
+        seed: Of everything random.
+        start: A net whose weights all systems begin with.
+        holdout: Tune on a part of the training part; the test part is not read.
+        systems: Which; else all three.
+    """
+    from thesislib.experiments import baseline_comparison
+    from thesislib.tables import SYSTEMS
+
+    config = _config(data, profile, changes, split, seed, start=start, holdout=holdout)
+    _show(baseline_comparison.run(config, systems or SYSTEMS), "system")
+
+
+def experiment2(
+    source: Path,
+    target: Path,
+    changes: Changes,
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    steps: int | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    at_least: int = 8,
+) -> None:
+    """Experiment 2: new people for a trained joint net, by retraining more or less of it.
+
+    Args:
+        source: Dataset whose people the net has learned.
+        target: Dataset of the new people.
+        profile: Settings to begin with.
+        seed: Of the source's net.
+        steps: Optimiser steps of each training; else the profile's.
+        seeds: Of the trainings.
+        at_least: Photos a new person must have.
+    """
+    from thesislib import paths
+    from thesislib.experiments import config as configs
+    from thesislib.experiments import transfer
+
+    config = _config(source, profile, changes, seed=seed)
+    made = configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people)
+    if made and not target.exists():
+        configs.make_synthetic(config.profile.new_people)
+    table = transfer.run(config, target, steps, run_seeds=seeds, at_least=at_least)
+    _show(table, "variant", "photos_per_person", "seed")
+
+
+def experiment3(
+    changes: Changes,
+    data: Path | None = None,
+    others: tuple[Path, ...] = (),
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    arms: tuple[str, ...] = (),
+    holdout: bool = False,
+    draws: int = 200,
+) -> None:
+    """Experiment 3: embeddings of people who were not in the training.
+
+    Args:
+        data: Dataset some of whose people are never seen; else synthetic people.
+        others: Datasets of further people who are never seen.
+        profile: Settings to begin with.
+        seed: Of everything random.
+        arms: What is changed in training; else all that the profile has time for.
+        holdout: Tune on a part of the training part.
+        draws: Of the bootstrap over people.
+    """
+    from thesislib.experiments import embeddings
+
+    config = embeddings.make_config(data, _changed(profile, changes), seed, holdout)
+    _show(embeddings.run(config, arms, others, draws), "people", "arm")
+
+
+def pretraining(
+    data: Path,
+    changes: Changes,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+) -> None:
+    """Does a net that has learned synthetic people learn real ones better?
+
+    Args:
+        data: Dataset of real people.
+        split: How photos are divided.
+        profile: Settings to begin with.
+        seed: Of everything random.
+    """
+    from thesislib.experiments import pretraining as experiment
+
+    _show(experiment.compare(_config(data, profile, changes, split, seed)), "arm")
+
+
+def stand_in(
+    changes: Changes, data: Path | None = None, profile: ProfileName = "quick", seed: int = 0
+) -> None:
+    """Are synthetic people a fair stand-in for real ones?
+
+    Args:
+        data: Dataset of synthetic people with sessions; else the profile's.
+        profile: Settings to begin with.
+        seed: Of everything random.
+    """
+    from thesislib.experiments import stand_in as experiment
+
+    table, _ = experiment.measure(_config(data, profile, changes, seed=seed))
+    if _is_main():
+        print(table[["measure", "split", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def _show(table: Any, *keys: str) -> None:
+    if _is_main():
+        shown = table[[*keys, "metric", "value", "low", "high", "n"]]
+        print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
 def _is_main() -> bool:
     from thesislib.engine.processes import this_process
 
@@ -248,6 +392,11 @@ COMMANDS: tuple[Callable, ...] = (
     recognise,
     export,
     data,
+    experiment1,
+    experiment2,
+    experiment3,
+    pretraining,
+    stand_in,
 )
 
 
