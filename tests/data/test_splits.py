@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NO_BOX, face
+from conftest import NO_BOX, PARTY, face
+from hypothesis import given
+from hypothesis import strategies as st
 
-from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.data.schema import Dataset, DatasetError, read_dataset
 from thesislib.data.splits import SPLIT_KINDS, check_split, make_split
 
 
@@ -101,7 +104,7 @@ def test_a_session_split_without_sessions_is_refused(write_dataset):
 
 def test_an_identity_split_of_one_person_is_refused(write_dataset):
     data = read_dataset(write_dataset(rows_of({"a": 4})))
-    with pytest.raises(DatasetError, match="people: 1 people cannot be split into two parts"):
+    with pytest.raises(DatasetError, match="people: a split by identity needs at least two people"):
         make_split(data, "identity", 0)
 
 
@@ -158,7 +161,7 @@ def test_photos_that_join_everybody_cannot_be_split_by_identity(write_dataset):
     for at in range(4):
         rows += [face(f"{at}.png", f"p{at}"), face(f"{at}.png", f"p{at + 1}", (26, 4, 46, 24))]
     data = read_dataset(write_dataset(rows))
-    with pytest.raises(DatasetError, match="1 people cannot be split"):
+    with pytest.raises(DatasetError, match="groups of people who share photos; here is 1"):
         make_split(data, "identity", 0)
 
 
@@ -169,6 +172,101 @@ def test_photos_nobody_known_is_in_are_split_too(write_dataset):
         split = make_split(data, "photo", seed)
         tested = split["photo"][split["part"] == "test"].str.startswith("u/").sum()
         assert tested == 2
+
+
+# Any dataset, against loops
+
+PEOPLE_OR_NOBODY = st.sampled_from(["", "001", "NA", "Анна Ким", "nan"])
+
+
+@st.composite
+def datasets(draw):
+    """Up to twelve photos of any people in any sessions, some of them equal byte for byte."""
+    rows, hashes = [], {}
+    for at in range(draw(st.integers(1, 12))):
+        photo = f"{at}.png"
+        hashes[photo] = draw(st.integers(0, 30))
+        session = draw(st.sampled_from(["1", "2", "3"]))
+        people = draw(st.lists(PEOPLE_OR_NOBODY, max_size=3, unique=True))
+        rows += [face(photo, name, session=session) for name in people]
+        rows += [] if people else [face(photo, "", NO_BOX, session)]
+    dataset = Dataset(Path("people"), pd.DataFrame(rows))
+    dataset.__dict__["photo_hashes"] = hashes  # what would be read from the disk
+    return dataset
+
+
+def people_of(dataset, photos):
+    table = dataset.table
+    return set(table["identity"][table["photo"].isin(photos)]) - {""}
+
+
+def naive_units(dataset, kind):
+    """Sets of photos to keep together, joined until no two share a photo."""
+    groups = [{photo} for photo in dataset.photos]
+    for photo in dataset.photos:
+        equal = {p for p, h in dataset.photo_hashes.items() if h == dataset.photo_hashes[photo]}
+        groups.append(equal)
+    for _, rows in dataset.table[dataset.table["identity"] != ""].groupby(
+        {"photo": ["photo", "identity"], "session": ["identity", "session"]}.get(kind, "identity")
+    ):
+        groups.append(set(rows["photo"]))
+    while True:
+        for one in groups:
+            meeting = [other for other in groups if other is not one and other & one]
+            if meeting:
+                groups = [group for group in groups if group is not one and group not in meeting]
+                groups.append(one.union(*meeting))
+                break
+        else:
+            return groups
+
+
+@given(
+    datasets(), st.sampled_from(SPLIT_KINDS), st.integers(0, 9), st.sampled_from([0.1, 1 / 6, 0.6])
+)
+def test_any_dataset_is_split_without_a_leak_or_refused_with_reason(dataset, kind, seed, fraction):
+    units = naive_units(dataset, kind)
+    units_of = {
+        person: [unit for unit in units if person in (people_of(dataset, unit) or {""})]
+        for person in ["", *dataset.identities]
+    }
+    if kind == "identity":
+        possible = sum(bool(people_of(dataset, unit)) for unit in units) > 1
+    else:
+        known = [len(units_of[person]) for person in dataset.identities]
+        possible = min(known) > 1 if known else len(units_of[""]) > 1
+    if not possible:
+        with pytest.raises(DatasetError, match=r"needs at least two|needs a train part"):
+            make_split(dataset, kind, seed, fraction)
+        return
+    split = make_split(dataset, kind, seed, fraction)
+    pd.testing.assert_frame_equal(make_split(dataset, kind, seed, fraction), split)
+    assert split["photo"].tolist() == dataset.photos
+    train, test = (set(split["photo"][split["part"] == part]) for part in ("train", "test"))
+    assert train and test
+    assert all(unit <= train or unit <= test for unit in units)
+    if kind == "identity":
+        assert people_of(dataset, train) and people_of(dataset, test)
+        assert not people_of(dataset, train) & people_of(dataset, test)
+    else:
+        assert people_of(dataset, train) == set(dataset.identities)
+        if all(len(people_of(dataset, unit)) <= 1 for unit in units):
+            assert people_of(dataset, test) == set(dataset.identities)
+
+
+@pytest.mark.parametrize("kind", ["photo", "session"])
+def test_a_party_is_split_with_everybody_to_train_on(party, kind):
+    data = read_dataset(party)
+    for seed in range(5):
+        split = make_split(data, kind, seed)
+        train = set(split["photo"][split["part"] == "train"])
+        assert people_of(data, train) == set(PARTY)
+        # Written and read again as experiments do, with names as text.
+        split.to_csv(party / "split.csv", index=False)
+        kept = pd.read_csv(party / "split.csv", dtype=str, keep_default_na=False)
+        check_split(data, kept, kind)
+    with pytest.raises(DatasetError, match="who share photos; here is 1"):
+        make_split(data, "identity", 0)  # one photo shows all of them
 
 
 # Leaks planted in good splits
@@ -222,6 +320,17 @@ def test_byte_equal_photos_on_both_sides_are_a_leak(write_dataset):
         check_split(data, split, "photo")
     split["part"] = ["train", "test", "test", "train"]
     check_split(data, split, "photo")
+
+
+def test_a_part_of_strangers_alone_is_no_split_by_identity(write_dataset):
+    rows = [*rows_of({"a": 3, "b": 3}), face("u.png", ""), face("v.png", "", NO_BOX)]
+    data = read_dataset(write_dataset(rows))
+    for seed in range(6):  # that of strangers alone was drawn under one seed in two
+        part = parts(make_split(data, "identity", seed))
+        assert {part["a/0.png"], part["b/0.png"]} == {"train", "test"}
+    split = pd.DataFrame({"photo": data.photos, "part": ["train"] * 6 + ["test"] * 2})
+    with pytest.raises(DatasetError, match="nobody who is known is in the test part"):
+        check_split(data, split, "identity")
 
 
 def test_a_photo_on_both_sides_on_none_or_of_elsewhere_is_refused(people):

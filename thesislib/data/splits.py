@@ -37,22 +37,19 @@ def make_split(
 
     Raises:
         DatasetError: a person has too few photos or sessions to be on both sides, photos have
-            no session, or a photo joins people in a way that no split can part.
+            no session, or there is one person alone, or one group who share photos.
     """
     if kind not in SPLIT_KINDS:
         raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
     rng = seeds.generator(seed, "split", kind)
     units = _units(dataset, kind)
+    in_photo = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
+    people_of = {key: set().union(*in_photo[photos]) for key, photos in units.items()}
     if kind == "identity":
-        if len(units) < 2:
-            raise DatasetError(
-                f"{dataset.name}: {len(units)} people cannot be split into two parts"
-            )
-        count = int(np.clip(round(len(units) * test_fraction), 1, len(units) - 1))
-        chosen = [list(units.values())[at] for at in rng.permutation(len(units))[:count]]
-        test = {photo for photos in chosen for photo in photos}
+        chosen = _random_units(dataset, people_of, rng, test_fraction)
     else:
-        test = _stratified_test_photos(dataset, kind, units, rng, test_fraction)
+        chosen = _stratified_units(dataset, kind, units, people_of, rng, test_fraction)
+    test = {photo for key in chosen for photo in units[key]}
     parts = ["test" if photo in test else "train" for photo in dataset.photos]
     split = pd.DataFrame({"photo": dataset.photos, "part": parts})
     check_split(dataset, split, kind)
@@ -92,15 +89,33 @@ def _units(dataset: Dataset, kind: str) -> dict[str, list[str]]:
     return dict(units)
 
 
-def _stratified_test_photos(
+def _random_units(
+    dataset: Dataset, people_of: Mapping[str, set[str]], rng: np.random.Generator, fraction: float
+) -> set[str]:
+    """Units to test, drawn among those of people and then among those of nobody who is known."""
+    known = [key for key, people in people_of.items() if people]
+    if len(known) < 2:
+        raise DatasetError(
+            f"{dataset.name}: a split by identity needs at least two people, or groups of people "
+            f"who share photos; here is {len(known)}"
+        )
+    count = int(np.clip(round(len(known) * fraction), 1, len(known) - 1))
+    chosen = {known[at] for at in rng.permutation(len(known))[:count]}
+    others = [key for key, people in people_of.items() if not people]
+    return chosen | {
+        others[at] for at in rng.permutation(len(others))[: round(len(others) * fraction)]
+    }
+
+
+def _stratified_units(
     dataset: Dataset,
     kind: str,
     units: Mapping[str, list[str]],
+    people_of: Mapping[str, set[str]],
     rng: np.random.Generator,
     fraction: float,
 ) -> set[str]:
-    in_photo = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
-    people_of = {key: set().union(*in_photo[photos]) for key, photos in units.items()}
+    """Units to test, drawn person by person."""
     units_of: dict[str, list[str]] = defaultdict(list)
     for key, people in people_of.items():
         for person in people or {""}:  # photos of nobody who is known are a stratum of their own
@@ -135,7 +150,7 @@ def _stratified_test_photos(
             test.add(key)
             have += photo_count[key]
             in_test += 1
-    return {photo for key in test for photo in units[key]}
+    return test
 
 
 def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
@@ -149,7 +164,8 @@ def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
     Raises:
         DatasetError: a photo on both sides or on none, byte-equal photos, a session (kind
             ``session``) or a person (``identity``) on both sides, a test person never trained
-            on (``photo``, ``session``), or an empty part.
+            on (``photo``, ``session``), a part without known people (``identity``) or without
+            photos.
     """
     if kind not in SPLIT_KINDS:
         raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
@@ -175,6 +191,9 @@ def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:
     for (what, which), found in sides.items():
         if len(found) > 1:
             raise DatasetError(f"split by {kind} leaks: {what} {which} on both sides")
+    for side, present in people.items():
+        if kind == "identity" and not present:
+            raise DatasetError(f"split by identity: nobody who is known is in the {side} part")
     untrained = people["test"] - people["train"]
     if kind != "identity" and untrained:
         raise DatasetError(
