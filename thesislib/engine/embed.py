@@ -38,7 +38,9 @@ def embed(system: Embedder, dataset: Dataset, progress: bool = False) -> np.ndar
         net's grid has no place for a face.
     """
     faces = annotated_faces(dataset)
-    boxes = {name: rows[BOX].to_numpy(float) for name, rows in faces.groupby("photo", sort=False)}
+    boxes = {
+        name: rows[BOX].to_numpy(np.float32) for name, rows in faces.groupby("photo", sort=False)
+    }
     names = list(boxes)
 
     def of_chunk(start: int) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Groups of people whose embeddings are measured together."""
+"""Who is seen in training and who is not, and the faces whose embeddings are measured together."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,55 @@ from numpy.typing import NDArray
 from thesislib.data.schema import Dataset, subset
 from thesislib.data.splits import make_split
 from thesislib.engine.embed import annotated_faces
+from thesislib.experiments.config import Config, read
+
+UNSEEN = 0.25  # share of the people who are never trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """A dataset whose people are divided.
+
+    Attributes:
+        dataset: the whole.
+        split: table ``photo, part``.
+        train: photos that are learned.
+        seen: photos of the same people that are kept from training.
+        unseen: all photos of people who are never trained on.
+    """
+
+    dataset: Dataset
+    split: pd.DataFrame
+    train: Dataset
+    seen: Dataset
+    unseen: Dataset
+
+
+def people(config: Config) -> People:
+    """Divide the people of a config's dataset.
+
+    In a tuning run (``config.holdout``) the people never seen are taken from the training part of
+    the true split, whose own unseen people and kept photos are not read.
+
+    Raises:
+        DatasetError: the dataset breaks the form, or its people cannot be parted.
+    """
+    return _divided(read(config.data), config.seed, config.holdout)
+
+
+@functools.lru_cache(maxsize=4)
+def _divided(dataset: Dataset, seed: int, holdout: bool) -> People:
+    whole = dataset
+    for _ in range(1 + holdout):
+        apart = make_split(whole, "identity", seed, UNSEEN)
+        known = subset(whole, apart["photo"][apart["part"] == "train"])
+        kept = make_split(known, "photo", seed)
+        seen = apart["photo"].isin(kept["photo"][kept["part"] == "test"])
+        part = np.where(apart["part"] == "test", "unseen", np.where(seen, "seen", "train"))
+        split = apart.assign(part=part)
+        whole = subset(dataset, split["photo"][part == "train"])
+    parts = (subset(dataset, split["photo"][part == name]) for name in ("train", "seen", "unseen"))
+    return People(dataset, split, *parts)
 
 
 @dataclasses.dataclass(frozen=True)
