@@ -16,6 +16,8 @@ SHARED = re.compile(
     re.MULTILINE,
 )
 DOCTEST = re.compile(r"^(?P<indent>[ ]*)>>>.*\n?(?:(?P=indent)\S.*\n?)*", re.MULTILINE)
+# "Raises: as the function that is called."
+RAISES = re.compile(r"^(Raises:\n +)(?=(?:see|as) )", re.MULTILINE)
 # Indices: to Markdown "[n][k]" would be a link.
 INDICES = re.compile(r"\]\[")
 
@@ -32,7 +34,7 @@ class Docstrings(griffe.Extension):
             text = DOCTEST.sub(self._example, found.docstring.value)
             text = text if "```" in text else INDICES.sub(r"]\\[", text)
             text = MATH.sub(self._formula, text)
-            text = SHARED.sub(self._each, text)
+            text = RAISES.sub(r"\1Exception: ", SHARED.sub(self._each, text))
             found.docstring.value = ROLE.sub(lambda match: self._link(match, found, package), text)
         for member in found.members.values():
             if not member.is_alias:
