@@ -5,22 +5,23 @@ person, anywhere on the sphere; probes at cosine 0.5 to 0.8 of it. *Together*: 2
 person, at cosine 0.8 of the middle of them, probes at 0.6 to 0.9. *Narrow*: the same, but most of
 the difference between people lies in few of the directions (28, counted by the participation ratio
 of the variances) and all share a mean, as embeddings of a net that learned few people do.
-Command line::
+On the command line::
 
-    python -m thesislib.gallery_speed [--templates 100000 1000000] [--probes 300]
+    python -m thesislib gallery-speed [--templates 100000 1000000] [--probes 300]
 """
 
-import argparse
 import os
-import resource
-import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from thesislib import paths, seeds, storage
+from thesislib import cache, paths, seeds
+from thesislib.benchmarks.peak_memory import peak_mb
 from thesislib.deploy.gallery import Gallery
+from thesislib.environment import commit
+from thesislib.tables import merge_table
 
 TABLE = "gallery_speed.csv"
 KINDS = ("alone", "together", "narrow")
@@ -55,7 +56,7 @@ class People:
         draws = seeds.generator(self.seed, "gallery_speed", self.kind, word, at)
         return _unit(self._draw(draws, count) + self.mean)
 
-    def _near(self, middles: np.ndarray, low: float, high: float, *keys) -> np.ndarray:
+    def _near(self, middles: np.ndarray, low: float, high: float, *keys: int | str) -> np.ndarray:
         draws = seeds.generator(self.seed, "gallery_speed", self.kind, *keys)
         off = self._draw(draws, len(middles))
         off = _unit(off - (off * middles).sum(axis=1, keepdims=True) * middles)
@@ -86,11 +87,6 @@ def _milliseconds(gallery: Gallery, probes: np.ndarray) -> np.ndarray:
         gallery.identify(probe, _THRESHOLD)
         found.append(1000 * (np.array([time.perf_counter(), time.process_time()]) - began))
     return np.array(found)
-
-
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def measure(
@@ -127,12 +123,12 @@ def measure(
     if templates < _CHUNK or templates % _CHUNK:
         raise ValueError(f"templates: expected a multiple of {_CHUNK}, got {templates}")
     people = People(kind, dimension, seed)
-    gallery = Gallery(dimension, "made up")
+    gallery = Gallery.of_embeddings(dimension, "made up")
     built = 0.0
     for chunk in range(templates // _CHUNK):
         names, new = people.templates(chunk)
         began = time.perf_counter()
-        gallery.enrol(names, new)
+        gallery.enrol_embeddings(names, new)
         built += time.perf_counter() - began
     asked = {"mates": people.mates(probes), "strangers": people.strangers(probes)}
     rows, exact = [], {}
@@ -159,7 +155,7 @@ def measure(
                 "recall_strangers": (best["strangers"] == exact["strangers"]).mean(),
                 "strangers_low": (exact["strangers"] - best["strangers"]).mean(),
                 "build_seconds": built,
-                "peak_mb": _peak_mb(),
+                "peak_mb": peak_mb(),
                 "probes": probes,
                 "cpus": os.cpu_count(),
                 "seed": seed,
@@ -168,26 +164,33 @@ def measure(
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str] | None = None) -> pd.DataFrame:
-    """Command line; see the module. Writes ``figures/tables/gallery_speed.csv``."""
-    parser = argparse.ArgumentParser(prog="python -m thesislib.gallery_speed")
-    parser.add_argument("--templates", type=int, nargs="+", default=TEMPLATES)
-    parser.add_argument("--probes", type=int, default=PROBES)
-    arguments = parser.parse_args(argv)
-    command = "python -m thesislib.gallery_speed"
-    if tuple(arguments.templates) != TEMPLATES:
-        command += f" --templates {' '.join(map(str, arguments.templates))}"
-    if arguments.probes != PROBES:
-        command += f" --probes {arguments.probes}"
+def run(templates: Sequence[int] = TEMPLATES, probes: int = PROBES) -> pd.DataFrame:
+    """Measure galleries of all kinds, and write ``gallery_speed.csv`` below ``runs/``.
+
+    Args:
+        templates: sizes of the galleries, multiples of 10 000.
+        probes: see :func:`measure`.
+    """
+    command = "python -m thesislib gallery-speed"
+    if tuple(templates) != TEMPLATES:
+        command += f" --templates {' '.join(map(str, templates))}"
+    if probes != PROBES:
+        command += f" --probes {probes}"
     parts = []
-    for templates in arguments.templates:
+    for count in templates:
         for kind in KINDS:
-            parts.append(measure(kind, templates, probes=arguments.probes))
-            print(parts[-1].to_string(index=False, float_format="%.4g"), flush=True)
-    table = pd.concat(parts, ignore_index=True).assign(command=command)
-    storage.write_text(paths.TABLES / TABLE, table.to_csv(index=False, float_format="%.6g"))
+            parts.append(measure(kind, count, probes=probes))
+            print(parts[-1].to_string(index=False, float_format=lambda v: f"{v:.4g}"), flush=True)
+    small = tuple(templates) != TEMPLATES or probes != PROBES
+    table = pd.concat(parts, ignore_index=True).assign(
+        profile="smoke" if small else "benchmark",
+        backbone="",
+        start="",
+        input_px=np.nan,
+        precision="fp32",
+        commit=commit(),
+        run=cache.key(templates=list(templates), probes=probes, seed=SEED),
+        command=command,
+    )
+    merge_table(paths.TABLES / TABLE, table)
     return table
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from thesislib.benchmarks import nets
+from thesislib.benchmarks.nets import Bench
 from thesislib.engine.train import precision
+from thesislib.experiments.config import parts
 from thesislib.models.joint import JointNet
 
 
@@ -101,10 +104,72 @@ def work_of(net: JointNet, photo: np.ndarray) -> tuple[float, float]:
 
     hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
     try:
-        batch, _ = net.batch([torch.from_numpy(photo).permute(2, 0, 1)])
+        batch = torch.from_numpy(photo).permute(2, 0, 1)[None].to(net.device)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net.heads(batch)
+            net(batch)
     finally:
         for hook in hooks:
             hook.remove()
     return float(counter.get_total_flops()), float(moved)
+
+
+def limits(bench: Bench, measured: pd.DataFrame) -> pd.DataFrame:
+    """Each engine's point in the roofline figure, beside the machine's measured peaks.
+
+    Args:
+        bench: whose nets they are.
+        measured: rows of ``benchmark.csv``.
+
+    Returns:
+        ``backbone, engine, precision, operations, bytes, ms, operations_per_second, peak, memory,
+        share_of_peak``; ``ms`` is the network stage where it is known, else the whole. An engine
+        named ``training`` is PyTorch while it trains.
+    """
+    bench.say("the machine's limits")
+    peaks = machine_limits().set_index("limit")["value"]
+    joint = measured[(measured["system"] == "joint") & measured["grid"].notna()]
+    rows = []
+    for backbone, of_net in joint.groupby("backbone", sort=False):
+        net = nets.joint_net(bench, str(backbone))
+        config = nets.portrait_config(bench, str(backbone))
+        photo = nets.read_photos(parts(config).test)[0]
+        operations, moved = work_of(net, photo)
+        for engine, of_engine in of_net.groupby("engine", sort=False):
+            own = of_engine.set_index("stage")["ms_median"]
+            lowered = {"openvino_int8": "int8", "openvino_bf16": "bf16"}
+            kind = lowered.get(str(engine), "fp32")
+            ms = own["network"] if "network" in own else own["total"]
+            rows.append((backbone, engine, kind, operations, moved, ms))
+        # Of a crop, as it was trained on; each layer's numbers move thrice.
+        trained = training_flops(net, bench.size.input_px)
+        ms = 1000 / training_speed(net)["photos_per_second"]
+        rows.append((backbone, "training", precision(), trained, 3 * moved, ms))
+    table = pd.DataFrame(
+        rows, columns=["backbone", "engine", "precision", "operations", "bytes", "ms"]
+    )
+    table["bytes"] *= table["precision"].map({"int8": 1, "bf16": 2, "fp32": 4})
+    table["operations_per_second"] = table["operations"] / (table["ms"] / 1000)
+    table["peak"], table["memory"] = table["precision"].map(peaks), peaks["memory"]
+    table["share_of_peak"] = table["operations_per_second"] / table["peak"]
+    return table
+
+
+def training_speed(net: JointNet) -> dict[str, float]:
+    """How fast a net was trained.
+
+    Args:
+        net: that was trained by :func:`thesislib.engine.train.train`.
+
+    Returns:
+        ``photos_per_second`` (median over epochs), ``share_of_peak`` (of the operations a second
+        that a large matrix product reaches here) and ``data_wait_share`` (of the time, spent
+        waiting for data).
+    """
+    history = pd.DataFrame((net.provenance or {})["history"])
+    photos = float(history["photos_per_second"].median())
+    operations = photos * training_flops(net, net.input_px)
+    return {
+        "photos_per_second": photos,
+        "share_of_peak": operations / peak_flops("cuda" if torch.cuda.is_available() else "cpu"),
+        "data_wait_share": float(history["data_wait_share"].median()),
+    }

@@ -1,16 +1,38 @@
-"""The nets that the benchmark trains, briefly, and how much of everything there is."""
+"""What the benchmark works with: photos of synthetic people, and nets trained briefly on them.
+
+All nets are trained for a minute or so: their accuracy shows what an engine costs, not what the
+method can do. A net begins where that of smaller photos, or of a smaller ResNet, ended.
+"""
 
 import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from torch import nn
 
-from thesislib import seeds
-from thesislib.benchmarks.timing import RUNS
-from thesislib.engine.checkpoint import load_checkpoint
-from thesislib.experiments.baseline_comparison import Experiment
+from thesislib import cache, paths, storage
+from thesislib.data.columns import BOX
+from thesislib.data.loading import list_photos
+from thesislib.data.schema import ANNOTATIONS, COLUMNS, Dataset, read_dataset, write_annotations
+from thesislib.engine.timing import RUNS
+from thesislib.engine.train import joint_loss, provenance, train_net, training_crops
+from thesislib.experiments import systems
+from thesislib.experiments.config import Config, parts
+from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
-from thesislib.models.loss import JointLoss
+from thesislib.profiles import Profile
+from thesislib.synthetic import sets
+from thesislib.synthetic.parameters import VERSION
+from thesislib.synthetic.scene import render_photo, render_scene
+from thesislib.synthetic.spec import SyntheticSet, identity_name
+from thesislib.synthetic.worker import DrawingPool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,82 +87,228 @@ SIZES = {
 }
 
 
-class EarlyStageNet(JointNet):
-    """A joint net on the ResNet's third stage: stride 16, so a 20 x 20 grid at 320 pixels.
-
-    Arguments as for :class:`thesislib.model.JointNet`.
-    """
-
-    def __init__(self, identities, anchors, backbone, embedding_dim, normalised, loss) -> None:
-        super().__init__(
-            identities,
-            anchors,
-            backbone,
-            pooling=1,
-            embedding_dim=embedding_dim,
-            normalised=normalised,
-            loss=loss,
-        )
-        self.cell = 16
-        self.backbone.layer4 = nn.Identity()
-        for name in ("regression_head", "embedding_head"):
-            head = getattr(self, name)
-            fine = nn.Conv2d(256, head.out_channels, kernel_size=1)
-            with torch.no_grad():
-                fine.bias.copy_(head.bias)
-                if name == "regression_head":
-                    fine.weight.normal_(std=0.01)
-            setattr(self, name, fine)
-
-
 @dataclasses.dataclass(frozen=True)
-class ContinuedExperiment(Experiment):
-    """Training that goes on, with the same people, where that of smaller photos or ResNets ended.
-
-    Blocks that the smaller ResNet has too are taken from ``start``; the others begin as the
-    identity, so that before the first step both give the same (Net2Net, Chen et al. 2016).
+class Bench:
+    """One benchmark: how much is done, with what, and what is said meanwhile.
 
     Attributes:
-        blocks: how many each stage of the net in ``start`` has.
+        name: a name in ``SIZES``.
+        seed: of everything random.
+        progress: say what is being done.
     """
 
-    blocks: int = 2
+    name: str = "benchmark"
+    seed: int = 0
+    progress: bool = True
+    began: float = dataclasses.field(default_factory=time.monotonic)
 
-    def new_net(self, system: str) -> nn.Module:
-        net = super().new_net(system)
-        for stage in (1, 2, 3, 4):
-            for block in getattr(net.backbone, f"layer{stage}")[self.blocks :]:
-                nn.init.zeros_(block.bn2.weight)
-        if system == "joint":
-            tensors, _ = load_checkpoint(self.start)
-            tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
-            own = {name for name in net.state_dict() if name.startswith("classifier.")}
-            net.load_state_dict({name: tensors[name] for name in own}, strict=False)
-        return net
+    @property
+    def size(self) -> Size:
+        """How much is done."""
+        return SIZES[self.name]
 
-    def _about(self, system: str) -> dict:
-        return {**super()._about(system), "blocks": self.blocks, "people": "kept"}
+    @property
+    def threads(self) -> int:
+        """Threads that every system may use."""
+        return torch.get_num_threads()
+
+    def say(self, what: str) -> None:
+        """Print what is being done, and the seconds so far."""
+        if self.progress:
+            print(f"{time.monotonic() - self.began:6.0f} s  {what}", flush=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class GridExperiment(Experiment):
-    """Training on scenes with a grid of ``grid`` x ``grid`` cells at the input's size."""
+# --- photos -----------------------------------------------------------------------------------
 
-    grid: int = 5
 
-    def new_net(self, system: str) -> nn.Module:
-        p = self.profile
-        stride = p.input_px // self.grid
-        if stride != 16:
-            pooled = dataclasses.replace(p, pooling=stride // 32)
-            return Experiment.new_net(dataclasses.replace(self, profile=pooled), system)
-        torch.manual_seed(seeds.torch_seed(self.seed, "weights"))
-        loss = JointLoss(
-            p.lambda_box, p.lambda_no_object, p.lambda_identity, label_smoothing=p.label_smoothing
+def portraits(bench: Bench) -> Path:
+    """Dataset folder of portraits, made if it is not there."""
+    size = bench.size
+    spec = SyntheticSet(size.people, size.portraits, 2, size.input_px)
+    return _made(bench, "portraits", spec)
+
+
+def scenes(bench: Bench) -> Path:
+    """Dataset folder of scenes of 0 to 32 people, made if it is not there."""
+    size = bench.size
+    return _made(bench, "scenes", SyntheticSet(size.people, size.scenes, 0, size.input_px))
+
+
+def _made(bench: Bench, kind: str, spec: SyntheticSet) -> Path:
+    folder = paths.DATA / f"synthetic-{bench.name}-{kind}"
+    if not (folder / ANNOTATIONS).exists():
+        bench.say(f"drawing {spec.photos} {kind}")
+    sets.make(folder, spec, progress=False)
+    return folder
+
+
+def more_portraits(bench: Bench) -> Dataset:
+    """Portraits of the same people and sittings that no net was trained or tested on."""
+    size = bench.size
+    keys = [
+        (person, sitting, 1000 + shot)
+        for person in range(size.people)
+        for sitting in range(2)
+        for shot in range(size.checks // (2 * size.people))
+    ]
+    tasks = [(*key, bench.seed, size.input_px) for key in keys]
+    names = [identity_name(key[0]) for key in keys]
+    return _drawn(bench, "checks", render_photo, tasks, names)
+
+
+def crowds(bench: Bench, count: int) -> Dataset:
+    """Photos of exactly ``count`` people each that no net was trained on; nobody is named."""
+    size = bench.size
+    numbers = range(10**6, 10**6 + size.scenes_a_count)
+    people = (0, size.people)
+    tasks = [(number, people, bench.seed, size.input_px, count) for number in numbers]
+    return _drawn(bench, f"crowds-{count}", render_scene, tasks, [""] * len(tasks))
+
+
+def _drawn(
+    bench: Bench, name: str, draw: Callable, tasks: list[tuple], identities: Sequence[str]
+) -> Dataset:
+    """A dataset of the photos that ``draw`` gives for some arguments, drawn once."""
+    size = bench.size
+    about = {"people": size.people, "px": size.input_px, "photos": len(tasks), "seed": bench.seed}
+    folder = cache.folder("benchmark", name, drawing=VERSION, **about)
+    if not (folder / ANNOTATIONS).exists():
+        bench.say(f"drawing {len(tasks)} photos, {name}")
+        rows = []
+        drawn = _workers().map(draw, *zip(*tasks, strict=True))
+        for at, ((photo, faces), identity) in enumerate(zip(drawn, identities, strict=True)):
+            file = f"photos/{at:04}.png"
+            with storage.atomic_write(folder / file) as aside:
+                Image.fromarray(photo).save(aside)
+            height, width = photo.shape[:2]
+            about_photo = {"photo": file, "width": width, "height": height, "session": ""}
+            for face in faces:
+                box = dict(zip(BOX, face.box.tolist(), strict=True))
+                rows.append({**about_photo, "identity": identity, **box})
+        write_annotations(folder, pd.DataFrame(rows)[COLUMNS])
+    return read_dataset(folder)
+
+
+@functools.cache
+def _workers() -> DrawingPool:
+    """Processes that draw; they take seconds to start, and sleep while something is timed."""
+    return DrawingPool(2)
+
+
+# --- nets -------------------------------------------------------------------------------------
+
+
+def profile(bench: Bench, backbone: str, **other: Any) -> Profile:
+    """Settings of the benchmark's nets."""
+    settings = {
+        "name": bench.name,
+        "backbone": backbone,
+        "input_px": bench.size.input_px,
+        "pooling": 2,
+        "anchors": 1,
+        "normalised": True,
+        "epochs": bench.size.epochs,
+        "batch": 16,
+        "learning_rate": 1e-3,
+        "crop_scale": (0.9, 1.1),
+        "label_smoothing": 0.1,
+    }
+    return Profile(**settings | other)  # type: ignore[arg-type]
+
+
+def portrait_config(bench: Bench, backbone: str, **other: Any) -> Config:
+    """Portraits, split by photo."""
+    return Config(portraits(bench), profile(bench, backbone, **other), "photo", bench.seed)
+
+
+def joint_net(bench: Bench, backbone: str) -> JointNet:
+    """A joint net of portraits.
+
+    The last of the backbones has learned small photos first; the others begin as it.
+    """
+    size, last = bench.size, bench.size.backbones[-1]
+    if backbone == last:
+        small = portrait_config(
+            bench, backbone, input_px=size.small_px, pooling=1, epochs=size.small_epochs
         )
-        return EarlyStageNet(
-            self.identities, self.anchors, p.backbone, p.embedding_dim, p.normalised, loss
-        )
+        bench.say(f"training {backbone}, {size.small_px} px")
+        first = systems.trained_joint(small)
+    else:
+        first = joint_net(bench, last)
+    bench.say(f"training {backbone}, {size.input_px} px")
+    return _continued(portrait_config(bench, backbone), first, f"{backbone} from another net")
 
-    def _about(self, system: str) -> dict:
-        return {**super()._about(system), "grid": self.grid}
+
+def scene_net(bench: Bench, grid: int) -> JointNet:
+    """A joint net of scenes with ``grid`` x ``grid`` cells, begun as the portraits' net."""
+    backbone, stride = bench.size.backbones[-1], bench.size.input_px // grid
+    # Three boxes a cell, so that a cell that holds several faces is not the limit at once.
+    settings = {"anchors": 3, "epochs": bench.size.scene_epochs}
+    settings |= {"stride": 16, "pooling": 1} if stride == 16 else {"pooling": stride // 32}
+    config = Config(scenes(bench), profile(bench, backbone, **settings), "photo", bench.seed)
+    bench.say(f"training {backbone}, {grid} x {grid} cells, scenes")
+    return _continued(config, joint_net(bench, backbone), f"{grid} x {grid}")
+
+
+def _continued(config: Config, first: JointNet, label: str) -> JointNet:
+    """Train on where another net ended: its weights wherever they fit, its people where equal."""
+    net = systems.new_joint(config)
+    train = parts(config).train
+    photos = list_photos(train, train.identities)
+    about = provenance(train.content_hash, config.profile, config.seed, begun_as=_weights(first))
+    key = {name: value for name, value in about.items() if name != "commit"}
+    _begin_as(net, first)
+    return train_net(
+        net,
+        joint_loss(config.profile),
+        lambda: training_crops(train, photos, config.profile, config.seed, progress=False),
+        config.profile,
+        cache.folder("nets", f"{config.data.name}-{config.profile.backbone}", **key),
+        about,
+        progress=False,
+        label=label,
+    )
+
+
+def _weights(net: JointNet) -> str:
+    return cache.key(embeddings=net.fingerprint, identities=net.identities)
+
+
+def _begin_as(net: JointNet, first: JointNet) -> None:
+    """Copy what fits; residual blocks that ``first`` lacks begin as the identity.
+
+    So both give the same before the first step (Net2Net, Chen et al. 2016).
+    """
+    theirs, own = first.state_dict(), net.state_dict()
+    people = net.identities == first.identities
+    fits = {
+        name: value
+        for name, value in theirs.items()
+        if name in own
+        and own[name].shape == value.shape
+        and name != "anchors"
+        and (people or not name.startswith("classifier."))
+    }
+    net.load_state_dict(fits, strict=False)
+    for stage in (1, 2, 3, 4):
+        layer = getattr(net.backbone, f"layer{stage}")
+        count = len(list(getattr(first.backbone, f"layer{stage}").children()))
+        for block in list(layer.children())[count:]:
+            nn.init.zeros_(block.bn2.weight)
+
+
+def classifier(bench: Bench) -> FaceClassifier:
+    """The pipeline's classifier of photos, begun with the joint net's backbone."""
+    joint = joint_net(bench, bench.size.backbones[0])
+    start = cache.folder("benchmark", "start", net=_weights(joint))
+    joint.save(start)
+    config = portrait_config(bench, bench.size.backbones[0])
+    bench.say("training the classifier")
+    return systems.trained_classifier(dataclasses.replace(config, start=start), "photo")
+
+
+def read_photos(dataset: Dataset) -> list[np.ndarray]:
+    """All photos of a dataset, decoded."""
+    from thesislib.data.images import read_photo
+
+    return [read_photo(dataset.folder / name) for name in dataset.photos]

@@ -1,6 +1,7 @@
 """Peak memory of an exported net at work, in a process that does nothing else.
 
-Run by :func:`peak_memory` as ``python -m thesislib.peak_memory <folder> <engine> <pixels>``.
+Run by :func:`peak_memory` as ``python -m thesislib.benchmarks.peak_memory`` with the folder, the
+engine and the pixels.
 """
 
 import re
@@ -18,33 +19,43 @@ def peak_memory(folder: Path, engine: str, photo_px: int) -> float:
     """Most resident memory in MB of a process that opens a net and answers ten photos.
 
     Args:
-        folder: what :func:`thesislib.export.export` wrote of a joint net.
-        engine: one of :data:`thesislib.recogniser.ENGINES`.
+        folder: what :func:`thesislib.deploy.export.export` wrote of a joint net.
+        engine: one of :data:`thesislib.deploy.engines.ENGINES`.
         photo_px: shorter side of the photos.
 
     Raises:
         subprocess.CalledProcessError: the process failed.
     """
-    words = [sys.executable, "-m", "thesislib.peak_memory", str(folder), engine, str(photo_px)]
+    words = [
+        sys.executable,
+        "-m",
+        "thesislib.benchmarks.peak_memory",
+        str(folder),
+        engine,
+        str(photo_px),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def _answer_photos(folder: str, engine: str, photo_px: str) -> None:
-    recognise = Recogniser(folder, engine)
+    recogniser = Recogniser(folder, engine)
     side = int(photo_px)
     photo = np.zeros((side, side * 4 // 3, 3), np.uint8)
     for _ in range(10):
-        recognise(photo)
+        recogniser.predict_arrays([photo])
 
 
-def _peak() -> float:
+def peak_mb() -> float:
+    """Most resident memory of this process so far, MB."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage would count the process that started this one
-        return float(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return float(found[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":
     _answer_photos(*sys.argv[1:])
-    print(_peak())
+    print(peak_mb())

@@ -1,98 +1,69 @@
-"""The one timing loop: systems take turns photo by photo."""
+"""Times of an exported net's stages: the whole call, divided by the engine's own counters."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
+import pandas as pd
 
 from thesislib.deploy.export import INT8, OPENVINO
-from thesislib.deploy.graph import PhotosToFaces
-from thesislib.models.joint import JointNet
+from thesislib.engine.timing import RUNS, WARM_UPS, take_turns
+from thesislib.environment import require
 
-WARM_UPS, RUNS = 5, 30
-# Seconds before a timed call. An engine's threads stay awake for some milliseconds after a call,
-# and would take the cores from the engine whose turn is next.
-PAUSE = 0.02
+STAGES = ("preprocess", "network", "postprocess")
 
 
-def take_turns(
-    systems: dict, photos: Sequence, runs: int = RUNS, warm_ups: int = WARM_UPS
-) -> dict[object, np.ndarray]:
-    """Time systems on the same photos, one after the other on each.
+def times(
+    systems: dict[tuple, Callable], photos: list, runs: int = RUNS, warm_ups: int = WARM_UPS
+) -> dict[tuple, np.ndarray]:
+    """Milliseconds [runs] of whole calls by system, taken turn by turn.
 
     Args:
-        systems: callables of one photo, by name.
-        photos: taken in turn, from the first again after the last.
-        runs: timed calls of each system.
-        warm_ups: calls before those.
-
-    Returns:
-        milliseconds [runs] of each system.
+        systems: callables of one photo, by key.
+        photos: taken in turn.
+        runs, warm_ups: see :func:`thesislib.engine.timing.take_turns`.
     """
-    times: dict[object, list[float]] = {name: [] for name in systems}
-    for turn in range(warm_ups + runs):
-        photo = photos[turn % len(photos)]
-        for name, system in systems.items():
-            time.sleep(PAUSE)
-            began = time.perf_counter()
-            system(photo)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            times[name].append(1000 * (time.perf_counter() - began))
-    return {name: np.array(values[warm_ups:]) for name, values in times.items()}
+    numbered = {str(at): [("total", system)] for at, system in enumerate(systems.values())}
+    table = take_turns(numbered, photos, runs, warm_ups)
+    of_system = dict(list(table.groupby("system")["ms"]))
+    return {key: of_system[str(at)].to_numpy() for at, key in enumerate(systems)}
 
 
-def stage_times(folder: Path, engine: str, photo: np.ndarray, threads: int, runs: int) -> dict:
-    """Milliseconds (median) of an OpenVINO engine's stages, by its own counters, node by node.
+def stage_times(
+    folder: Path, engine: str, photo: np.ndarray, threads: int, runs: int = RUNS
+) -> pd.DataFrame:
+    """Stages of an OpenVINO engine's calls, by its own counters, node by node.
 
     Args:
-        folder: what :func:`thesislib.export.export` wrote of a joint net.
+        folder: what :func:`thesislib.deploy.export.export` wrote of a joint net.
         engine: one of OpenVINO's.
         photo: uint8 [H, W, 3].
         threads: of the engine.
         runs: timed calls.
 
     Returns:
-        ``preprocess``: before the first convolution; ``network``: from there to the last;
-        ``postprocess``: what remains of the whole call, conversion to NumPy included.
+        one row a turn, milliseconds: ``preprocess``, before the first convolution; ``network``,
+        from there to the last; ``postprocess``, what remains of the call, conversion to NumPy
+        included; and ``total``, the call on the clock, which is their sum.
     """
-    import openvino as ov
-
+    ov = require("openvino", extra="deploy")
     file = folder / (INT8 if engine == "openvino_int8" else OPENVINO)
     settings = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
     settings["INFERENCE_NUM_THREADS"] = threads
     if engine == "openvino":
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     request = ov.Core().compile_model(file, "CPU", settings).create_infer_request()
+
+    def call(photo: np.ndarray) -> list[np.ndarray]:
+        return [value.copy() for value in request.infer([photo[None]]).values()]
+
     rows = []
-    for _ in range(WARM_UPS + runs):
-        began = time.perf_counter()
-        answer = request.infer([photo[None]])
-        _ = [value.copy() for value in answer.values()]
-        whole = 1000 * (time.perf_counter() - began)
+    for turn in range(WARM_UPS + runs):
+        whole = float(take_turns({"net": [("total", call)]}, [photo], 1, 0)["ms"].iloc[0])
         nodes = [(n.node_type, n.real_time.total_seconds() * 1000) for n in request.profiling_info]
         convolutions = [at for at, (kind, _) in enumerate(nodes) if kind == "Convolution"]
         before = sum(ms for _, ms in nodes[: convolutions[0]])
         network = sum(ms for _, ms in nodes[convolutions[0] : convolutions[-1] + 1])
-        rows.append((before, network, whole - before - network))
-    median = np.median(np.array(rows[WARM_UPS:]), axis=0)
-    return dict(zip(("preprocess", "network", "postprocess"), median.tolist(), strict=True))
-
-
-def torch_stage_times(net: JointNet, input_px: int, photo: np.ndarray, runs: int) -> dict:
-    """As :func:`stage_times`, of plain PyTorch."""
-    graph, rows = PhotosToFaces(net, input_px), []
-    with torch.inference_mode():
-        for _ in range(WARM_UPS + runs):
-            marks = [time.perf_counter()]
-            batch, scaled = graph.scale(torch.from_numpy(photo[None]))
-            marks.append(time.perf_counter())
-            outputs = net.heads(batch)
-            marks.append(time.perf_counter())
-            _ = [value.numpy() for value in graph.answer(*outputs, scaled, photo.shape[:2])]
-            marks.append(time.perf_counter())
-            rows.append(1000 * np.diff(marks))
-    median = np.median(np.array(rows[WARM_UPS:]), axis=0)
-    return dict(zip(("preprocess", "network", "postprocess"), median.tolist(), strict=True))
+        if turn >= WARM_UPS:
+            rows.append((before, network, whole - before - network, whole))
+    return pd.DataFrame(rows, columns=[*STAGES, "total"])
