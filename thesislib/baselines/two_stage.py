@@ -84,7 +84,8 @@ class TwoStage:
         """What the classifier sees for these boxes: [1 or D, 3, h, w]."""
         pixels = torch.from_numpy(photo).permute(2, 0, 1).to(self.classifier.device)
         if self.sees == "photo":
-            return resize(pixels, scaled_size(*photo.shape[:2], self.input_px))[None]
+            height, width = photo.shape[:2]
+            return resize(pixels, scaled_size(height, width, self.input_px))[None]
         return torch.stack([cut_face(pixels, box, self.input_px) for box in boxes])
 
     def _classify(self, state: tuple) -> list[Face]:

@@ -13,6 +13,7 @@ On the command line::
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,7 @@ def measure(
     if templates < _CHUNK or templates % _CHUNK:
         raise ValueError(f"templates: expected a multiple of {_CHUNK}, got {templates}")
     people = People(kind, dimension, seed)
-    gallery = Gallery.of_embeddings(dimension, "made up")
+    gallery = Gallery.of_embeddings(dimension, "made up", exact_up_to=templates)
     built = 0.0
     for chunk in range(templates // _CHUNK):
         names, new = people.templates(chunk)
@@ -131,9 +132,10 @@ def measure(
         gallery.enrol_embeddings(names, new)
         built += time.perf_counter() - began
     asked = {"mates": people.mates(probes), "strangers": people.strangers(probes)}
-    rows, exact = [], {}
+    rows: list[dict[str, Any]] = []
+    exact: dict[str, np.ndarray] = {}
     for engine, exact_up_to in (("exact", templates), ("faiss", 0)):
-        gallery.exact_up_to = exact_up_to
+        gallery.templates.exact_up_to = exact_up_to
         began = time.perf_counter()
         gallery.identify(asked["mates"][:1], _THRESHOLD)  # codes are made at the first search
         built += (time.perf_counter() - began) * (engine == "faiss")

@@ -5,6 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,7 @@ def work_of(net: JointNet, photo: np.ndarray) -> tuple[float, float]:
     """
     moved = 0
 
-    def count(module, inputs, output):
+    def count(module: Any, inputs: tuple, output: torch.Tensor) -> None:
         nonlocal moved
         moved += inputs[0].numel() + module.weight.numel() + output.numel()
 

@@ -58,4 +58,4 @@ class Rows:
             # Turn by turn: what disturbed the machine disturbed both.
             ratio = np.nan if reference is None else float(np.median(reference / ms))
             columns = {"ratio_to_thesis_pipeline": ratio} | same | (own or {}).get(key, {})
-            self.add(*key[:2], ms, key[2], **columns)
+            self.add(key[0], key[1], ms, key[2], **columns)

@@ -1,7 +1,8 @@
 """Times of an exported net's stages: the whole call, divided by the engine's own counters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ STAGES = ("preprocess", "network", "postprocess")
 
 
 def times(
-    systems: dict[tuple, Callable], photos: list, runs: int = RUNS, warm_ups: int = WARM_UPS
+    systems: Mapping[Any, Callable], photos: list, runs: int = RUNS, warm_ups: int = WARM_UPS
 ) -> dict[tuple, np.ndarray]:
     """Milliseconds [runs] of whole calls by system, taken turn by turn.
 

@@ -9,6 +9,7 @@ command line::
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,10 +54,10 @@ def _naive(config: Config) -> Callable[[int], None]:
     store = FileStore(train.folder, photos)
     crops = Crops(photos, store, p.input_px, augmentation, config.seed)  # type: ignore[arg-type]
     model = WithLoss(new_joint(config), joint_loss(p)).train()
-    net = model.net
+    net: Any = model.net
     net.backbone = BACKBONES[p.backbone]()  # every map convolved
     net.backbone.fc = torch.nn.Identity()
-    net.normalise.layout = torch.contiguous_format  # type: ignore[union-attr]
+    net.normalise.layout = torch.contiguous_format
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=False, fused=False)
     keys = _keys(config, len(crops))
 

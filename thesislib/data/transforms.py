@@ -1,12 +1,15 @@
 """Photos as tensors: scaled, cut, augmented. The one place that scales pixels."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+PADDING = 124  # grey about as bright as the average photo, 0..255
 
 
 def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
@@ -16,11 +19,12 @@ def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
     (320, 427)
     """
     shorter = torch.sym_min(height, width)
-    return tuple((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
+    rows, columns = ((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
+    return rows, columns  # type: ignore[return-value]  # symbols, while a graph is traced
 
 
-def cut_face(photo: torch.Tensor, box: np.ndarray, size: int, margin: float) -> torch.Tensor:
-    """Square of ``margin`` times the box's longer side around its centre, resized.
+def cut_square(photo: torch.Tensor, box: np.ndarray, size: int, margin: float) -> torch.Tensor:
+    """Cut the square of ``margin`` times a box's longer side around its centre, and scale it.
 
     Args:
         photo: uint8 [3, H, W].
@@ -41,14 +45,25 @@ def cut_face(photo: torch.Tensor, box: np.ndarray, size: int, margin: float) -> 
     return resize(square, (size, size))
 
 
-def resize(photo: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear, antialiased: uint8 [3, H, W] to uint8 [3, *size]."""
-    if tuple(photo.shape[1:]) == tuple(size):
-        return photo
-    return F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)[0]
+def resize(photos: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Scale photos as Pillow does: bilinear, antialiased, rounded to whole numbers.
 
+    Args:
+        photos: uint8 [..., 3, H, W], on any device.
+        size: height and width of the result in pixels.
 
-PADDING = 124  # grey about as bright as the average photo, 0..255
+    Returns:
+        uint8 [..., 3, height, width].
+    """
+    if tuple(photos.shape[-2:]) == tuple(size):
+        return photos
+    batch = photos if photos.ndim == 4 else photos[None]
+    if batch.device.type == "cpu":
+        scaled = F.interpolate(batch, size=size, mode="bilinear", antialias=True)
+    else:  # PyTorch scales whole numbers on the CPU alone
+        scaled = F.interpolate(batch.float(), size=size, mode="bilinear", antialias=True)
+        scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
+    return scaled if photos.ndim == 4 else scaled[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +83,15 @@ class Augmentation:
 
 
 class RandomSquareCrop(v2.Transform):
-    """Cut a random square that holds the centre of a face, and resize it to ``size``.
+    """Cut a random square that holds the centre of a face, and scale it to ``size``.
+
+    Draws from PyTorch's default generator. Boxes are moved and scaled with the pixels, but not
+    clamped: how much of a face is left is judged on the whole box.
 
     Args:
         size: side of the result in pixels.
-        scale: range of the square's side as a fraction of the photo's shorter side.
+        scale: range of the square's side as a fraction of the photo's shorter side, > 0; what
+            lies beyond the photo is ``PADDING``.
     """
 
     def __init__(self, size: int, scale: tuple[float, float]) -> None:
@@ -80,7 +99,8 @@ class RandomSquareCrop(v2.Transform):
         self.size = size
         self.scale = scale
 
-    def make_params(self, flat_inputs: list) -> dict:
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Corner and side of the square, in pixels: ``top``, ``left``, ``side``."""
         height, width = v2.functional.get_size(flat_inputs[0])
         low, high = self.scale
         fraction = low + (high - low) * float(torch.rand(()))
@@ -101,10 +121,10 @@ class RandomSquareCrop(v2.Transform):
         left, top = corner
         return {"top": top, "left": left, "side": side}
 
-    def transform(self, inpt, params: dict):
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """The part of a photo, or the boxes of its faces, in the square."""
         top, left, side = params["top"], params["left"], params["side"]
         if isinstance(inpt, tv_tensors.BoundingBoxes):
-            # No clamping: how much of a face is left is judged on the whole box afterwards.
             offset = torch.tensor([left, top, left, top], dtype=inpt.dtype)
             boxes = (inpt.as_subclass(torch.Tensor) - offset) * (self.size / side)
             return tv_tensors.BoundingBoxes(

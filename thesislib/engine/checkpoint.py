@@ -34,7 +34,7 @@ def _checksum(tensors: Mapping[str, torch.Tensor], about: dict) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -246,7 +246,7 @@ def load_checkpoint(
     return about
 
 
-def refuse_other_run(path: Path, found: dict, wanted: dict) -> None:
+def refuse_other_run(path: Path | str, found: dict, wanted: dict) -> None:
     """Refuse what another training left, and say in what it differs.
 
     Raises:

@@ -27,7 +27,8 @@ def share_out(items: Sequence, work: Callable[[Any], Any], bar: tqdm | None = No
             processes.
     """
     state = this_process()
-    mine, error = [], None
+    mine: list[tuple[int, Any]] = []
+    error: Exception | None = None
     for at in range(state.process_index, len(items), state.num_processes):
         try:
             mine.append((at, work(items[at])))
@@ -41,8 +42,8 @@ def share_out(items: Sequence, work: Callable[[Any], Any], bar: tqdm | None = No
     if state.num_processes == 1:
         return [result for _, result in mine]
     everyone = gather_object([(mine, error)])
-    for _, raised in everyone:
-        if raised is not None:
-            raise raised
+    for _, failure in everyone:
+        if failure is not None:
+            raise failure
     results = dict(pair for part, _ in everyone for pair in part)
     return [results[at] for at in range(len(items))]

@@ -67,7 +67,8 @@ def joint_stages(net: JointNet, score_threshold: float = 0.5) -> list[tuple[str,
 
     @torch.inference_mode()
     def preprocess(photo: np.ndarray) -> torch.Tensor:
-        size = scaled_size(*photo.shape[:2], net.input_px)
+        height, width = photo.shape[:2]
+        size = scaled_size(height, width, net.input_px)
         return resize(torch.from_numpy(photo).permute(2, 0, 1).to(net.device), size)[None]
 
     @torch.inference_mode()
@@ -76,7 +77,8 @@ def joint_stages(net: JointNet, score_threshold: float = 0.5) -> list[tuple[str,
 
     @torch.inference_mode()
     def postprocess(state: tuple) -> tuple[np.ndarray, ...]:
-        return tuple(value.cpu().numpy() for value in net.faces(*state, score_threshold))
+        outputs, size = state
+        return tuple(one.cpu().numpy() for one in net.faces(outputs, size, score_threshold))
 
     net.eval()
     return [("preprocess", preprocess), ("network", network), ("postprocess", postprocess)]

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,12 @@ def learning_rate(step: int, steps: int, highest: float, warm_up: float) -> floa
 def make_optimiser(model: torch.nn.Module, profile: Profile) -> torch.optim.Optimizer:
     """AdamW; biases, norms and scalars are not decayed."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim >= 2]},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ],
+        groups,
         lr=profile.learning_rate,
         weight_decay=profile.weight_decay,
         fused=True,
@@ -92,18 +93,19 @@ def precision() -> str:
 
 
 @contextlib.contextmanager
-def _deterministic(device: torch.device):
+def _deterministic(device: torch.device) -> Iterator[None]:
     """Bit-equal reruns on the CPU; on a GPU speed goes first."""
     before = torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Else every new tensor is filled with NaN first, which takes time; none is read unwritten.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
 
 
 class WithLoss(nn.Module):

@@ -5,6 +5,8 @@ single-shot detectors (SSD, Liu et al. 2016, section 2.2; anchors by clustering 
 Redmon & Farhadi 2017, section 2): offsets of the centre in cells, log size against the anchor's.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
@@ -41,14 +43,16 @@ def fit_anchors(sizes: np.ndarray, count: int, seed: int) -> np.ndarray:
     return anchors[np.argsort(anchors.prod(axis=1))]
 
 
-def cell_centres(grid: tuple[int, int], cell: int, device=None) -> torch.Tensor:
+def cell_centres(
+    grid: Sequence[int], cell: int, device: torch.device | None = None
+) -> torch.Tensor:
     """Centres of the cells in pixels, float32 [rows, columns, 2] as (x, y)."""
     ys = (torch.arange(grid[0], device=device, dtype=torch.float32) + 0.5) * cell
     xs = (torch.arange(grid[1], device=device, dtype=torch.float32) + 0.5) * cell
     return torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
 
 
-def anchor_boxes(anchors: torch.Tensor, grid: tuple[int, int], cell: int) -> torch.Tensor:
+def anchor_boxes(anchors: torch.Tensor, grid: Sequence[int], cell: int) -> torch.Tensor:
     """The anchors as boxes in pixels, float32 [A, rows, columns, 4]."""
     centres = cell_centres(grid, cell, anchors.device)[None]
     half = anchors[:, None, None, :] / 2
@@ -86,7 +90,7 @@ def decode_boxes(
 
 
 def assign(
-    boxes: torch.Tensor, anchors: torch.Tensor, grid: tuple[int, int], cell: int
+    boxes: torch.Tensor, anchors: torch.Tensor, grid: Sequence[int], cell: int
 ) -> torch.Tensor:
     """Assign each face to the cell that holds its centre and the anchor of highest shape IoU.
 

@@ -5,6 +5,7 @@ from http.client import HTTPException
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import ResNet
 
 from thesislib.models.convolutions import PatchConv2d
 
@@ -23,7 +24,7 @@ class WeightsUnavailableError(RuntimeError):
     """Pre-trained weights were asked for and cannot be had."""
 
 
-def make_backbone(name: str, weights: str | None = None, stride: int = 32) -> nn.Module:
+def make_backbone(name: str, weights: str | None = None, stride: int = 32) -> ResNet:
     """A torchvision ResNet without its classifier, cut off behind a stage.
 
     Args:
@@ -53,9 +54,9 @@ def make_backbone(name: str, weights: str | None = None, stride: int = 32) -> nn
             f"({error}). Go on with weights=None (train from scratch), or put the file that "
             f"torchvision names into {torch.hub.get_dir()}/checkpoints and run again"
         ) from error
-    net.fc = nn.Identity()
+    net.fc = nn.Identity()  # type: ignore[assignment]
     if stride == 16:
-        net.layer4 = nn.Identity()
+        net.layer4 = nn.Identity()  # type: ignore[assignment]
     for block in net.layer4.children():
         for name, conv in list(block.named_children()):
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
@@ -68,7 +69,7 @@ def feature_channels(backbone: str, stride: int = 32) -> int:
     return (2048 if backbone == "resnet50" else 512) // (32 // stride)
 
 
-def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
+def feature_map(backbone: ResNet, photos: torch.Tensor) -> torch.Tensor:
     """Last feature map [N, C, H / stride, W / stride] for photos float [N, 3, H, W]."""
     x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(photos))))
     return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
@@ -78,6 +79,8 @@ class Normalise(nn.Module):
     """uint8 photos (0..255) or float ones (0..1) to zero mean and unit variance per channel."""
 
     layout = torch.channels_last  # in which convolutions are fastest
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,8 @@ class PatchConv2d(nn.Conv2d):
     def like(cls, conv: nn.Conv2d) -> "PatchConv2d":
         """With the weights of a convolution 3 x 3, padded by 1, without bias."""
         with torch.device("meta"):
-            new = cls(conv.in_channels, conv.out_channels, 3, conv.stride, padding=1, bias=False)
+            stride = (conv.stride[0], conv.stride[1])
+            new = cls(conv.in_channels, conv.out_channels, 3, stride, padding=1, bias=False)
         new.weight = conv.weight
         return new
 

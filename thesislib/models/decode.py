@@ -42,7 +42,9 @@ def suppress(
 
 
 @suppress.register_fake
-def _(boxes, scores, iou, threshold, most):
+def _(
+    boxes: torch.Tensor, scores: torch.Tensor, iou: float, threshold: float, most: int
+) -> torch.Tensor:
     return boxes.new_empty((torch.library.get_ctx().new_dynamic_size(), 2), dtype=torch.int64)
 
 

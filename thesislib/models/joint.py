@@ -22,7 +22,8 @@ from thesislib.models.decode import decode
 from thesislib.models.heads import IdentityClassifier, full_precision
 
 if TYPE_CHECKING:
-    from thesislib.engine.predict import Photos
+    from thesislib.data.schema import Dataset
+    from thesislib.engine.predict import Photo, Photos
 
 EMBEDDING_SOURCES = ("grid", "roi")
 ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
@@ -111,10 +112,10 @@ class JointNet(nn.Module):
         self.embedding_head = nn.Conv2d(channels, copies * embedding_dim, kernel_size=1)
         self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, scale)
         nn.init.normal_(self.regression_head.weight, std=0.01)
-        nn.init.zeros_(self.regression_head.bias)
         # Faces are rare among anchors: start by doubting each (focal loss, Lin et al. 2017, 3.3).
-        with torch.no_grad():
-            self.regression_head.bias.view(count, 5)[:, 4] = -3.0
+        bias = torch.zeros(count, 5)
+        bias[:, 4] = -3.0
+        self.regression_head.bias = nn.Parameter(bias.flatten())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -252,7 +253,9 @@ class JointNet(nn.Module):
             ``scores`` float [D], ``identities`` int64 [D] (index into ``self.identities``),
             ``identity_scores`` float [D], ``embeddings`` float [D, E], L2-normalised.
         """
-        photo, *values = self.faces(self(photos), photos.shape[-2:], score_threshold)
+        photo, *values = self.faces(
+            self(photos), (photos.shape[-2], photos.shape[-1]), score_threshold
+        )
         names = ("boxes", "scores", "identities", "identity_scores", "embeddings")
         return [
             {name: value[photo == at] for name, value in zip(names, values, strict=True)}
@@ -309,7 +312,8 @@ class JointNet(nn.Module):
         """Places of the photos that have one size at the input's scale."""
         of_size: dict[tuple[int, int], list[int]] = {}
         for at, photo in enumerate(photos):
-            of_size.setdefault(scaled_size(*photo.shape[:2], self.input_px), []).append(at)
+            height, width = photo.shape[:2]
+            of_size.setdefault(scaled_size(height, width, self.input_px), []).append(at)
         return of_size
 
     def _scaled(self, photo: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
@@ -390,11 +394,16 @@ class JointNet(nn.Module):
 
         save_net(path, self)
 
-    def export(self, folder: Path | str, calibration: Sequence[np.ndarray] = ()) -> dict:
+    def export(
+        self,
+        folder: Path | str,
+        calibration: Sequence[Photo] = (),
+        check: Dataset | None = None,
+    ) -> dict:
         """Write the net for other runtimes; see :func:`thesislib.deploy.export.export`."""
         from thesislib.deploy.export import export
 
-        return export(self, folder, calibration)
+        return export(self, folder, calibration, check)
 
 
 def _factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -197,7 +198,7 @@ def logits_with_margin(
 @torch.no_grad()
 def assign_batch(
     anchors: torch.Tensor,
-    grid: tuple[int, int],
+    grid: Sequence[int],
     cell: int,
     targets: list[dict],
     ignore_iou: float = 0.5,
