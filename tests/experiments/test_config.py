@@ -290,3 +290,24 @@ def test_a_figure_is_told_all_that_saving_it_asks_for(config):
     assert needed == {*about, "figure", "name", "caption"}
     assert about["notebook"] == "02_joint_training.ipynb"
     assert about["private"]  # not made by the generator, whatever its name
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGED if name != "margin"])
+def test_the_command_line_takes_the_command(config, name, monkeypatch):
+    from thesislib.__main__ import main
+    from thesislib.experiments import baseline_comparison
+
+    run = []
+    columns = ["system", "metric", "value", "low", "high", "n"]
+
+    def noted(asked, systems):
+        run.append(asked)
+        return pd.DataFrame(columns=columns)
+
+    monkeypatch.setattr(baseline_comparison, "run", noted)
+    monkeypatch.setattr(paths, "DATA", config.data.parent)
+    changed = dataclasses.replace(config.profile, **{name: CHANGED[name]})
+    asked = dataclasses.replace(config, profile=changed, split="session", seed=5)
+    words = shlex.split(configs.command(asked, "experiment1"))
+    main(words[3:])
+    assert run == [asked]
