@@ -1,18 +1,11 @@
 """Figures of the benchmark are drawn from its tables, and show what is in them."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from thesislib.benchmarks.headline import COLUMNS
 from thesislib.reporting.figures import benchmark
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
+from thesislib.tables import BENCHMARK_COLUMNS
 
 
 @pytest.fixture
@@ -49,7 +42,8 @@ def table():
             for faces in (1, 32):
                 ms = 0.01 + faces * people / 2e6
                 add(system, "torch", ms, stage="classifier", people=people, faces=faces)
-    return pd.DataFrame(rows).assign(threads=2).reindex(columns=list(COLUMNS))
+    about = {"threads": 2, "machine": "m", "profile": "benchmark", "seed": 0, "run": "0123abcd"}
+    return pd.DataFrame(rows).assign(**about).reindex(columns=list(BENCHMARK_COLUMNS))
 
 
 @pytest.fixture
@@ -72,6 +66,16 @@ def limits():
 def test_cost_of_faces_shows_time_and_recall(table):
     left, right = benchmark.cost_of_faces(table).axes
     assert len(left.lines) == len(right.lines) == 5
+    shown = [text.get_text() for text in left.figure.legends[0].get_texts()]
+    assert shown == [
+        "joint net, 5 × 5 cells, OpenVINO int8",
+        "joint net, 10 × 10 cells, OpenVINO int8",
+        "joint net, 20 × 20 cells, OpenVINO int8",
+        "two-stage, upsampling 1, PyTorch",
+        "two-stage, upsampling 1, OpenVINO int8",
+    ]
+    np.testing.assert_allclose(right.lines[1].get_ydata(), 100 * np.minimum(
+        1, 100 / (20 * np.array([1, 2, 4, 8, 16, 32]))))  # fmt: skip
     assert np.allclose(left.lines[0].get_ydata(), 5)
     slow = next(line for line in left.lines if line.get_linestyle() == "--")
     np.testing.assert_allclose(slow.get_ydata(), [120, 190, 330, 610, 1170, 2290])
@@ -82,6 +86,10 @@ def test_ratios_are_drawn_as_they_stand(table):
     shown = sorted(patch.get_width() for patch in axis.patches)
     rows = table[table["joint_accuracy_50"].notna()]
     np.testing.assert_allclose(shown, sorted(rows["ratio_to_thesis_pipeline"]))
+    texts = [text.get_text() for text in axis.texts]
+    assert " joint net, ResNet34" in texts and " two-stage, upsampling 0, ResNet34" in texts
+    assert "17.8   9 ms   90.0 % right" in texts
+    assert len(axis.get_yticklabels()) == len(rows)
 
 
 def test_the_roofline_has_a_point_an_engine(limits):
@@ -96,7 +104,39 @@ def test_the_roofline_has_a_point_an_engine(limits):
 
 def test_cost_of_work_has_its_three_parts(table):
     sizes, batches, people = benchmark.cost_of_work(table).axes
-    assert len(sizes.lines) == 2
-    assert len(batches.lines) == 2
-    assert len(people.lines) == 4
-    assert batches.lines[0].get_xdata().tolist() == [1, 2, 4, 8]
+    drawn = {
+        axis: {line.get_label(): line for line in axis.lines} for axis in (sizes, batches, people)
+    }
+    assert set(drawn[sizes]) == {
+        "joint net, ResNet18, OpenVINO int8",
+        "two-stage, upsampling 1, PyTorch",
+    }
+    assert drawn[sizes]["joint net, ResNet18, OpenVINO int8"].get_xdata().tolist() == [
+        160,
+        320,
+        640,
+    ]
+    assert set(drawn[batches]) == {"ResNet34, OpenVINO int8", "ResNet18, OpenVINO int8"}
+    line = drawn[batches]["ResNet34, OpenVINO int8"]
+    assert line.get_xdata().tolist() == [1, 2, 4, 8]
+    np.testing.assert_allclose(line.get_ydata(), [9, 8.1, 7.65, 7.425])
+    assert set(drawn[people]) == {
+        "classifier, 1 face",
+        "classifier, 32 faces",
+        "gallery, exact search, 1 face",
+        "gallery, exact search, 32 faces",
+    }
+    line = drawn[people]["classifier, 32 faces"]
+    np.testing.assert_allclose(line.get_ydata(), 0.01 + 32 * np.array([10, 1000, 1e5]) / 2e6)
+
+
+@pytest.mark.parametrize("column", ["machine", "profile", "seed", "run"])
+def test_times_of_two_runs_are_not_drawn_together(table, limits, column):
+    def two(rows):
+        return pd.concat([rows.assign(**{column: value}) for value in ("a", "b")])
+
+    for draw in (benchmark.cost_of_faces, benchmark.engine_ratios, benchmark.cost_of_work):
+        with pytest.raises(ValueError, match=rf"benchmark: several in column {column} \(a, b\)"):
+            draw(two(table))
+    with pytest.raises(ValueError, match=rf"benchmark_limits: several in column {column} \(a, b\)"):
+        benchmark.roofline(two(limits))

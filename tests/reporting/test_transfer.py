@@ -1,7 +1,6 @@
 """Figures of Experiment 2, drawn from tables that look like its own."""
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +9,7 @@ from thesislib.reporting.figures import transfer
 from thesislib.reporting.labels import TRANSFER_VARIANTS
 
 RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
+RUN |= {"start": "scratch", "precision": "bf16", "commit": "70fae51", "run": "0123abcd"}
 # Where a variant ends up with one photo a person and with eight, its seconds, and what it forgets.
 SHAPES = {
     "class_mean": (0.55, 0.84, 0.8, 0.0),
@@ -18,12 +18,6 @@ SHAPES = {
     "all": (0.36, 0.94, 95.0, 0.55),
     "scratch": (0.08, 0.62, 100.0, 0.9),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def table(pairs=(("synthetic", "synthetic-disjoint"),), seeds=(0, 1, 2)):
@@ -100,9 +94,19 @@ def test_bars_of_one_seed_are_its_interval():
     figure = transfer.transfer_accuracy(table(seeds=(0,)))
     assert legend_texts(figure)[-1] == "95 % interval"
     assert legend_texts(transfer.transfer_accuracy(table()))[-1] == "range of 3 seeds"
+
+
+@pytest.mark.parametrize("without", ["intervals", "columns"])
+def test_one_seed_without_interval_has_its_dots_and_no_bars(without):
     rows = table(seeds=(0,)).assign(low=np.nan, high=np.nan)
-    transfer.transfer_accuracy(rows)
-    transfer.transfer_accuracy(rows.drop(columns=["low", "high"]))
+    if without == "columns":
+        rows = rows.drop(columns=["low", "high"])
+    axis = transfer.transfer_accuracy(rows).axes[0]
+    own = rows[(rows["variant"] == "all") & (rows["metric"] == "joint_accuracy_50")]
+    (line,) = drawn_lines(axis, "#D55E00")
+    assert line.get_ydata() == pytest.approx(100 * own["value"].to_numpy())
+    segments = [segment for bar in axis.collections for segment in bar.get_segments()]
+    assert all(np.ptp(segment[:, 1]) == 0 for segment in segments if len(segment))
 
 
 def test_panels_name_source_and_target_and_ticks_are_the_photos():
@@ -124,7 +128,7 @@ def test_points_in_time_are_the_seconds_and_the_ends_bear_their_number_of_photos
     assert [text.get_text() for text in axis.texts[:2]] == ["1", "8"]
     for text, row in zip(axis.texts[:2], own.iloc[[0, -1]].itertuples(), strict=True):
         assert text.xy == pytest.approx((row.seconds, 100 * row.value))
-    assert legend_texts(figure)[-1] == "points: 1, 2, 4, 8 photos a person"
+    assert legend_texts(figure)[-1] == "points: 1, 2, 4, 8 photos per person"
 
 
 def test_forgetting_is_measured_from_the_net_before():
@@ -134,18 +138,56 @@ def test_forgetting_is_measured_from_the_net_before():
     before = [line for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
     assert before[0].get_xdata()[0] == pytest.approx(95)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == list(TRANSFER_VARIANTS.values())[1:]
+    assert labels == ["classifier", "classifier, embedding head", "everything", "from scratch"]
     assert figure.axes[1].get_xlabel() == "on ytf, after learning lfw"
 
 
+def values_drawn(figure):
+    """The numbers of all lines that are drawn, rounded."""
+    lines = [line for axis in figure.axes for line in axis.lines]
+    numbers = [line.get_xdata() for line in lines] + [line.get_ydata() for line in lines]
+    return {round(float(number), 6) for one in numbers for number in np.ravel(one)}
+
+
 @pytest.mark.parametrize("draw", DRAW)
-def test_variants_photos_and_measures_may_be_missing(draw):
+@pytest.mark.parametrize("missing", ["variants", "photos", "a variant of one pair", "metrics"])
+def test_variants_photos_and_measures_may_be_missing(draw, missing):
     rows = table([("ytf", "lfw"), ("lfw", "ytf")], seeds=(0,))
-    draw(rows[rows["variant"] == "all"])
-    draw(rows[rows["photos_per_person"] == 8])
-    draw(rows[~((rows["source"] == "ytf") & (rows["variant"] == "scratch"))])
-    kept = rows["metric"].isin(["joint_accuracy_50", "old_ap50"])
-    draw(rows[kept].replace({"variant": {"all": "another"}}))
+    if missing == "variants":
+        rows = rows[rows["variant"] == "all"]
+    elif missing == "photos":
+        rows = rows[rows["photos_per_person"] == 8]
+    elif missing == "a variant of one pair":
+        rows = rows[~((rows["source"] == "ytf") & (rows["variant"] == "scratch"))]
+    else:
+        kept = rows["metric"].isin(["joint_accuracy_50", "old_ap50"])
+        rows = rows[kept].replace({"variant": {"all": "another"}})
+    figure = draw(rows)
+    old = draw is transfer.forgetting
+    metrics = [name for name in ("old_joint_accuracy_50", "old_mean_iou", "old_ap50") if old]
+    shown = rows[rows["metric"].isin(metrics or ["joint_accuracy_50"])]
+    shown = shown[shown["variant"] != "class_mean"] if old else shown
+    assert {round(100 * value, 6) for value in shown["value"]} <= values_drawn(figure)
+    labels = {label.get_text() for axis in figure.axes for label in axis.get_yticklabels()}
+    labels |= set(legend_texts(figure))
+    named = {TRANSFER_VARIANTS.get(name, name) for name in shown["variant"]}
+    assert named <= labels
+    assert not (set(TRANSFER_VARIANTS.values()) - named) & labels
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_profiles_have_panels_of_their_own_and_runs_are_refused(draw):
+    rows = table(seeds=(0, 1))
+    figure = draw(pd.concat([rows, rows.assign(profile="full", value=rows["value"] / 2)]))
+    words = [axis.get_title() or axis.get_xlabel() for axis in figure.axes]
+    words += [axis.get_xlabel() for axis in figure.axes]
+    assert any(word.endswith(", quick") for word in words)
+    assert any(word.endswith(", full") for word in words)
+    assert not any(word.endswith(", quick") for axis in draw(rows).axes for word in
+                   (axis.get_title(), axis.get_xlabel()))  # fmt: skip
+    with pytest.raises(ValueError, match=r"several in column run \(0123abcd, 4567cdef\); choose"):
+        draw(pd.concat([rows, rows.assign(run="4567cdef")]))
+    draw(pd.concat([rows, rows.assign(run="4567cdef", seed=rows["seed"] + 2)]))
 
 
 @pytest.mark.parametrize("draw", DRAW)

@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from thesislib.environment import require
+
+# Before they are imported, so that what is missing is told with its extra.
+require("matplotlib", extra="figures")
+require("bokeh", extra="maps")
+
 import matplotlib
 import numpy as np
 import pandas as pd

@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -166,17 +165,10 @@ def similarity_histograms(
         for pairs, colour in (("inter", _INTER), ("intra", _INTRA)):
             bins = rows[(rows["people"] == groups[at]) & (rows["pairs"] == pairs)]
             if len(bins):
-                # The table holds counts of bins, which are drawn as such.
-                sns.histplot(
-                    x=(bins["low"] + bins["high"]) / 2,
-                    weights=100 * bins["share"],
-                    bins=[*bins["low"], bins["high"].iloc[-1]],
-                    element="step",
-                    color=colour,
-                    alpha=0.3,
-                    linewidth=1.1,
-                    ax=axis,
-                )
+                edges = [*bins["low"], bins["high"].iloc[-1]]
+                style = {"edges": edges, "color": colour}
+                axis.stairs(100 * bins["share"], **style, fill=True, alpha=0.3, linewidth=0)
+                axis.stairs(100 * bins["share"], **style, linewidth=1.1)
         title = people_label(groups[at])
         printed = _printed_dprime(results, arm, groups[at])
         axis.set_title(f"{title}\n{printed}" if printed else title, linespacing=1.05)

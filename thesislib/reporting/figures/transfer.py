@@ -37,6 +37,7 @@ _COLOURS = {
 }
 _MARKERS = {"class_mean": "o", "nearest": "P", "classifier": "s"}
 _MARKERS |= {"classifier_embedding": "D", "all": "^"}
+_UNTRAINED = ("class_mean", "nearest")
 # A panel shows one run of each, so that its range is that of seeds alone.
 _REPEATED = ("variant", "photos_per_person", "seed")
 
@@ -214,7 +215,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
 def forgetting(table: pd.DataFrame) -> Figure:
     """What the net can still do on the old dataset once it has learnt the new people.
 
-    Enrolling by class means leaves the net as it was: that is the line "before".
+    Enrolling without training leaves the net as it was: that is the line "before".
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
@@ -227,7 +228,8 @@ def forgetting(table: pd.DataFrame) -> Figure:
     metrics = [name for name in _OLD if (rows["metric"] == name).any()]
     pairs = _pairs(rows)
     photos = sorted(set(rows["photos_per_person"]))
-    variants = [v for v in in_order(rows["variant"], list(TRANSFER_VARIANTS)) if v != "class_mean"]
+    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
+    variants = [variant for variant in variants if variant not in _UNTRAINED]
     lanes = len(photos) + 1
     figure, axes = plt.subplots(
         len(pairs),
@@ -242,7 +244,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     for line, (source, target, profile, own) in zip(axes, pairs, strict=True):
         for axis, metric in zip(line, metrics, strict=True):
             measured = own[own["metric"] == metric]
-            before = 100 * measured.loc[measured["variant"] == "class_mean", "value"]
+            before = 100 * measured.loc[measured["variant"].isin(_UNTRAINED), "value"]
             if len(before):
                 axis.axvspan(before.min(), before.max(), color=PALE, linewidth=0, zorder=0)
                 axis.axvline(before.mean(), color=GREY, linewidth=0.9, zorder=0.5)

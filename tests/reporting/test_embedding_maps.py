@@ -1,0 +1,99 @@
+"""Maps of embeddings: every photo once, with how far to trust them."""
+
+import pandas as pd
+import pytest
+
+from thesislib.reporting.figures import embedding_curves, embedding_maps
+
+from .embedding_tables import curve_points, faces, factor_bins, map_points, similarity_bins
+
+
+def texts(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+# --- maps -----------------------------------------------------------------------------------------
+
+
+def test_map_prints_what_it_is_worth_and_names_those_in_colour():
+    figure = embedding_maps.embedding_map(map_points(people=(8, 3), photos=3))
+    assert [axis.get_title() for axis in figure.axes] == [
+        "UMAP, map seed 0",
+        "t-SNE, map seed 0",
+        "UMAP, map seed 1",
+        "t-SNE, map seed 1",
+    ]
+    assert figure.axes[3].get_xlabel() == "trustworthiness 0.930, continuity 0.960"
+    shown = texts(figure)
+    assert {"s0000", "s0005", "u0002", "others never seen"} <= set(shown)
+    assert "s0006" not in shown
+
+
+def test_map_draws_every_photo_once():
+    figure = embedding_maps.embedding_map(map_points((0,), (8, 3), 4))
+    assert [sum(len(c.get_offsets()) for c in axis.collections) for axis in figure.axes] == [44, 44]
+
+
+def test_thumbnails_of_a_map_do_not_overlap():
+    rows = map_points((0,))
+    figure = embedding_maps.embedding_map(rows, faces(rows))
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = [artist.offsetbox.get_window_extent() for artist in axis.artists]
+        assert len(boxes) > 6
+        for at, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:at])
+
+
+def test_map_of_one_method_and_group_with_a_thumbnail_that_is_missing():
+    rows = map_points((0,), (2, 0), 3)
+    rows = rows[rows["method"] == "tsne"]
+    shown = faces(rows)
+    shown.pop("seen/0000/0.png")
+    figure = embedding_maps.embedding_map(rows, shown)
+    (axis,) = figure.axes
+    assert axis.get_title() == "t-SNE, map seed 0"
+    assert len(axis.artists) == 2, "a face of each person, of a photo that there is one of"
+    assert {"s0000", "s0001", "others seen in training"} == set(texts(figure)) - {" "}
+    two = embedding_maps.embedding_map(pd.concat([rows, map_points((1,), (2, 0), 3)]))
+    absent = [axis.texts[0].get_text() for axis in two.axes if axis.texts]
+    assert absent == ["not measured"], "UMAP has no map of the first seed"
+
+
+# --- what all have in common ----------------------------------------------------------------------
+
+DRAW = {
+    "experiment3_curves": (embedding_curves.curves, curve_points),
+    "experiment3_similarities": (
+        lambda table, arm="normalised": embedding_curves.similarity_histograms(
+            table, pd.DataFrame(), arm
+        ),
+        similarity_bins,
+    ),
+    "experiment3_factors": (embedding_curves.factor_curves, factor_bins),
+    "experiment3_map": (
+        lambda table, arm="normalised": embedding_maps.embedding_map(table, arm=arm),
+        lambda: map_points((0,), (2, 2), 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_rows_that_are_missing_or_of_two_datasets_are_an_error(name):
+    draw, make = DRAW[name]
+    rows = make()
+    with pytest.raises(ValueError, match=f"{name}: no rows$"):
+        draw(pd.DataFrame())
+    with pytest.raises(ValueError, match=f"{name}: no rows of arm roi; there are normalised"):
+        draw(rows, arm="roi")
+    with pytest.raises(ValueError, match=r"column dataset \(synthetic, ytf\); choose one"):
+        draw(pd.concat([rows, rows.assign(dataset="ytf")]))
+    with pytest.raises(ValueError, match=r"column profile \(laptop, quick\); choose one"):
+        draw(pd.concat([rows, rows.assign(profile="laptop")]))
+
+
+def test_same_table_gives_the_same_picture(tmp_path):
+    rows = map_points((0,))
+    for name in ("a.png", "b.png"):
+        embedding_maps.embedding_map(rows, faces(rows)).savefig(tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
