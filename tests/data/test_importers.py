@@ -2,25 +2,40 @@
 
 import io
 import json
+import shutil
 import struct
+import sys
 import tarfile
+import tempfile
 import zipfile
 import zlib
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from conftest import PARTY
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from thesislib import storage
-from thesislib.data import __main__ as command
+from thesislib.data import detector
 from thesislib.data.columns import BOX
-from thesislib.data.importers import archives, importing, merge
-from thesislib.data.importers.importing import import_photos
+from thesislib.data.importers import (
+    SourceError,
+    archives,
+    import_folder,
+    import_photos,
+    importing,
+    merge,
+    summary,
+)
 from thesislib.data.importers.look_over import LOOK_OVER
-from thesislib.data.importers.source import SourceError
 from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.environment import MissingExtraError
 from thesislib.synthetic import scene, sets
 
 
@@ -60,7 +75,7 @@ def quietly(source, folder, to, **options):
 
 
 def looks(to):
-    table = pd.read_csv(to / LOOK_OVER)
+    table = pd.read_csv(to / LOOK_OVER, dtype=str, keep_default_na=False)
     return dict(zip(table["photo"], table["reason"], strict=True))
 
 
@@ -375,7 +390,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(people, tmp_path, po
     assert len(twins) >= 1
     assert len(listed) == 8 + len(twins)
     assert {"photos/Bo Ek/inside.jpg", "photos/Bo Ek/twin.jpg"} <= set(dataset.photos)
-    assert "a leak if a split parts them" in importing.summary(dataset)
+    assert "a leak if a split parts them" in summary(dataset)
     with Image.open(to / "to_look_over.jpg") as sheet:
         assert sheet.width == 1600
 
@@ -578,7 +593,105 @@ def test_an_archive_too_large_or_damaged_is_refused(tmp_path, georgia, monkeypat
         quietly("georgia_tech", path, tmp_path / "to")
 
 
-# --- merging and the command -------------------------------------------------------------------
+# --- merging, summary, names -------------------------------------------------------------------
+
+
+def test_what_is_in_a_dataset_is_said_in_a_few_lines(georgia, party, tmp_path, portraits):
+    assert summary(read_dataset(party)) == f"14 photos, 22 faces, 3 people in {party}"
+    (georgia / "labels/lab002.txt").unlink()
+    save(portraits[0][0], georgia / "s01/02.jpg")
+    to = tmp_path / "to"
+    assert summary(quietly("georgia_tech", georgia, to)).splitlines() == [
+        f"4 photos, 4 faces, 2 people in {to}",
+        "1 boxes are the detector's",
+        f"1 things to look over, see {to / LOOK_OVER}",
+    ]
+
+
+def test_a_party_is_merged_with_another(party, tmp_path):
+    shutil.copytree(party, tmp_path / "001")
+    merged = merge([party, str(tmp_path / "001")], tmp_path / "both", progress=False)
+    assert merged.identities == sorted(f"{at}-{name}" for at in ("001", "party") for name in PARTY)
+    assert len(merged.photos) == 28 and set(merged.table["session"]) == {"01", "02"}
+    assert (merged.table["identity"] == "").sum() == 2 * 5
+    assert set(merged.photo_hashes.values()) == set(read_dataset(party).photo_hashes.values())
+    assert merged.private
+    assert "28 photos, 44 faces, 6 people" in summary(merged)
+
+
+def file_names(suffixes=()):
+    """Names of files or folders that a disk takes and that are not hidden."""
+    odd = [*PARTY, "null", "nan", "None", "1e5", "a,b", 'x"y', "李娜", "ПРИВЕТ", "%", "a b"]
+    text = st.text(
+        st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1
+    )
+    plain = st.sampled_from(odd) | text.map(lambda name: name[:20].strip())
+    plain = plain.filter(lambda name: name and name.strip(".") and not name.startswith("."))
+    return st.builds(str.__add__, plain, st.sampled_from(suffixes)) if suffixes else plain
+
+
+PHOTO_FILES = file_names((".jpg", ".JPG", ".png", ".jpeg", ".webp"))
+# People, each with photos by the sitting they lie in, "" for none.
+TREES = st.dictionaries(
+    file_names(),
+    st.dictionaries(
+        st.just("") | file_names(), st.sets(PHOTO_FILES, min_size=1, max_size=2), max_size=2
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def found_everywhere(photo, upsampling):
+    """In place of dlib: one face in the middle of every photo."""
+    height, width = photo.shape[:2]
+    return np.array([[1, 1, width - 1, height - 1]], np.float32), np.ones(1, np.float32)
+
+
+@given(TREES)
+@example({name: {"": {"1.jpg", "1.png"}, "001": {"NA.jpg"}} for name in [*PARTY, "null", "nan"]})
+@settings(max_examples=25)
+def test_any_tree_of_people_comes_back_from_its_dataset(tree):
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importing, "detect_faces", found_everywhere)
+        source, to = Path(temporary) / "people", Path(temporary) / "to"
+        source.mkdir()
+        wanted = Counter()
+        for person, sittings in tree.items():
+            for session, photos in sittings.items():
+                for photo in photos:
+                    colour = (wanted.total(), 255 - wanted.total(), 0)  # no two alike
+                    file = source / person / session / photo
+                    if not file.exists():  # on a disk that ignores case it may be there
+                        save(Image.new("RGB", (8, 8), colour), file, format="png")
+                        wanted[person, session] += 1
+        if not wanted:
+            with pytest.raises(SourceError, match="no photos found"):
+                import_folder(source, to, progress=False)
+            return
+        before = files_of(source)
+        dataset = import_folder(source, to, progress=False)
+        table = dataset.table
+        assert Counter(zip(table["identity"], table["session"], strict=True)) == wanted
+        assert dataset.identities == sorted({person for person, _ in wanted})
+        assert len(dataset.photos) == len({p.casefold() for p in dataset.photos}) == wanted.total()
+        assert not looks(to)
+        made = files_of(to)
+        pd.testing.assert_frame_equal(import_folder(str(source), str(to), False).table, table)
+        assert files_of(to) == made and files_of(source) == before
+
+
+def test_boxes_of_its_own_need_no_detector(coco_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.delattr(detector._of_thread, "detector", raising=False)
+    (coco_folder / "a.jpg").write_bytes(b"damaged")
+    outside = coco_table(annotations=[coco_face(8, [10, 5, 20, 25]), coco_face(7, [50, 5, 40, 25])])
+    write(coco_folder / "faces.json", json.dumps(outside))
+    assert len(quietly("coco", coco_folder, tmp_path / "to").photos) == 1
+    assert len(looks(tmp_path / "to")) == 1 and (tmp_path / "to/to_look_over.jpg").exists()
+    save(picture(1), tmp_path / "people/ann/1.jpg")
+    with pytest.raises(MissingExtraError, match=r"thesislib\[dlib\]"):
+        import_folder(tmp_path / "people", tmp_path / "again", progress=False)
 
 
 def test_merging_keeps_two_annas_apart(georgia, tmp_path):
@@ -595,18 +708,3 @@ def test_merging_keeps_two_annas_apart(georgia, tmp_path):
     assert (merged.folder / twin).read_bytes() == (a / twin.replace("/gt/", "/")).read_bytes()
     with pytest.raises(DatasetError, match="two or more folders of different names"):
         merge([a, a], tmp_path / "twice")
-
-
-def test_the_command(georgia, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    to = str(tmp_path / "to")
-    assert command.main(["georgia_tech", str(georgia), "--to", to]) == 0
-    assert "4 photos, 4 faces, 2 people" in capsys.readouterr().out
-    assert len(read_dataset(to).photos) == 4
-    assert command.main(["fei", str(georgia), "--to", str(tmp_path / "b")]) == 1
-    assert "looked for P-MM.jpg" in capsys.readouterr().err
-    assert command.main(["synthetic", "smoke", "--to", str(tmp_path / "s")]) == 0
-    assert "32 photos, 32 faces, 4 people" in capsys.readouterr().out
-    for words in (["synthetic", "huge", "--to", to], ["fei", "a", "b", "--to", to]):
-        with pytest.raises(SystemExit):
-            command.main(words)

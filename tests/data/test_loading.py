@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import NO_BOX, face
+from conftest import NO_BOX, PARTY, face
 from PIL import Image
 
 from thesislib.data import loading
@@ -177,6 +177,34 @@ def test_photos_are_listed_once_with_people_numbered(folder):
     assert a.boxes.tolist() == [[10, 10, 40, 50], [70, 20, 110, 70]]
     assert b.boxes.shape == (0, 4) and b.identities.dtype == torch.int64
     assert [photo.size for photo in (a, b, c)] == [(120, 80), (80, 100), (80, 100)]
+
+
+def test_a_party_is_listed_with_everybody_in_it(party):
+    data = read_dataset(party)
+    photos = list_photos(data, data.identities)
+    rows = data.table[data.table["x1"].notna()]
+    assert [photo.name for photo in photos] == data.photos
+    for photo in photos:
+        faces = rows[rows["photo"] == photo.name]
+        wanted = [PARTY.index(name) if name else UNKNOWN for name in faces["identity"]]
+        assert photo.identities.tolist() == wanted
+        assert photo.boxes.tolist() == faces[["x1", "y1", "x2", "y2"]].to_numpy().tolist()
+    counts = Counter(len(photo.boxes) for photo in photos)
+    assert counts == {0: 1, 1: 6, 2: 5, 3: 2}
+    assert photos[-1].identities.tolist() == [UNKNOWN, UNKNOWN]
+
+
+def test_batches_of_a_party_hold_photos_with_and_without_faces(party):
+    crops = crops_of(party, size=72, short_side=72)
+    sampler = EpochBatches(photos=14, batch=7, epochs=3, seed=0)
+    seen = Counter()
+    for photos, targets in training_batches(crops, sampler):
+        assert photos.shape == (7, 3, 72, 72)
+        for target in targets:
+            assert target["boxes"].shape == (len(target["identities"]), 4)
+            seen.update(target["identities"].tolist())
+            seen["empty"] += not len(target["boxes"])
+    assert seen["empty"] >= 3 and min(seen[index] for index in (UNKNOWN, 0, 1, 2)) > 3
 
 
 def test_stored_photos_are_scaled_the_same_kept_or_not(folder, monkeypatch):
