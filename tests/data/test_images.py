@@ -172,6 +172,7 @@ def test_the_limit_itself_is_still_read(tmp_path, monkeypatch):
     assert "30 x 20" in refusal(photo_size, path)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of the damage, before it is an error
 def test_damage_anywhere_is_told_as_a_photo_error(tmp_path):
     rng = np.random.default_rng(0)
     exif = Image.Exif()

@@ -430,7 +430,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     for name, spec in {
         "portraits": SyntheticSet(people=2, photos=4, sessions=2, size=32, first_identity=7),
-        "scenes": SyntheticSet(people=4, photos=4, sessions=0, size=32, seed=3),
+        "scenes": SyntheticSet(people=4, photos=2, sessions=0, size=32, seed=3),
     }.items():
         sets.make(folder / name, spec, workers=1, progress=False)
     return folder
