@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from bokeh.embed import json_item
 from bokeh.layouts import column, row
-from bokeh.models import ColumnDataSource, CustomJS, Div, HoverTool, RadioButtonGroup
+from bokeh.models import Column, ColumnDataSource, CustomJS, Div, HoverTool, RadioButtonGroup
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 from matplotlib.colors import to_hex
@@ -228,7 +228,12 @@ def _swatches(colours: Mapping[str, str]) -> str:
     )
 
 
-def _layout(points: pd.DataFrame, maps: Mapping, colourings: Mapping, faces: bool):
+def _layout(
+    points: pd.DataFrame,
+    maps: Mapping[str, str],
+    colourings: Mapping[str, tuple[list[str], str]],
+    faces: bool,
+) -> Column:
     first = next(iter(maps))
     data = {name: points[name].tolist() for name in points}
     data["group"] = [people_label(name) for name in points["people"]]
@@ -320,7 +325,7 @@ def _numbered(value: object, numbers: dict[str, str]) -> object:
         return [_numbered(one, numbers) for one in value]
     if not isinstance(value, dict):
         return value
-    copy = {}
+    copy: dict[str, object] = {}
     for key, one in value.items():
         if key in ("id", "root_id"):
             copy[key] = numbers.setdefault(one, f"m{len(numbers) + 1}")

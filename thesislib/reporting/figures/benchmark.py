@@ -192,8 +192,9 @@ def roofline(limits: pd.DataFrame) -> Figure:
                 )
             if len(rows):
                 label = backbone_label(backbone) + (", training" if training else "")
-                style = {"marker": mark, "linestyle": "", "color": GREY, "markersize": 5}
-                handles.append(Line2D([], [], markerfacecolor=face or GREY, label=label, **style))
+                style: dict[str, Any] = {"marker": mark, "markersize": 5, "linestyle": ""}
+                style |= {"color": GREY, "markerfacecolor": face or GREY}
+                handles.append(Line2D([], [], label=label, **style))
     axis.legend(handles=handles, loc="upper left", fontsize=7)
     axis.set(xscale="log", yscale="log", xlim=(left, right))
     axis.set_xlabel("operations a byte, each layer's numbers moved once")

@@ -118,7 +118,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         for system in systems
     ]
     if with_thesis:
-        hollow = {"marker": "o", "markerfacecolor": "white", "lw": 0}
+        hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "lw": 0}
         handles.append(Line2D([], [], color=GREY, **hollow, label="the thesis"))
     figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)))
     return figure
@@ -342,8 +342,8 @@ def _confusion_matrix(axis: Axes, counts: pd.DataFrame, place: dict[str, int]) -
     """A dot for each pair that was confused, the darker and larger the more faces."""
     n = max(len(place), 1)
     axis.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=PALE, linewidth=max(1.2, 90 / n), zorder=0)
-    x, y = (counts[name].map(place) for name in ("predicted_identity", "identity"))
-    _dots(axis, x.astype(float), y.astype(float), counts["faces"])
+    x, y = (counts[name].map(place).to_numpy(float) for name in ("predicted_identity", "identity"))
+    _dots(axis, x, y, counts["faces"].to_numpy(int))
     axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), box_aspect=1)
     axis.spines[["top", "right"]].set_visible(True)
     if n <= _NAMES_ON_AXES:
@@ -355,9 +355,9 @@ def _confusion_matrix(axis: Axes, counts: pd.DataFrame, place: dict[str, int]) -
     axis.set(xlabel=f"taken for ({len(place)} people)", ylabel="person")
 
 
-def _dots(axis: Axes, x: Sequence[float], y: Sequence[float], faces: Sequence[int]) -> None:
-    most = max(1, *faces) if len(faces) else 1
-    size = 8 + 50 * (np.asarray(faces, float) - 1) / max(most - 1, 1)
+def _dots(axis: Axes, x: np.ndarray, y: np.ndarray, faces: np.ndarray) -> None:
+    most = max([1, *faces])
+    size = 8 + 50 * (faces - 1) / max(most - 1, 1)
     axis.scatter(x, y, size, faces, cmap="viridis_r", vmin=0.5, vmax=most + 0.5, linewidth=0)
 
 
@@ -366,7 +366,7 @@ def _confused_pairs(axis: Axes, counts: pd.DataFrame, place: dict[str, int], pai
     named = len(place) <= _NAMES_ON_AXES
     axis.axis("off")
     axis.set(xlim=(0, 1), ylim=(pairs + 3.5, -1.2))
-    style = {"va": "center", "fontsize": 7.5}
+    style: dict[str, Any] = {"va": "center", "fontsize": 7.5}
     for row, pair in enumerate(counts.head(pairs).itertuples(), start=1):
         people = (pair.identity, pair.predicted_identity)
         # Where names cannot stand on the axes, their numbers there stand here.

@@ -106,7 +106,8 @@ def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
                 first = int(well.argmax()) + 1 if well.any() else len(x)
                 axis.plot(x[:first], y[:first], color=style["color"], linestyle=":", linewidth=0.8)
         if curve == "roc":
-            x = np.geomspace(*axis.get_xlim(), 100)
+            low, high = axis.get_xlim()
+            x = np.geomspace(low, high, 100)
             axis.plot(x, x, color=GREY, linewidth=0.7)
         if curve == "cmc":
             axis.set_xlim(1, max(2, min(20, drawn["x"].max())))

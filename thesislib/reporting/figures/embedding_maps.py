@@ -1,6 +1,7 @@
 """Figures of Experiment 3: maps."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from thesislib.reporting.figures.embeddings import MARKERS, NOT_MEASURED, of_arm
 from thesislib.reporting.figures.style import TEXT, in_order, short, styled
 from thesislib.reporting.labels import PEOPLE_LABELS, people_label
+
+Persons = dict[tuple[str, str], str]  # group and identity of people in colour, their colour
 
 METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 # With two shapes they tell twelve people apart.
@@ -71,20 +74,20 @@ def embedding_map(
             )
             axis.set_aspect("equal", adjustable="datalim")
             axis.margins(0.08)
-            if line == 0 and thumbnails:
+            if line == 0:
                 places.append((axis, one))
     figure.legend(handles=_map_legend(rows, persons), loc="outside upper center", ncols=7,
                   fontsize=7, handletextpad=0.1, columnspacing=0.9)  # fmt: skip
-    if places:
+    if thumbnails and places:
         figure.draw_without_rendering()  # where things lie on the page is known only now
         for axis, one in places:
             _draw_thumbnails(axis, one, thumbnails, persons)
     return figure
 
 
-def _highlighted(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+def _highlighted(rows: pd.DataFrame) -> Persons:
     """Group and identity of those in colour, and their colours: of most photos, then by name."""
-    colours = {}
+    colours: Persons = {}
     for people, own in rows.groupby("people"):
         photos = own.groupby("identity")["photo"].nunique()
         first = sorted(photos.index, key=lambda name: (-photos[name], name))[: len(_PERSONS)]
@@ -92,28 +95,27 @@ def _highlighted(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
     return colours
 
 
-def _scatter(axis: Axes, one: pd.DataFrame, persons: Mapping, size: float) -> None:
+def _scatter(axis: Axes, one: pd.DataFrame, persons: Persons, size: float) -> None:
     # The grey ones first, so that they hide nobody.
     keys = list(zip(one["people"], one["identity"], strict=True))
     coloured = np.array([key in persons for key in keys])
     for people in in_order(one["people"], list(PEOPLE_LABELS)):
-        marker = MARKERS.get(people, "D")
         own = (one["people"] == people).to_numpy()
         rest = one[own & ~coloured]
-        axis.scatter(rest["x"], rest["y"], size * 0.5, "#BBBBBB", marker, linewidth=0, zorder=1)
+        style: dict[str, Any] = {"marker": MARKERS.get(people, "D")}
+        axis.scatter(rest["x"], rest["y"], size * 0.5, "#BBBBBB", linewidth=0, zorder=1, **style)
         chosen = one[own & coloured]
         colours = [persons[(people, name)] for name in chosen["identity"]]
-        axis.scatter(
-            chosen["x"], chosen["y"], size, colours, marker, linewidth=0.3, edgecolor="white",
-            zorder=2,
-        )  # fmt: skip
+        style |= {"linewidth": 0.3, "edgecolor": "white", "zorder": 2}
+        axis.scatter(chosen["x"], chosen["y"], size, colours, **style)
 
 
-def _map_legend(rows: pd.DataFrame, persons: Mapping) -> list[Line2D]:
+def _map_legend(rows: pd.DataFrame, persons: Persons) -> list[Line2D]:
     """Row by row as it is read: a group, its persons, its others."""
     lines = []
     for people in in_order(rows["people"], list(PEOPLE_LABELS)):
-        marker = {"marker": MARKERS.get(people, "D"), "linewidth": 0, "markersize": 4}
+        marker: dict[str, Any] = {"marker": MARKERS.get(people, "D"), "linewidth": 0}
+        marker["markersize"] = 4
         own = [(name, colour) for (group, name), colour in persons.items() if group == people]
         line = [Line2D([], [], color=c, label=short(name, 12), **marker) for name, c in own]
         line += [Line2D([], [], alpha=0, label=" ")] * (len(_PERSONS) - len(own))
@@ -123,7 +125,9 @@ def _map_legend(rows: pd.DataFrame, persons: Mapping) -> list[Line2D]:
     return [handle for column in zip(*lines, strict=True) for handle in column]
 
 
-def _draw_thumbnails(axis: Axes, one: pd.DataFrame, thumbnails: Mapping, persons: Mapping) -> None:
+def _draw_thumbnails(
+    axis: Axes, one: pd.DataFrame, thumbnails: Mapping[str, np.ndarray], persons: Persons
+) -> None:
     """A face of each person in colour, beside the photo amid that person's, where least is hidden.
 
     A person is left out where there is no room.
@@ -162,7 +166,7 @@ def _draw_thumbnails(axis: Axes, one: pd.DataFrame, thumbnails: Mapping, persons
             AnnotationBbox(
                 OffsetImage(face, zoom=inches * 72 / max(face.shape[:2])),
                 (row["x"], row["y"]),
-                axis.transData.inverted().transform(best),
+                tuple(axis.transData.inverted().transform(best)),
                 pad=0.08,
                 arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7},
                 bboxprops={"edgecolor": colour, "linewidth": 1.0},

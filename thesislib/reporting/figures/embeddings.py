@@ -21,7 +21,7 @@ from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, pe
 from thesislib.tables import one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
-REFERENCES = {
+REFERENCES: dict[str, dict[str, Any]] = {
     "linear": {"color": "#AAAAAA", "linewidth": 0.9},
     "normalised": {"color": "#AAAAAA", "linewidth": 0.9, "linestyle": (0, (4, 2))},
 }

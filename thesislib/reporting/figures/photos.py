@@ -147,9 +147,7 @@ def _name_box(axis: Axes, box: np.ndarray, text: str, colour: str) -> None:
     """Write a name at a box: above it, else below it, and never past the photo's sides."""
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
     lines = text.count("\n") + 1
-    inches = (
-        axis.figure.get_size_inches()[0] * axis.get_subplotspec().get_position(axis.figure).width
-    )
+    inches = axis.bbox.width / axis.figure.dpi
     line = 0.125 / inches * (right - left)  # the height of a line, in the photo's pixels
     y, va = box[1] - 0.15 * line, "bottom"
     if y - lines * line < top:

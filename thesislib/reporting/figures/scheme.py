@@ -61,7 +61,7 @@ class _Drawing:
     ) -> None:
         """A tensor seen from the front, its front face centred at (x, y), with its cells."""
         left, bottom = x - side / 2, y - side / 2
-        style = {"edgecolor": "#333333", "linewidth": 0.7, "joinstyle": "round"}
+        style: dict[str, Any] = {"edgecolor": "#333333", "linewidth": 0.7, "joinstyle": "round"}
         lift = 0.5 * depth
         right, top = left + side, bottom + side
         over = [(left, top), (left + depth, top + lift), (right + depth, top + lift), (right, top)]
@@ -77,12 +77,12 @@ class _Drawing:
     def rows(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A table with one row a box, its middle rows left out."""
         count, left, bottom = 6, x - width / 2, y - height / 2
+        style: dict[str, Any] = {"facecolor": colour, "edgecolor": "#333333", "linewidth": 0.6}
         for at in range(count):
             if at == count - 2:
                 self.text(x, bottom + 1.5 * height / count, "⋮", fontsize=7)
                 continue
             corner = (left, bottom + (count - 1 - at) * height / count)
-            style = {"facecolor": colour, "edgecolor": "#333333", "linewidth": 0.6}
             self.axis.add_patch(Rectangle(corner, width, height / count, **style))
 
     def photo(self, x: float, y: float, side: float, cells: int, answered: bool) -> None:

@@ -156,8 +156,8 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         axis.set_xlabel("photos per person")
         axis.grid(axis="y")
     handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
-    bar = {"color": GREY, "marker": "|", "markersize": 8, "linewidth": 0}
-    handles.append(Line2D([], [], **bar, label=_bars(rows)))
+    bar = Line2D([], [], color=GREY, marker="|", markersize=8, linewidth=0, label=_bars(rows))
+    handles.append(bar)
     _finish(figure, panels, metric, handles)
     return figure
 
@@ -273,7 +273,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
     handles.insert(0, Line2D([], [], linewidth=0, label="photos per person:"))
     handles.append(Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)))
-    upright = {"marker": "|", "markersize": 9, "linewidth": 0}
-    handles.append(Line2D([], [], color=GREY, **upright, label="before"))
+    before_line = Line2D([], [], color=GREY, marker="|", markersize=9, linewidth=0, label="before")
+    handles.append(before_line)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
     return figure
