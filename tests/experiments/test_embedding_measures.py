@@ -1,0 +1,194 @@
+"""Measures of one group's embeddings: against those of the metrics, and against loops."""
+
+import numpy as np
+import pytest
+from clusters import clusters
+
+from thesislib.experiments.embedding_measures import (
+    CURVE_POINTS,
+    curves,
+    enrolled,
+    gains,
+    measure,
+    similarities,
+)
+from thesislib.metrics import compactness, identification, retrieval, verification
+
+
+def without_sessions(names, seed=0):
+    return enrolled(names, np.full(len(names), "", object), seed)
+
+
+# --- the gallery ------------------------------------------------------------------------------
+
+
+def test_enrolled_people_are_half_and_their_probes_are_of_later_sessions():
+    names = np.repeat(np.array([f"p{at}" for at in range(10)], object), 6)
+    sessions = np.tile(np.array(["2", "1", "1", "2", "1", "2"], object), 10)
+    gallery = enrolled(names, sessions, seed=3)
+    people = set(names[gallery])
+    assert len(people) == 5
+    for person in people:
+        own = names == person
+        assert set(sessions[own & gallery]) == {"1"} and set(sessions[own & ~gallery]) == {"2"}
+    assert (gallery == enrolled(names, sessions, seed=3)).all()
+    assert (gallery != enrolled(names, sessions, seed=4)).any()
+
+
+def test_no_probe_is_from_an_enrolled_session():
+    names = np.repeat(np.array([f"p{at}" for at in range(8)], object), 9)
+    sessions = np.tile(np.repeat(np.array(["a", "b", "c"], object), (2, 3, 4)), 8)
+    names[-9:] = "once"
+    sessions[-9:] = "a"  # a single session: a stranger, since all probes would be from it
+    gallery = enrolled(names, sessions, seed=0)
+    people = set(names[gallery])
+    assert len(people) == 3 and "once" not in people
+    for person in people:
+        own = names == person
+        assert set(sessions[own & gallery]) == {"a"}
+        assert set(sessions[own & ~gallery]) == {"b", "c"}
+
+
+# --- the measures -----------------------------------------------------------------------------
+
+
+def test_measures_are_those_of_the_metrics():
+    vectors, names = clusters(people=30, photos=5)
+    gallery = without_sessions(names)
+    table = measure(vectors, names, gallery, seed=0, draws=0)
+    value = table.set_index("metric")["value"]
+    curve = verification.roc(vectors, names)
+    found = identification.open_set(vectors, names, gallery)
+    retrieved = retrieval.retrieval(vectors, names)
+    wanted = {
+        "verification_accuracy": verification.verification_accuracy(vectors, names, seed=0).mean,
+        "tar_at_far_1e2": verification.tar_at_far(curve, 0.01).tar,
+        "tar_at_far_1e3": verification.tar_at_far(curve, 0.001).tar,
+        "equal_error_rate": verification.equal_error_rate(curve),
+        "precision_at_1": retrieved.precision_at_1,
+        "r_precision": retrieved.r_precision,
+        "map_at_r": retrieved.map_at_r,
+        "rank_one": found.rank_one,
+    }
+    for name in ("dprime", "compactness_ratio", "silhouette", "davies_bouldin", "alignment"):
+        wanted[name] = getattr(compactness, name)(vectors, names)
+    wanted["uniformity"] = compactness.uniformity(vectors, names)
+    # 75 probes of strangers cannot tell an FPIR of 1 % or 10 %.
+    assert value.to_dict() == wanted
+    assert (table["n"] == 150).all() and table["low"].isna().all()
+
+
+def test_what_data_cannot_support_has_no_row():
+    vectors, names = clusters(people=4, photos=3)
+    found = set(measure(vectors, names, without_sessions(names), seed=0, draws=0)["metric"])
+    # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR,
+    # 4 probes of people enrolled for anything.
+    absent = {"verification_accuracy", "tar_at_far_1e2", "tar_at_far_1e3", "fnir_at_fpir_1e1"}
+    assert not found & {*absent, "rank_one"}
+    assert {"map_at_r", "dprime", "silhouette"} <= found
+
+
+def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
+    vectors, names = clusters(people=30, photos=8, spread=2.0)
+    gallery = without_sessions(names)
+    rows = measure(vectors, names, gallery, seed=0, draws=0).set_index("metric")
+    far = verification.tar_at_far(verification.roc(vectors, names), 0.01)
+    fpir = identification.fnir_at_fpir(identification.open_set(vectors, names, gallery), 0.1)
+    assert rows.loc["tar_at_far_1e2", "value"] == far.tar
+    assert rows.loc["tar_at_far_1e2", "achieved"] == far.far
+    assert rows.loc["tar_at_far_1e2", "trials"] == far.impostor_pairs
+    assert rows.loc["fnir_at_fpir_1e1", "value"] == fpir.fnir
+    assert rows.loc["fnir_at_fpir_1e1", "achieved"] == fpir.fpir
+    assert rows.loc["fnir_at_fpir_1e1", "trials"] == fpir.non_mated_probes
+    assert rows.loc[["map_at_r", "rank_one"], ["achieved", "trials"]].isna().all(axis=None)
+
+
+def test_verification_of_few_people_has_an_interval_over_folds():
+    vectors, names = clusters(people=21, photos=4, spread=1.5)
+    nobody = np.zeros(len(names), dtype=bool)
+    rows = measure(vectors, names, nobody, seed=0, draws=20).set_index("metric")
+    found = verification.verification_accuracy(vectors, names, seed=0)
+    low, high = rows.loc["verification_accuracy", ["low", "high"]]
+    assert high - found.mean == pytest.approx(2.262 * found.standard_error, rel=1e-3)
+    assert low + high == pytest.approx(2 * found.mean)
+
+
+def test_intervals_hold_the_value_and_faces_without_a_place_are_left_out():
+    vectors, names = clusters(people=24, photos=4, spread=1.5)
+    vectors[5] = np.nan
+    table = measure(vectors, names, without_sessions(names), seed=0, draws=60)
+    assert (table["n"] == 95).all()
+    there = table.dropna(subset=["low"])
+    assert len(there) > 10
+    assert (there["low"] <= there["value"] + 1e-9).all()
+    assert (there["value"] <= there["high"] + 1e-9).all()
+    shares = there[there["metric"].isin(["map_at_r", "precision_at_1", "verification_accuracy"])]
+    assert shares[["low", "high"]].stack().between(0, 1).all()
+
+
+def test_gains_are_differences_of_measures_and_paired():
+    better, names = clusters(people=25, photos=4, spread=0.7)
+    noise = np.random.default_rng(1).normal(size=better.shape)
+    worse = np.concatenate([better + 0.4 * noise, noise[:, :3]], axis=1)
+    worse[5] = np.nan
+    table = gains(better, worse, names, seed=0, draws=60).set_index("metric")
+    there = np.arange(len(names)) != 5
+    first, second = (
+        retrieval.retrieval(vectors[there], names[there]).map_at_r for vectors in (better, worse)
+    )
+    row = table.loc["map_at_r_gain"]
+    assert row["value"] == pytest.approx(first - second)
+    assert row["low"] < row["value"] < row["high"]
+    assert (table["n"] == 99).all()
+    nobody = np.zeros(len(names), dtype=bool)
+    alone = measure(better, names, nobody, seed=0, draws=60).set_index("metric")
+    assert row["high"] - row["low"] < np.diff(alone.loc["map_at_r", ["low", "high"]])[0]
+    same = gains(better, better, names, seed=0, draws=5)
+    assert (same[["value", "low", "high"]] == 0).all(axis=None)
+    assert gains(better[:4], worse[:4], names[:4], seed=0, draws=5).empty
+
+
+# --- curves and similarities ------------------------------------------------------------------
+
+
+def test_curves_run_from_end_to_end_and_say_what_is_supported():
+    vectors, names = clusters(people=40, photos=6, spread=1.2)
+    table = curves(vectors, names, without_sessions(names))
+    assert set(table["curve"]) == {"roc", "open_set", "cmc"}
+    whole = verification.roc(vectors, names)
+    drawn = table[table["curve"] == "roc"]
+    assert len(drawn) <= CURVE_POINTS
+    points = set(zip(whole.far, whole.tar, strict=True))
+    assert set(zip(drawn["x"], drawn["y"], strict=True)) <= points
+    assert (drawn["x"].iloc[0], drawn["x"].iloc[-1], drawn["y"].iloc[-1]) == (0, 1, 1)
+    assert drawn["supported"].iloc[0] == 10 / whole.impostor_pairs
+    cmc = table[table["curve"] == "cmc"]
+    assert (cmc["x"].iloc[0], cmc["x"].iloc[-1]) == (1, 20)
+    assert cmc["supported"].isna().all()
+
+
+def test_curves_that_the_data_cannot_support_are_left_out():
+    vectors, names = clusters(people=4, photos=3)
+    assert set(curves(vectors, names, without_sessions(names))["curve"]) == {"roc"}
+    alone = curves(vectors[:3], names[:3], np.zeros(3, dtype=bool))
+    assert alone.empty and list(alone) == ["curve", "x", "y", "supported"]
+
+
+def test_similarities_against_loops():
+    vectors, names = clusters(people=4, photos=3)
+    table = similarities(vectors, names)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    counts = {"intra": {}, "inter": {}}
+    for i in range(12):
+        for j in range(i):
+            kind = "intra" if names[i] == names[j] else "inter"
+            cosine = float(unit[i] @ unit[j])
+            low = np.floor((cosine + 1) / 0.05) * 0.05 - 1
+            counts[kind][round(low, 2)] = counts[kind].get(round(low, 2), 0) + 1
+    for kind, total in (("intra", 12), ("inter", 54)):
+        rows = table[table["pairs"] == kind]
+        assert rows["share"].sum() == pytest.approx(1)
+        found = {
+            low: round(share * total) for low, share in rows[["low", "share"]].to_numpy() if share
+        }
+        assert found == counts[kind]
