@@ -283,8 +283,10 @@ def experiment2(
     source: Path,
     target: Path,
     changes: Changes,
+    split: Split = "photo",
     profile: ProfileName = "laptop",
     seed: int = 0,
+    start: Path | None = None,
     steps: int | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     at_least: int = 8,
@@ -294,8 +296,10 @@ def experiment2(
     Args:
         source: Dataset whose people the net has learned.
         target: Dataset of the new people.
+        split: How the source's photos are divided.
         profile: Settings to begin with.
         seed: Of the source's net.
+        start: A net whose weights the source's net begins with.
         steps: Optimiser steps of each training; else the profile's.
         seeds: Of the trainings.
         at_least: Photos a new person must have.
@@ -304,7 +308,7 @@ def experiment2(
     from thesislib.experiments import config as configs
     from thesislib.experiments import transfer
 
-    config = _config(source, profile, changes, seed=seed)
+    config = _config(source, profile, changes, split, seed, start=start)
     made = configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people)
     if made and not target.exists():
         configs.make_synthetic(config.profile.new_people)

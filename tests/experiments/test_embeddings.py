@@ -10,6 +10,7 @@ from conftest import face
 from couples import detected, write_couples
 
 from thesislib import paths, tables
+from thesislib.__main__ import main as command_line
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.engine import train
 from thesislib.experiments import config as configs
@@ -176,27 +177,25 @@ def test_arms_change_what_they_say_and_have_runs_of_their_own(config):
 
 
 @pytest.mark.parametrize("arm", ["normalised", "roi", "arcface_16", "dim64"])
-def test_the_recorded_command_gives_the_config_again(config, others, arm, monkeypatch):
+def test_the_recorded_command_asks_for_the_same_again(config, others, arm, monkeypatch, capsys):
     """With BATCH and EPOCHS set, too; an arm's own changes are told by its name."""
     smoke = dataclasses.replace(PROFILES["smoke"], batch=7, epochs=9)
-    asked = dataclasses.replace(config, profile=smoke, seed=3)
-    about = embeddings._columns(asked, arm, [others], draws=50)
-    words = shlex.split(about["command"])
-    assert words[:4] == ["python", "-m", "thesislib", "experiment3"]
-    options, name = {}, ""
-    for word in words[4:]:
-        if word.startswith("--"):
-            name = word.removeprefix("--")
-            options[name] = []
-        else:
-            options[name].append(word)
-    assert options.pop("arms") == [arm] and options.pop("draws") == ["50"]
-    assert options.pop("others") == ["0042"]
+    asked = dataclasses.replace(config, profile=smoke, seed=3, holdout=True)
+    words = shlex.split(embeddings._columns(asked, arm, [others], draws=50)["command"])
+    assert words[:3] == ["python", "-m", "thesislib"]
     monkeypatch.setattr(paths, "DATA", config.data.parent)
-    changes = {name: int(*options.pop(name)) for name in ("epochs", "batch", "seed")}
-    again = embeddings.make_config(*options.pop("data"), *options.pop("profile"), **changes)
-    assert again == dataclasses.replace(asked, data=again.data) and not options
+    given = []
+
+    def run(*values):
+        given.extend(values)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(embeddings, "run", run)
+    assert command_line(words[3:]) == 1 and capsys.readouterr().err == "far enough\n"
+    again, arms, folders, draws = given
+    assert again == dataclasses.replace(asked, data=again.data)
     assert again.data.samefile(asked.data)
+    assert (arms, [str(folder) for folder in folders], draws) == ((arm,), ["0042"], 50)
 
 
 def test_a_dataset_of_few_people_gives_way_to_synthetic_ones(root, write_dataset, monkeypatch):

@@ -10,6 +10,7 @@ from conftest import DEVICES, PARTY, make_party
 from couples import write_couples
 
 from thesislib import cache, paths, tables
+from thesislib.__main__ import main
 from thesislib.engine import train
 from thesislib.engine.evaluate import evaluate
 from thesislib.experiments import config as configs
@@ -165,36 +166,24 @@ def test_what_cannot_be_asked_is_refused(source, target):
         transfer.run(source, target, photos_per_person=(1, 9))
 
 
-def test_the_command_gives_the_config_again(source, target, monkeypatch):
+def test_the_recorded_command_asks_for_the_same_again(source, target, monkeypatch, capsys):
     """With BATCH, EPOCHS and a split set, too."""
     smoke = dataclasses.replace(PROFILES["smoke"], batch=7, epochs=9)
     asked = dataclasses.replace(source, profile=smoke, split="session", seed=3)
     words = shlex.split(transfer._columns(asked, target, 5, (0, 1), 4)["command"])
-    assert words[:4] == ["python", "-m", "thesislib", "experiment2"]
-    told = [
-        "--source",
-        "party",
-        "--target",
-        "target",
-        "--steps",
-        "5",
-        "--seeds",
-        "0",
-        "1",
-        "--at-least",
-        "4",
-    ]
-    assert words[-11:] == told
-    given = dict(zip(words[4:-11:2], words[5:-11:2], strict=True))
+    assert words[:3] == ["python", "-m", "thesislib"]
     monkeypatch.setattr(paths, "DATA", source.data.parent)
-    again = configs.make_config(
-        "party",
-        given.pop("--profile"),
-        given.pop("--split"),
-        int(given.pop("--seed")),
-        epochs=int(given.pop("--epochs")),
-        batch=int(given.pop("--batch")),
-    )
-    assert again == dataclasses.replace(asked, data=again.data) and not given
+    given = []
+
+    def run(*values, **named):
+        given.append((values, named))
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(transfer, "run", run)
+    assert main(words[3:]) == 1 and capsys.readouterr().err == "far enough\n"
+    (config, people, steps), named = given[0]
+    assert config == dataclasses.replace(asked, data=config.data)
+    assert config.data.samefile(asked.data) and configs.data_folder(people).samefile(target)
+    assert (steps, named) == (5, {"run_seeds": (0, 1), "at_least": 4})
     usual = transfer._columns(source, target, 2, transfer.SEEDS, 8)["command"]
     assert "--seeds" not in usual and "--at-least" not in usual
