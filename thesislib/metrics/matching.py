@@ -5,12 +5,9 @@ A photo's prediction is ``{"boxes": [N, 4], "scores": [N], "identities": [N]}`` 
 "" for somebody whose name is not known. ``photos_table`` and ``faces_table`` match the two; every
 measure of Experiment 1 but average precision is a mean over their columns:
 
-=====================  ==============================================================
-accuracy               ``photos["correct"][photos["known"]]``
-mean IoU               ``photos["iou"]``
-mean IoU, found faces  ``photos["iou"][photos["iou"] > 0]``
-joint accuracy         ``jointly_correct(faces, 0.5)[faces["identity"] != ""]``
-=====================  ==============================================================
+- accuracy: ``photos["correct"][photos["known"]]``
+- mean IoU: ``photos["iou"]``; of found faces: ``photos["iou"][photos["iou"] > 0]``
+- joint accuracy: ``jointly_correct(faces, 0.5)[faces["identity"] != ""]``
 """
 
 from collections.abc import Iterable, Mapping, Sequence
