@@ -39,10 +39,3 @@ def no_text_outside():
     finally:
         plt.close("all")
     assert not outside
-
-
-@pytest.fixture
-def closed():
-    """For figures that are not to be looked at: close them."""
-    yield
-    plt.close("all")

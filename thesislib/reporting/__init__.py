@@ -1,0 +1,1 @@
+"""Tables and pages, figures and maps: drawn and printed from result tables alone."""

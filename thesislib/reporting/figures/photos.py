@@ -92,7 +92,7 @@ def contact_sheet(
 
 @styled
 def detections(photos: Mapping[str, np.ndarray], faces: pd.DataFrame, columns: int = 4) -> Figure:
-    """Photos with what a system found: green where the person is right, vermilion where wrong.
+    """Photos with what a system found: green where the identity is right, vermilion where wrong.
 
     Each photo is drawn once, with all its faces. Boxes are the system's own, not calibrated;
     ground-truth boxes are dashed. A wrong name has the right one below it, and a face that was not
@@ -116,8 +116,8 @@ def detections(photos: Mapping[str, np.ndarray], faces: pd.DataFrame, columns: i
         for _, face in rows.iterrows():
             _draw_face(axis, face)
     handles = [
-        Line2D([], [], color=RIGHT, label="right person"),
-        Line2D([], [], color=WRONG, label="wrong person, or not found"),
+        Line2D([], [], color=RIGHT, label="right identity"),
+        Line2D([], [], color=WRONG, label="wrong identity, or not found"),
         Line2D([], [], color="#C8B900", linestyle=(0, (3, 2)), label="ground truth"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7.5)
