@@ -115,7 +115,7 @@ class Report:
         """
         photos, faces = self.photos, self.faces
         known, found = photos["known"].to_numpy(), (photos["iou"] > 0).to_numpy()
-        of_photo, of_face = photos[unit].to_numpy(), faces[unit].to_numpy()
+        of_photo, of_face = _units(photos, unit), _units(faces, unit)
         shares = [
             ("accuracy", photos["correct"].to_numpy()[known], of_photo[known]),
             ("mean_iou", photos["iou"].to_numpy(), of_photo),
@@ -178,6 +178,12 @@ def evaluate(
             faces["oracle_identity"] = _oracle_identities(system.identify_boxes, files, truths)
     faces["iou_calibrated"] = _calibrated_iou(faces, calibration)
     return Report(faces, photos, predictions, truths)
+
+
+def _units(rows: pd.DataFrame, unit: str) -> np.ndarray:
+    """What is drawn with each row; where nobody knows who it is, the photo."""
+    alone = "photo " + rows["photo"].astype(str)
+    return rows[unit].where(rows[unit] != "", alone).to_numpy(object)
 
 
 def as_prediction(faces: Sequence[Face]) -> dict:
