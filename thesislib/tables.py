@@ -261,7 +261,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
     for name in table.columns.difference(_TEXTS):
         column = table[name]
-        if set(column) <= {"True", "False"}:
+        if len(column) and set(column) <= {"True", "False"}:
             table[name] = column == "True"
         # No number is written as "007", so it is a name even where no name was expected.
         elif not column.str.match(r"[+-]?0\d").any():
