@@ -1,23 +1,28 @@
 """Engines that run an exported net, and which of them is fastest here."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import platformdirs
 import torch
-from torch import nn
 
-from thesislib import paths, storage
-from thesislib.deploy.export import INT8, ONNX, OPENVINO, build
-from thesislib.deploy.graph import PhotosToFaces, PhotosToLogits
+from thesislib import storage
+from thesislib.deploy.export import INT8, ONNX, OPENVINO
+from thesislib.deploy.graph import PhotosToFaces, PhotosToLogits, Run
+from thesislib.engine.checkpoint import best_device, load_net
+from thesislib.engine.timing import take_turns
 from thesislib.models.convolutions import use_channels_last
 from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.joint import JointNet
 
 # Slowest last: where one cannot be had, the next is used.
 ENGINES = (
@@ -28,7 +33,7 @@ ENGINES = (
     "torch_compile",
     "torch",
 )
-_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+_PACKAGES = ("onnxruntime", "openvino")
 CHOICES = "engines.json"
 _WARM_UPS, _RUNS = 3, 7
 
@@ -37,10 +42,22 @@ class EngineUnavailableError(RuntimeError):
     """An engine that cannot be used here; the message says what is missing."""
 
 
+def cache_folder() -> Path:
+    """Where measured choices are kept: ``THESIS_CACHE``, or the user's cache folder."""
+    asked = os.environ.get("THESIS_CACHE")
+    return Path(asked).expanduser() if asked else platformdirs.user_cache_path("thesislib")
+
+
 def open_engine(
-    folder: Path | str, about: dict, engine: str, threads: int
-) -> tuple[str, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
+    folder: Path | str, about: dict[str, Any], engine: str, threads: int
+) -> tuple[str, Run]:
     """The graph of an exported net on an engine, or on the next best that can be had.
+
+    Args:
+        folder: of the export.
+        about: what :func:`thesislib.deploy.export.read_about` gave of it.
+        engine: one of ``ENGINES``.
+        threads: of the engine, on the CPU.
 
     Returns:
         the engine in use, and the function from photos to the graph's outputs.
@@ -60,11 +77,11 @@ def open_engine(
     raise AssertionError("torch is always there")
 
 
-def missing(about: dict, engine: str) -> str | None:
+def missing(about: dict[str, Any], engine: str) -> str | None:
     """Why an engine cannot be used for this net here; None where it can."""
-    package = _PACKAGES.get(engine.split("_")[0])
-    if package and importlib.util.find_spec(package) is None:
-        return f"{package} is not installed (pip install {package}, or make env)"
+    package = engine.split("_")[0]
+    if package in _PACKAGES and importlib.util.find_spec(package) is None:
+        return f"{package} is not installed (pip install 'thesislib[deploy]')"
     if engine == "openvino_int8" and INT8 not in about["sha256"]:
         if about["int8"] is None:
             return "the net was exported without int8 (give export() photos for calibration)"
@@ -74,12 +91,17 @@ def missing(about: dict, engine: str) -> str | None:
 
         if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return "this processor does not multiply in bf16"
-    if engine.startswith("torch") and about["net"] is None:
-        return "this net can only be built by its own code, not from its file"
     return None
 
 
-def _open(folder: Path, about: dict, engine: str, threads: int) -> Callable:
+def available(about: dict[str, Any]) -> list[str]:
+    """The engines that are worth a trial for this net here."""
+    # Compiling takes longer than it gains before thousands of photos, unless on a GPU.
+    skipped = () if torch.cuda.is_available() else ("torch_compile",)
+    return [name for name in ENGINES if name not in skipped and not missing(about, name)]
+
+
+def _open(folder: Path, about: dict[str, Any], engine: str, threads: int) -> Run:
     why_not = missing(about, engine)
     if why_not:
         raise EngineUnavailableError(why_not)
@@ -88,10 +110,10 @@ def _open(folder: Path, about: dict, engine: str, threads: int) -> Callable:
     if engine.startswith("openvino"):
         file = INT8 if engine == "openvino_int8" else OPENVINO
         return _openvino(folder / file, threads, full=engine == "openvino")
-    return on_torch(build(about, folder), about["input_px"], engine == "torch_compile", threads)
+    return on_torch(load_net(folder), compiled=engine == "torch_compile", threads=threads)
 
 
-def _onnxruntime(file: Path, threads: int) -> Callable:
+def _onnxruntime(file: Path, threads: int) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -100,7 +122,7 @@ def _onnxruntime(file: Path, threads: int) -> Callable:
     return lambda photos: tuple(session.run(None, {"photos": photos}))
 
 
-def _openvino(file: Path, threads: int, full: bool) -> Callable:
+def _openvino(file: Path, threads: int, full: bool) -> Run:
     import openvino as ov
 
     core = ov.Core()
@@ -112,53 +134,71 @@ def _openvino(file: Path, threads: int, full: bool) -> Callable:
     return lambda photos: tuple(value.copy() for value in compiled([photos]).values())
 
 
-def on_torch(net: nn.Module, input_px: int, compiled: bool, threads: int) -> Callable:
-    """A net in PyTorch, as an engine: on a GPU, where there is one, in bf16.
+def on_torch(
+    net: JointNet | FaceClassifier,
+    compiled: bool = False,
+    threads: int | None = None,
+    device: torch.device | str | None = None,
+) -> Run:
+    """A net in PyTorch, as an engine; on a GPU in bf16.
 
     Args:
-        net: joint net or classifier.
-        input_px: shorter side that photos are scaled to.
-        compiled: use ``torch.compile`` for the convolutions.
-        threads: on the CPU.
+        net: moved to the device, and put into evaluation mode.
+        compiled: use ``torch.compile`` for the network itself.
+        threads: on the CPU; None for as many as PyTorch uses.
+        device: None for the GPU where there is one.
     """
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = net.to(device).eval()
+    on = torch.device(device or best_device())
+    net = net.to(on).eval()
     use_channels_last(net)
-    if isinstance(net, FaceClassifier):
-        graph = PhotosToLogits(net)
-        if compiled:
-            graph.net = torch.compile(net, dynamic=True)
-    else:
-        graph = PhotosToFaces(net, input_px)
-        if compiled:
-            graph.heads = torch.compile(net.heads, dynamic=True)
+    module: Any = torch.compile(net, dynamic=True) if compiled else net
+    graph = PhotosToLogits(module) if isinstance(net, FaceClassifier) else PhotosToFaces(module)
 
     @torch.inference_mode()
     def run(photos: np.ndarray) -> tuple[np.ndarray, ...]:
-        lowered = torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
-        with lowered:
-            found = graph(torch.from_numpy(photos).to(device))
+        lowered = torch.autocast("cuda", torch.bfloat16, enabled=on.type == "cuda")
+        with _threads(threads), lowered:
+            found = graph(torch.from_numpy(photos).to(on))
         found = found if isinstance(found, tuple) else (found,)
         return tuple(value.cpu().numpy() for value in found)
 
     return run
 
 
-def fastest(folder: Path | str, about: dict, threads: int) -> str:
-    """The fastest engine for this net on this machine, measured once."""
-    kept = paths.RUNS / CHOICES
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """PyTorch on this many threads; the number is the whole process's, so it is put back."""
+    before = torch.get_num_threads()
+    if count in (None, before):
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fastest(folder: Path | str, about: dict[str, Any], threads: int) -> str:
+    """The fastest engine for this net on this machine, measured once and remembered.
+
+    Choices are kept in :func:`cache_folder`. Processes that ask at the same time wait for the
+    first to measure.
+    """
+    kept = cache_folder() / CHOICES
     key = storage.text_hash(json.dumps([about["checksum"], _machine(), threads]))
     choices = _read_choices(kept)
     if key not in choices:
-        times = time_engines(folder, about, threads)
         with storage.folder_lock(kept.parent, wait=True):
-            choices = {**_read_choices(kept), key: min(times, key=times.get)}
-            storage.write_json(kept, choices)
+            choices = _read_choices(kept)
+            if key not in choices:
+                times = time_engines(folder, about, threads)
+                choices[key] = min(times, key=lambda name: times[name])
+                storage.write_json(kept, choices)
     return choices[key]
 
 
-def _read_choices(path: Path) -> dict:
+def _read_choices(path: Path) -> dict[str, str]:
     try:
         choices = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or damaged: measured anew
@@ -166,23 +206,22 @@ def _read_choices(path: Path) -> dict:
     return choices if isinstance(choices, dict) else {}
 
 
-def time_engines(folder: Path | str, about: dict, threads: int) -> dict[str, float]:
-    """Seconds a photo (median) of each engine that can be had here, taking turns."""
-    rng = np.random.default_rng(0)
+def time_engines(folder: Path | str, about: dict[str, Any], threads: int) -> dict[str, float]:
+    """Milliseconds per photo (median) of each of the :func:`available` engines.
+
+    Args:
+        folder, about, threads: as for :func:`open_engine`.
+    """
     side = about["input_px"]
-    photo = rng.integers(0, 256, (1, side, round(side * 4 / 3), 3), dtype=np.uint8)
-    # Compiling takes longer than it gains before thousands of photos, unless on a GPU.
-    skipped = () if torch.cuda.is_available() else ("torch_compile",)
-    names = [name for name in ENGINES if name not in skipped and not missing(about, name)]
-    engines = {name: _open(Path(folder), about, name, threads) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(_WARM_UPS + _RUNS):
-        for name, run in engines.items():
-            began = time.perf_counter()
-            run(photo)
-            if turn >= _WARM_UPS:
-                times[name].append(time.perf_counter() - began)
-    return {name: float(np.median(values)) for name, values in times.items()}
+    photo = np.random.default_rng(0).integers(
+        0, 256, (side, round(side * 4 / 3), 3), dtype=np.uint8
+    )
+    systems = {}
+    for name in available(about):
+        run = _open(Path(folder), about, name, threads)
+        systems[name] = [("graph", lambda photo, run=run: run(photo[None]))]
+    times = take_turns(systems, [photo], _RUNS, _WARM_UPS)
+    return times.groupby("system")["ms"].median().to_dict()
 
 
 def machine() -> str:
@@ -197,7 +236,7 @@ def machine() -> str:
 
 def _machine() -> list[str]:
     versions = [f"torch {torch.__version__}"]
-    for package in _PACKAGES.values():
+    for package in _PACKAGES:
         if importlib.util.find_spec(package):
             versions.append(f"{package} {importlib.metadata.version(package)}")
     return [platform.node(), machine(), *versions]

@@ -1,95 +1,112 @@
-"""From a trained net to a folder that can be deployed: one graph from the photo to the answer.
+"""From a trained net to a folder that can be deployed: one graph from the photo to the faces.
 
 :func:`export` writes a folder with the net as ONNX and as OpenVINO (fp32 and, where accuracy
-allows, int8), its weights for PyTorch, and ``about.json`` with a checksum of each. The graph takes
-uint8 photos as they were decoded and holds everything up to non-maximum suppression and naming, so
-that a runtime alone, without this project, turns a photo into boxes and identities.
+allows, int8), the net itself for PyTorch, and ``about.json`` with a checksum of each. The graph
+takes uint8 photos as they were decoded and holds everything up to non-maximum suppression and
+naming, so that a runtime alone, without this project, turns a photo into boxes and identities.
 
 Scaling follows Pillow's antialiased bilinear filter on uint8 in every engine, as in training.
 """
 
+import copy
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from thesislib import storage
-from thesislib.deploy.graph import OUTPUTS, PhotosToFaces, PhotosToLogits, survivors_in_onnx
+from thesislib.data.images import as_photo, read_photo
+from thesislib.data.schema import Dataset
+from thesislib.deploy.graph import (
+    OUTPUTS,
+    GraphSystem,
+    PhotosToFaces,
+    PhotosToLogits,
+    Run,
+    suppress_in_onnx,
+)
 from thesislib.deploy.int8 import quantise, quietly
-from thesislib.engine.checkpoint import save_checkpoint
+from thesislib.engine.checkpoint import NET, save_net
+from thesislib.engine.evaluate import SCORE_THRESHOLD, evaluate
+from thesislib.engine.predict import Photo
+from thesislib.environment import require
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
-VERSION = 1
+VERSION = 2
 ABOUT = "about.json"
-WEIGHTS, ONNX, OPENVINO, INT8 = "net.safetensors", "net.onnx", "openvino.xml", "openvino_int8.xml"
+ONNX, OPENVINO, INT8 = "net.onnx", "openvino.xml", "openvino_int8.xml"
 _OPSET = 18  # the first whose Resize is antialiased
 
 
 class ExportError(ValueError):
-    """A net that cannot be exported, or exported files that cannot be used; says which and why."""
+    """Exported files that cannot be used; the message names them and says why."""
 
 
 def export(
     net: JointNet | FaceClassifier,
-    input_px: int,
     folder: Path | str,
-    calibration: Sequence[np.ndarray] = (),
-    check: Callable[[Callable], dict] | None = None,
-) -> dict:
+    calibration: Sequence[Photo] = (),
+    check: Dataset | None = None,
+) -> dict[str, Any]:
     """Write a trained net as files that can be deployed.
 
     Args:
-        net: trained; put into evaluation mode.
-        input_px: shorter side that photos are scaled to.
+        net: trained; it is left as it is.
         folder: where the files go; what an earlier export left there is replaced.
-        calibration: for int8: training photos, uint8 [H, W, 3], or for a classifier what it
-            sees, uint8 [3, H, W]; a few hundred. Without them int8 is not made.
-        check: for int8: given the function that the exported graph is, returns its
-            ``joint_accuracy_50`` and ``mean_iou`` (see :func:`accuracy_check`) on photos that are
-            not used for calibration; layers are kept in fp32 until int8 costs no more than
-            ``MOST_ACCURACY_LOST`` and ``MOST_IOU_LOST``. None takes it as it is.
+        calibration: for int8: training photos, a few hundred, paths or arrays uint8 [H, W, 3];
+            of a classifier what it sees, uint8 [3, H, W]. Without them int8 is not made.
+        check: for int8 of a joint net: photos, of neither calibration nor test, of people the net
+            knows; layers are kept in fp32 until int8 costs no more than ``MOST_ACCURACY_LOST``
+            and ``MOST_IOU_LOST`` there. None takes int8 as it is.
 
     Returns:
         what ``about.json`` says.
 
     Raises:
-        ExportError: a net of a kind that has no deployable form.
-        ModuleNotFoundError: a package that exporting needs is not installed.
+        CheckpointError: a net of a class that cannot be saved.
+        MissingExtraError: what exporting needs is not installed.
+        PhotoError: a photo of the calibration cannot be read.
+        ValueError: a classifier with ``check``.
     """
-    if getattr(net, "embedding_source", "grid") != "grid":
-        raise ExportError(
-            f"embedding_source={net.embedding_source!r}: only nets that read embeddings at the face's cell "
-            "(embedding_source='grid') can be exported"
-        )
-    folder = Path(folder)
+    for module in ("onnx", "onnxscript", "openvino", *(["nncf"] if len(calibration) else [])):
+        require(module, extra="deploy")
     joint = isinstance(net, JointNet)
-    net = net.cpu()
-    graph = PhotosToFaces(net, input_px) if joint else PhotosToLogits(net)
-    about = {
+    if check is not None and not joint:
+        raise ValueError("check: a classifier finds no faces; it cannot be checked on a dataset")
+    folder = Path(folder)
+    net = copy.deepcopy(net).cpu().eval()
+    graph = PhotosToFaces(net) if joint else PhotosToLogits(net)
+    about: dict[str, Any] = {
         "version": VERSION,
         "kind": "joint" if joint else "classifier",
-        "input_px": input_px,
+        "input_px": net.input_px,
         "identities": net.identities,
-        "net": _settings(net),
     }
+    if isinstance(net, JointNet):
+        about["embedding_dim"] = net.embedding_dim
+        about["fingerprint"] = net.fingerprint
+        about["lowest_score"] = SCORE_THRESHOLD
     with storage.folder_lock(folder):
         # Without it nothing of the folder is used, so that an export is whole or not there.
         (folder / ABOUT).unlink(missing_ok=True)
-        save_checkpoint(folder / WEIGHTS, net, {})
+        save_net(folder, net)
         with storage.atomic_write(folder / ONNX) as aside:
             _write_onnx(graph, aside, about)
-        written = [WEIGHTS, ONNX]
+        written = [NET, ONNX]
         model = _to_openvino(folder / ONNX)
         written += _write_openvino(model, folder / OPENVINO)
         about["int8"] = None
         if len(calibration):
-            about["int8"], quantised = quantise(model, calibration, check)
+            photos = [_seen(photo, joint) for photo in calibration]
+            measure = functools.partial(_accuracy, about, check) if check else None
+            about["int8"], quantised = quantise(model, photos, measure)
             if about["int8"]["offered"]:
                 written += _write_openvino(quantised, folder / INT8)
         about["sha256"] = {name: storage.bytes_hash(folder / name) for name in sorted(written)}
@@ -98,36 +115,23 @@ def export(
     return about
 
 
-def _settings(net) -> dict | None:
-    """What it takes to build the net again; None for nets of another class."""
-    if type(net) not in (JointNet, FaceClassifier):
-        return None
-    settings = {"backbone": net.backbone_name, "normalised": net.classifier.normalised}
-    if isinstance(net, JointNet):
-        settings["anchors"] = net.anchors.tolist()
-        settings["pooling"] = net.cell // 32
-        settings["embedding_dim"] = net.embedding_dim
-    else:
-        settings["embedding_dim"] = net.embedding_head.out_features
-    return settings
+def _seen(photo: Photo, joint: bool) -> np.ndarray:
+    if not isinstance(photo, np.ndarray):
+        return read_photo(photo)
+    return as_photo(photo) if joint else photo
 
 
-def build(about: dict, folder: Path | str) -> nn.Module:
-    """The PyTorch net of an exported folder, in evaluation mode.
-
-    Raises:
-        ExportError: it is of a class that only its own code can build.
-    """
-    if about["net"] is None:
-        raise ExportError(f"{folder}: this net cannot be built from its file; use another engine")
-    kind = JointNet if about["kind"] == "joint" else FaceClassifier
-    net = kind(about["identities"], **about["net"])
-    weights = load_file(Path(folder) / WEIGHTS)
-    net.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-    return net.eval()
+def _accuracy(about: dict[str, Any], dataset: Dataset, run: Run) -> dict[str, float]:
+    """What int8 must not cost: see :func:`thesislib.deploy.int8.within_limits`."""
+    system = GraphSystem(run, about["identities"], about["input_px"], about["lowest_score"])
+    report = evaluate(system, dataset)
+    return {
+        "joint_accuracy_50": report.joint_accuracy(0.5),
+        "mean_iou": float(report.faces["iou"].mean()),
+    }
 
 
-def _write_onnx(graph: nn.Module, path: Path, about: dict) -> None:
+def _write_onnx(graph: nn.Module, path: Path, about: dict[str, Any]) -> None:
     joint = isinstance(graph, PhotosToFaces)
     example = torch.zeros(2, 200, 333, 3, dtype=torch.uint8)
     if not joint:
@@ -144,10 +148,9 @@ def _write_onnx(graph: nn.Module, path: Path, about: dict) -> None:
             dynamic_shapes=(shape,),
             input_names=["photos"],
             output_names=list(OUTPUTS) if joint else ["logits"],
-            custom_translation_table={
-                torch.ops.thesislib.survivors.default: survivors_in_onnx(),
-            },
+            custom_translation_table={torch.ops.thesislib.suppress.default: suppress_in_onnx()},
         )
+    assert program is not None
     model = program.model_proto
     # So that the file can be used by itself.
     for name in ("version", "kind", "input_px", "identities"):
@@ -155,7 +158,7 @@ def _write_onnx(graph: nn.Module, path: Path, about: dict) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _to_openvino(onnx: Path):
+def _to_openvino(onnx: Path) -> Any:
     """OpenVINO's model of an ONNX file, scaling done as Pillow and PyTorch do it."""
     import openvino as ov
     from openvino import opset11
@@ -178,7 +181,7 @@ def _to_openvino(onnx: Path):
     return model
 
 
-def _write_openvino(model, path: Path) -> list[str]:
+def _write_openvino(model: Any, path: Path) -> list[str]:
     import openvino as ov
 
     path.with_suffix(".bin").unlink(missing_ok=True)
@@ -186,12 +189,12 @@ def _write_openvino(model, path: Path) -> list[str]:
     return [path.name, path.with_suffix(".bin").name]
 
 
-def _checksum(about: dict) -> str:
+def _checksum(about: dict[str, Any]) -> str:
     content = {key: value for key, value in about.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_about(folder: Path | str) -> dict:
+def read_about(folder: Path | str) -> dict[str, Any]:
     """What an exported folder says of itself, each file compared with its checksum.
 
     Raises:

@@ -1,355 +1,448 @@
-"""An open-set recogniser: people enrolled by their embeddings, and who a new face is, or nobody.
+"""A gallery of enrolled people: who a new face is, or nobody (open-set identification)."""
 
-Up to ``EXACT_TEMPLATES`` the search is a matrix product and exact. Beyond, faiss compares codes of
-512 bits, the signs of random projections, whose Hamming distance follows the angle (Charikar 2002,
-Similarity Estimation Techniques from Rounding Algorithms, section 3), and the 1000 nearest are
-compared exactly. Such an index has nothing to train, takes 64 bytes a template and seconds to
-build, and people come and go without building it again (:mod:`thesislib.gallery_speed`).
-"""
-
-import functools
+import dataclasses
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
-from safetensors.numpy import save_file
+import torch
+from numpy.typing import ArrayLike
 
-from thesislib import seeds, storage
-from thesislib.engine.checkpoint import CheckpointError, load_checkpoint
+from thesislib.data.schema import Dataset
+from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
+from thesislib.deploy.threshold import (
+    DEFAULT_THRESHOLD,
+    Calibration,
+    calibrate,
+    checked_threshold,
+)
+from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.engine.embed import annotated_faces, embed
+from thesislib.engine.evaluate import SCORE_THRESHOLD
+from thesislib.engine.predict import Photo, Photos, System, photos_in, predict
+from thesislib.faces import Face
 from thesislib.metrics.checks import NotSupportedError
-from thesislib.metrics.operating_points import MIN_EXPECTED_ERRORS
-from thesislib.metrics.similarity import DECIMALS, normalise
+from thesislib.metrics.similarity import normalise
 
-EXACT_TEMPLATES = 100_000
+FORMAT, VERSION = "thesislib gallery", 1
 FACE_SCORE = 0.5  # at which a detection is as likely a face as not
-_CODE_BITS = 512
-_SHORTLIST = 1000  # templates that codes leave for exact comparison
-_SPARE = 8  # templates kept beyond those asked for: float32 may swap near neighbours
-_BLOCK = 2**23  # similarities at a time: 32 MB
-_ROWS = 2**14  # templates coded at a time
-_GROWTH = 1.1  # times the people that a threshold was chosen among: FPIR is that much higher
-_PROBES = 32  # probes compared with the codes at a time
 
 
-class Calibration(NamedTuple):
-    """A threshold and what it was chosen on; see :meth:`Gallery.calibrate`."""
+class EmbeddingNet(System, Protocol):
+    """What finds faces and gives their embeddings: a joint net, or an exported one."""
 
-    threshold: float  # cosine
-    fpir: float  # achieved, at most what was asked for
-    strangers: int  # photos
-    people: int  # enrolled at the time
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells its embeddings from those of every other net."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingsOnly:
+    """In place of a net whose embeddings alone are at hand; it sees no photos.
+
+    Attributes:
+        embedding_dim: length of an embedding.
+        fingerprint: what tells the embeddings of this net from those of every other.
+    """
+
+    embedding_dim: int
+    fingerprint: str
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float
+    ) -> list[list[Face]]:
+        """Refuse.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError(
+            "this gallery has no net to find faces in photos: give identify() and "
+            "enrol_embeddings() their embeddings"
+        )
 
 
 class Gallery:
-    """Templates of enrolled people, and the search among them.
+    """People enrolled by their faces, and who a new face is, or nobody.
 
     A person's score is the highest cosine over their templates; a mean template is one only if
-    the caller enrolls it. ``len`` is the number of templates.
+    the caller enrols it. ``len`` is the number of templates. A gallery is a system: it can be
+    given to :func:`thesislib.engine.evaluate.evaluate`.
+
+    >>> import thesislib as tl
+    >>> gallery = tl.Gallery(tl.load("runs/mine"))  # doctest: +SKIP
+    >>> gallery.enrol("Anna", "anna.jpg")  # doctest: +SKIP
+    >>> gallery.recognise("party.jpg")  # doctest: +SKIP
+
+    >>> gallery = Gallery.of_embeddings(2, "a net")
+    >>> gallery.enrol_embeddings(["Anna", "Boris", "Boris"], [[1, 0], [0, 1], [0.6, 0.8]])
+    >>> names, scores = gallery.identify([[5, 0], [4, 3], [1, -1]], threshold=0.9)
+    >>> names, scores.round(2)
+    (['Anna', 'Boris', ''], array([1.  , 0.96, 0.71]))
 
     Args:
-        dimension: length of an embedding, at least 1.
-        model: what tells the model of the embeddings from every other, say the hash of its
-            checkpoint (:func:`storage.bytes_hash`); embeddings of two models cannot be compared.
-        exact_up_to: templates up to which the search is exact.
-
-    Raises:
-        ValueError: no dimension, or no model.
+        net: a :class:`thesislib.models.joint.JointNet` or
+            :class:`thesislib.deploy.recogniser.Recogniser`; embeddings of two nets cannot be
+            compared.
+        threshold: lowest cosine, -1 to 1, at which a face is the enrolled person. What is right
+            depends on the net; the default is calibrated on nothing. :meth:`calibrate` chooses
+            one by the share of strangers that it lets in.
+        exact_up_to: templates up to which the search is exact, see
+            :mod:`thesislib.deploy.templates`.
 
     Attributes:
+        net: as given.
+        model: the net's fingerprint when the gallery was made.
+        templates: what people are compared with.
         calibration: the last :class:`Calibration`, or None.
 
-    >>> gallery = Gallery(2, "a model")
-    >>> gallery.enrol("ann", [1, 0])
-    >>> gallery.enrol("bob", [[0, 1], [0.6, 0.8]])
-    >>> names, similarities = gallery.identify([[5, 0], [4, 3], [1, -1]], threshold=0.9)
-    >>> names, similarities.round(2)
-    (['ann', 'bob', ''], array([1.  , 0.96, 0.71]))
+    Raises:
+        TypeError: a net without embeddings, or a threshold that is no number.
+        ValueError: a threshold out of range.
     """
 
-    def __init__(self, dimension: int, model: str, exact_up_to: int = EXACT_TEMPLATES) -> None:
-        if dimension < 1:
-            raise ValueError(f"dimension: expected at least 1, got {dimension}")
-        _check_name("model", model)
-        self.dimension, self.model, self.exact_up_to = dimension, model, exact_up_to
+    def __init__(
+        self,
+        net: EmbeddingNet,
+        threshold: float = DEFAULT_THRESHOLD,
+        exact_up_to: int = EXACT_TEMPLATES,
+    ) -> None:
+        for attribute in ("predict_arrays", "embedding_dim", "fingerprint"):
+            if not hasattr(net, attribute):
+                raise TypeError(
+                    "net: expected one that finds faces and gives their embeddings (a JointNet or "
+                    f"a Recogniser), got {type(net).__name__}"
+                )
+        self.net, self.model = net, net.fingerprint
+        self.templates = Templates(net.embedding_dim, exact_up_to)
         self.calibration: Calibration | None = None
-        # One row a template; rows from len(self._names) on are room to grow.
-        self._templates = np.empty((0, dimension), np.float32)
-        self._codes = np.empty((0, _CODE_BITS // 8), np.uint8)
-        self._names: list[str] = []
-        self._counts: Counter[str] = Counter()  # templates of each person
-        self._most = 0  # highest of the counts
-        self._coded = 0  # rows whose codes are made
-        self._centre: np.ndarray | None = None  # of the embeddings, when the first codes are made
+        self.threshold = threshold
+
+    @classmethod
+    def of_embeddings(
+        cls,
+        embedding_dim: int,
+        model: str,
+        threshold: float = DEFAULT_THRESHOLD,
+        exact_up_to: int = EXACT_TEMPLATES,
+    ) -> "Gallery":
+        """A gallery without a net: it takes embeddings, and no photos.
+
+        Args:
+            embedding_dim: length of an embedding, at least 1.
+            model: what tells the net of the embeddings from every other.
+            threshold, exact_up_to: as for the class.
+
+        Raises:
+            ValueError: no dimension, or no model.
+        """
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim: expected at least 1, got {embedding_dim}")
+        _check_name("model", model)
+        return cls(EmbeddingsOnly(embedding_dim, model), threshold, exact_up_to)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.templates)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        return self.templates.dimension
 
     @property
     def identities(self) -> list[str]:
         """Names of the people enrolled, in order of name."""
-        return sorted(self._counts)
+        return sorted(self.templates.counts)
 
-    def _checked(self, embeddings: np.ndarray) -> np.ndarray:
-        embeddings = np.asarray(embeddings)
-        embeddings = normalise(embeddings[None] if embeddings.ndim == 1 else embeddings)
-        if embeddings.shape[1] != self.dimension:
+    @property
+    def threshold(self) -> float:
+        """Lowest cosine at which a face is the enrolled person; calibrated or set by hand.
+
+        To set it drops the calibration.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = checked_threshold(value)
+        self.calibration = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the net's fingerprint, the people and the threshold."""
+        about = [self.model, self.templates.names, self.threshold]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        digest.update(np.ascontiguousarray(self.templates.vectors).tobytes())
+        return digest.hexdigest()
+
+    def _checked(self, embeddings: ArrayLike) -> np.ndarray:
+        array = np.asarray(embeddings)
+        array = normalise(array[None] if array.ndim == 1 else array)
+        if array.shape[1] != self.embedding_dim:
             raise ValueError(
-                f"embeddings: of dimension {embeddings.shape[1]}, and the gallery is of "
-                f"{self.dimension}"
+                f"embeddings: of dimension {array.shape[1]}, and the gallery is of "
+                f"{self.embedding_dim}"
             )
-        return embeddings
+        return array
 
-    # Who is in it
+    # --- who is in it -------------------------------------------------------------------------
 
-    def enrol(self, identity: str | Sequence[str], embeddings: np.ndarray) -> None:
+    def enrol(self, name: str, photos: Photos, score_threshold: float = FACE_SCORE) -> None:
+        """Add a person by photos that show them alone: all photos or, on an error, none.
+
+        Args:
+            name: the person's; who is enrolled already gets further templates.
+            photos: a photo, several, or a folder of them, as for
+                :func:`thesislib.engine.predict.predict`.
+            score_threshold: detections with scores up to this one are no faces.
+
+        Raises:
+            PhotoError: a photo cannot be read.
+            ValueError: an empty name, no photos, or a photo with no face or several; it is named.
+            NotSupportedError: a gallery without a net.
+        """
+        _check_name("name", name)
+        if isinstance(photos, str | Path) and Path(photos).is_dir():
+            photos = photos_in(photos)
+        several: list[Photo]
+        several = [photos] if isinstance(photos, str | Path | np.ndarray) else list(photos)  # type: ignore[list-item]
+        if not several:
+            raise ValueError(f"photos: none of {name!r}")
+        # Low, so that an error can tell how close the best detection came.
+        found = predict(self.net, several, min(SCORE_THRESHOLD, score_threshold))
+        embeddings = [
+            _only_face(faces, _photo_name(photo, at), score_threshold).embedding
+            for at, (photo, faces) in enumerate(zip(several, found, strict=True))
+        ]
+        self.enrol_embeddings(name, np.stack(embeddings))  # type: ignore[arg-type]
+
+    def enrol_embeddings(self, names: str | Sequence[str], embeddings: ArrayLike) -> None:
         """Add templates, all of them or, on an error, none; a person may be enrolled again.
 
         Args:
-            identity: a person's name, or for many people at once [n] names.
-            embeddings: [d] or [n, d] real numbers, of any length but 0.
+            names: a person's, or for many people at once [n] names.
+            embeddings: [E] or [n, E] real numbers, of any length but 0.
 
         Raises:
             ValueError: an empty name, another number of names than of embeddings, another
-                dimension, or bad embeddings (:func:`embedding_metrics.normalise`).
+                dimension, or bad embeddings (:func:`thesislib.metrics.similarity.normalise`).
         """
         new = self._checked(embeddings)
-        names = [identity] * len(new) if isinstance(identity, str) else list(identity)
-        if len(names) != len(new):
-            raise ValueError(f"identity: {len(names)} names for {len(new)} embeddings")
-        for name in names:
-            _check_name("identity", name)
-        start, end = len(self), len(self) + len(new)
-        if end > len(self._templates):  # half as much again, so that growing seldom copies
-            room = max(end, len(self._templates) * 3 // 2)
-            self._templates = _grown(self._templates, start, room)
-            self._codes = _grown(self._codes, self._coded, room)
-        self._templates[start:end] = new
-        self._names += names
-        self._counts.update(names)
-        self._most = max(self._most, *(self._counts[name] for name in set(names)))
+        each = [names] * len(new) if isinstance(names, str) else list(names)
+        if len(each) != len(new):
+            raise ValueError(f"names: {len(each)} for {len(new)} embeddings")
+        for name in each:
+            _check_name("names", name)
+        self.templates.add(each, new)
 
-    def enrol_photo(
-        self, identity: str, answer: dict, photo: str, score_threshold: float = FACE_SCORE
-    ) -> None:
-        """Enrol the one face of a photo.
+    def enrol_dataset(self, dataset: Dataset, progress: bool = False) -> None:
+        """Add everybody in a dataset, by all of their annotated faces.
+
+        Faces of people whose name is not known are left out, as are faces for which the net's grid
+        has no place.
 
         Args:
-            identity: the person's name.
-            answer: of :class:`systems.Joint` to the photo, with ``scores`` [D] in 0–1 and
-                ``embeddings`` [D, d].
-            photo: its name, for the errors.
-            score_threshold: detections below it are no faces.
+            dataset: photos, boxes and names.
+            progress: show a bar.
 
         Raises:
-            ValueError: no face or several, no embeddings in the answer, or as :meth:`enrol`.
+            NotSupportedError: the net gives no embeddings at given boxes.
+            ValueError: the dataset has no face of somebody known.
         """
-        for what in ("scores", "embeddings"):
-            if what not in answer:
-                raise ValueError(f"{photo}: the answer has no {what}; the joint net's has")
-        scores = np.asarray(answer["scores"])
-        faces = np.flatnonzero(scores >= score_threshold)
-        if len(faces) == 0:
-            best = f"; the best detection has {scores.max():.2f}" if len(scores) else ""
-            raise ValueError(f"{photo}: no face with a score of {score_threshold:g} or more{best}")
-        if len(faces) > 1:
-            raise ValueError(f"{photo}: {len(faces)} faces, and one was expected; cut it out")
-        try:
-            self.enrol(identity, np.asarray(answer["embeddings"])[faces[0]])
-        except ValueError as error:
-            raise ValueError(f"{photo}: {error}") from None
+        embeddings = embed(self._embedder(), dataset, progress)
+        names = annotated_faces(dataset)["identity"].to_numpy(object)
+        usable = (names != "") & ~np.isnan(embeddings).any(axis=1)
+        if not usable.any():
+            raise ValueError(f"{dataset.folder}: no face of anybody known")
+        self.enrol_embeddings(names[usable].tolist(), embeddings[usable])
 
-    def remove(self, identity: str) -> None:
+    def remove(self, name: str) -> None:
         """Forget a person.
-
-        Args:
-            identity: the person's name.
 
         Raises:
             ValueError: nobody of that name is enrolled.
         """
-        if identity not in self._counts:
-            raise ValueError(f"identity: {identity!r} is not enrolled")
-        gone = [row for row, name in enumerate(self._names) if name == identity]
-        kept = len(self) - len(gone)
-        # The last rows move into the gaps, so that the time does not go with the gallery's size.
-        holes = [row for row in gone if row < kept]
-        movers = sorted(set(range(kept, len(self))) - set(gone))
-        self._templates[holes] = self._templates[movers]
-        for hole, mover in zip(holes, movers, strict=True):
-            self._names[hole] = self._names[mover]
-        if self._coded and holes:
-            self._codes[holes] = self._encode(self._templates[holes])
-        self._coded = min(self._coded, kept)
-        del self._names[kept:], self._counts[identity]
-        self._most = max(self._counts.values(), default=0)
+        if name not in self.templates.counts:
+            raise ValueError(f"name: {name!r} is not enrolled")
+        self.templates.remove(name)
 
-    # Who it is
+    # --- who it is ----------------------------------------------------------------------------
 
-    def search(self, embeddings: np.ndarray, k: int = 1) -> tuple[list[list[str]], np.ndarray]:
+    def recognise(
+        self,
+        photos: Photos,
+        score_threshold: float = 0.5,
+        out: Path | str | None = None,
+        progress: bool = False,
+    ) -> list:
+        """Faces of photos, named by the gallery.
+
+        Args:
+            photos, score_threshold, out, progress: as for
+                :func:`thesislib.engine.predict.predict`.
+
+        Returns:
+            as :func:`thesislib.engine.predict.predict`; each face's ``name`` is the enrolled
+            person's, "" for nobody, and ``name_score`` the highest cosine.
+
+        Raises:
+            ValueError: nobody is enrolled, or as :meth:`identify`.
+            NotSupportedError: a gallery without a net.
+        """
+        return predict(self, photos, score_threshold, out=out, progress=progress)
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
+    ) -> list[list[Face]]:
+        """Faces of decoded photos, named by the gallery; see :meth:`recognise`.
+
+        Args:
+            photos: uint8 [H, W, 3] RGB, of any sizes.
+            score_threshold: detections with scores up to this one are dropped.
+        """
+        self._check_not_empty()
+        found = self.net.predict_arrays(photos, score_threshold)
+        vectors = [face.embedding for faces in found for face in faces]
+        if not vectors:
+            return found
+        names, scores = self.identify(np.stack(vectors))  # type: ignore[arg-type]
+        named = iter(zip(names, scores.tolist(), strict=True))
+        answers = []
+        for faces in found:
+            pairs = [(face, *next(named)) for face in faces]
+            answers.append(
+                [dataclasses.replace(f, name=name, name_score=score) for f, name, score in pairs]
+            )
+        return answers
+
+    def identify_boxes(
+        self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[list[str]]:
+        """Who the faces at given boxes are (oracle boxes).
+
+        Args:
+            photos: uint8 [H, W, 3] RGB, of any sizes.
+            boxes: per photo float [F, 4], pixels of it.
+
+        Returns:
+            per photo F names, "" for nobody, or where the net's grid has no place for a face.
+
+        Raises:
+            NotSupportedError: the net gives no embeddings at given boxes.
+            ValueError: as :meth:`identify`.
+        """
+        answers = []
+        for vectors in self._embedder().embeddings_at(photos, boxes):
+            names = np.full(len(vectors), "", dtype=object)
+            placed = ~np.isnan(vectors).any(axis=1)
+            if placed.any():
+                names[placed] = self.identify(vectors[placed])[0]
+            answers.append(names.tolist())
+        return answers
+
+    def search(self, embeddings: ArrayLike, k: int = 1) -> tuple[list[list[str]], np.ndarray]:
         """The k people who are most alike, best first.
 
         Args:
-            embeddings: probes [n, d] or one [d], as for :meth:`enrol`.
+            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`.
             k: people wanted of each probe.
 
         Returns:
-            names [n][k], and their scores [n, k] float64, cosine in -1–1.
+            names [n][k], and their scores [n, k] float64, cosine in -1 to 1.
 
         Raises:
+            TypeError: ``k`` is no whole number.
             ValueError: nobody is enrolled, more people wanted than are, or bad embeddings.
-            ImportError: more than ``exact_up_to`` templates, and no faiss.
+            MissingExtraError: more than ``exact_up_to`` templates, and no faiss.
         """
         probes = self._checked(embeddings)
-        people = len(self._counts)
-        if people == 0:
-            raise ValueError("the gallery is empty: enrol somebody first")
+        self._check_not_empty()
+        if not isinstance(k, int | np.integer) or isinstance(k, bool):
+            raise TypeError(f"k: expected a whole number, got {k!r}")
+        people = len(self.templates.counts)
         if not 1 <= k <= people:
             raise ValueError(f"k: {k}, and {people} people are enrolled")
-        # So many templates cannot all be of fewer than k people.
-        least = (k - 1) * self._most + 1
-        nearest = self._by_product if len(self) <= self.exact_up_to else self._by_codes
-        best = [
-            self._best(probe, rows, k)
-            for probe, rows in zip(probes, nearest(probes, least + _SPARE), strict=True)
-        ]
-        return [[name for name, _ in one] for one in best], np.array(
-            [[score for _, score in one] for one in best]
-        )
-
-    def _best(self, probe: np.ndarray, rows: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """The best people among some templates, compared in float64."""
-        templates = self._templates[rows].astype(np.float64)
-        lengths = np.sqrt(np.einsum("td,td->t", templates, templates))
-        cosines = np.round(np.einsum("td,d->t", templates, probe) / lengths, DECIMALS)
-        scores: dict[str, float] = {}
-        for at in np.argsort(-cosines, kind="stable"):
-            scores.setdefault(self._names[rows[at]], float(cosines[at]))
-            if len(scores) == k:
-                break
-        return list(scores.items())
-
-    def _by_product(self, probes: np.ndarray, count: int) -> Iterator[np.ndarray]:
-        """Rows of the ``count`` nearest templates of each probe, in no order; all if fewer."""
-        templates = self._templates[: len(self)]
-        count = min(count, len(self))
-        size = max(1, _BLOCK // len(self))
-        for start in range(0, len(probes), size):
-            cosines = probes[start : start + size].astype(np.float32) @ templates.T
-            yield from np.argpartition(cosines, -count, axis=1)[:, -count:]
-
-    def _by_codes(self, probes: np.ndarray, count: int) -> Iterator[np.ndarray]:
-        """The same by Hamming distance, and at least ``_SHORTLIST`` of them."""
-        try:
-            import faiss
-        except ImportError:
-            raise ImportError(
-                f"a gallery of more than {self.exact_up_to} templates is searched with faiss, "
-                "which is not installed: pip install faiss-cpu"
-            ) from None
-        if self._centre is None:
-            self._centre = self._templates[: len(self)].mean(axis=0, dtype=np.float64)
-        for start in range(self._coded, len(self), _ROWS):
-            rows = slice(start, min(start + _ROWS, len(self)))
-            self._codes[rows] = self._encode(self._templates[rows])
-        self._coded = len(self)
-        count = min(max(count, _SHORTLIST), len(self))
-        threads = faiss.omp_get_max_threads()
-        for start in range(0, len(probes), _PROBES):
-            codes = self._encode(probes[start : start + _PROBES])
-            # One probe is one thread's work: a team would but wait for its members.
-            faiss.omp_set_num_threads(min(threads, len(codes)))
-            try:
-                rows = faiss.knn_hamming(codes, self._codes[: len(self)], count)[1]
-            finally:
-                faiss.omp_set_num_threads(threads)
-            yield from rows
-
-    def _encode(self, embeddings: np.ndarray) -> np.ndarray:
-        centred = (embeddings - self._centre).astype(np.float32)
-        return np.packbits(centred @ _projections(self.dimension) > 0, axis=1)
-
-    def calibrate(self, embeddings: np.ndarray, fpir: float) -> Calibration:
-        """Choose the lowest threshold at which at most ``fpir`` of the strangers get in.
-
-        Args:
-            embeddings: [n, d], of people none of whom is enrolled. FPIR grows with the gallery:
-                calibrate again when many people came. The same search finds strangers here and
-                later, so what codes miss of them is allowed for.
-            fpir: largest FPIR allowed, above 0 and at most 1.
-
-        Returns:
-            :class:`Calibration`, kept as ``calibration``.
-
-        Raises:
-            ValueError: ``fpir`` out of range, or as :meth:`search`.
-            NotSupportedError: fewer than ``MIN_EXPECTED_ERRORS`` false positives to be expected.
-
-        FPIR(T) = strangers whose best score is at or above T / strangers (Grother, Ngan & Hanaoka,
-        Face Recognition Technology Evaluation, Part 2: Identification, NISTIR 8271).
-        """
-        if not 0 < fpir <= 1:
-            raise ValueError(f"fpir: expected above 0 and at most 1, got {fpir}")
-        best = np.sort(self.search(embeddings)[1][:, 0])[::-1]
-        strangers = len(best)
-        if fpir * strangers < MIN_EXPECTED_ERRORS * (
-            1 - 1e-9
-        ):  # a product may fall short by rounding
-            raise NotSupportedError(
-                f"fpir: {fpir:g} of {strangers} photos of strangers is {fpir * strangers:.3g}, "
-                f"and at least {MIN_EXPECTED_ERRORS} are needed"
-            )
-        allowed = int((np.arange(1, strangers + 1) / strangers <= fpir).sum())
-        threshold = np.nextafter(best[allowed], np.inf) if allowed < strangers else -1.0
-        achieved = float((best >= threshold).mean())
-        self.calibration = Calibration(float(threshold), achieved, strangers, len(self._counts))
-        return self.calibration
+        return self.templates.search(probes, int(k))
 
     def identify(
-        self, embeddings: np.ndarray, threshold: float | None = None
+        self, embeddings: ArrayLike, threshold: float | None = None
     ) -> tuple[list[str], np.ndarray]:
         """Who each face is: the person with the best score if it is at or above the threshold.
 
         Args:
-            embeddings: probes [n, d] or one [d], as for :meth:`enrol`.
-            threshold: cosine; None for the one of ``calibration``, whose FPIR holds for as many
-                people as were enrolled then, and grows with them.
+            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`.
+            threshold: cosine; None for the gallery's. The FPIR of a calibrated one holds for as
+                many people as were enrolled then, and grows with them.
 
         Returns:
             names [n], "" for unknown, and the best score of each [n] float64. Two people with
             equal scores are a tie, which counts against the system: "".
 
         Raises:
-            ValueError: no threshold, NaN for one, one of a calibration since which the people
-                became more by over a tenth, or as :meth:`search`.
+            TypeError: a threshold that is no number.
+            ValueError: NaN for a threshold, a calibration since which the people became more by
+                over a tenth, or as :meth:`search`.
         """
         if threshold is None:
-            if self.calibration is None:
-                raise ValueError("threshold: none was given, and the gallery is not calibrated")
-            people, then = len(self._counts), self.calibration.people
-            if people > _GROWTH * then:
-                raise ValueError(
-                    f"threshold: calibrated among {then} people, and {people} are enrolled, among "
-                    "whom more strangers get in: calibrate again, or give a threshold"
-                )
-            threshold = self.calibration.threshold
-        if np.isnan(threshold):
-            raise ValueError("threshold: NaN")
+            if self.calibration is not None:
+                self.calibration.check(len(self.templates.counts))
+            threshold = self.threshold
+        threshold = checked_threshold(threshold)
         # An empty gallery is search's to refuse.
-        names, scores = self.search(embeddings, min(2, max(1, len(self._counts))))
+        names, scores = self.search(embeddings, min(2, max(1, len(self.templates.counts))))
         known = scores[:, 0] >= threshold
         if scores.shape[1] == 2:
             known &= scores[:, 0] > scores[:, 1]
         found = [one[0] if yes else "" for one, yes in zip(names, known, strict=True)]
         return found, scores[:, 0]
 
-    # On disk
+    def calibrate(self, embeddings: ArrayLike, fpir: float) -> Calibration:
+        """Choose the lowest threshold at which at most ``fpir`` of the strangers get in.
+
+        Args:
+            embeddings: [n, E], of people none of whom is enrolled. FPIR grows with the gallery:
+                calibrate again when many people came. The same search finds strangers here and
+                later, so what codes miss of them is allowed for.
+            fpir: largest FPIR allowed, above 0 and at most 1.
+
+        Returns:
+            what is kept as ``calibration``; its threshold becomes the gallery's.
+
+        Raises:
+            as :meth:`search` and :func:`thesislib.deploy.threshold.calibrate`.
+        """
+        best = self.search(embeddings)[1][:, 0]
+        calibration = calibrate(best, fpir, len(self.templates.counts))
+        self.threshold = calibration.threshold
+        self.calibration = calibration
+        return calibration
+
+    def _check_not_empty(self) -> None:
+        if not len(self):
+            raise ValueError("the gallery is empty: enrol somebody first")
+
+    def _embedder(self) -> Any:
+        if not hasattr(self.net, "embeddings_at"):
+            raise NotSupportedError(
+                f"{type(self.net).__name__}: gives no embeddings at given boxes; a JointNet does"
+            )
+        return self.net
+
+    # --- on disk ------------------------------------------------------------------------------
 
     def save(self, path: Path | str) -> None:
-        """Write one safetensors file, whole or not at all: all else is JSON within it.
+        """Write people and threshold to one safetensors file, whole or not at all.
+
+        The net is not in it, but known by its fingerprint.
 
         Args:
             path: where to, ``<name>.safetensors``.
@@ -357,78 +450,79 @@ class Gallery:
         Raises:
             OSError: it cannot be written; what was there stays.
         """
-        calibration = self.calibration and self.calibration._asdict()
-        about = {"model": self.model, "dimension": self.dimension, "calibration": calibration}
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": self.model,
+            "embedding_dim": self.embedding_dim,
+            "threshold": self.threshold,
+            "calibration": self.calibration and self.calibration._asdict(),
+        }
         # Names are data too: a header may not grow beyond 100 MB.
-        names = np.frombuffer(json.dumps(self._names).encode(), np.uint8)
-        tensors = {"names": names, "templates": self._templates[: len(self)]}
-        about["checksum"] = _checksum(about, tensors)
-        with storage.atomic_write(path) as aside:
-            save_file(tensors, aside, metadata={"about": json.dumps(about)})
+        names = np.frombuffer(json.dumps(self.templates.names).encode(), np.uint8)
+        tensors = {
+            "names": torch.from_numpy(names.copy()),
+            "templates": torch.from_numpy(self.templates.vectors),
+        }
+        write_tensors(path, tensors, about)
 
     @classmethod
     def load(
-        cls, path: Path | str, model: str, dimension: int, exact_up_to: int = EXACT_TEMPLATES
+        cls, path: Path | str, net: EmbeddingNet, exact_up_to: int = EXACT_TEMPLATES
     ) -> "Gallery":
         """Read a gallery that :meth:`save` wrote.
 
         Args:
             path: the file.
-            model, dimension: those of the embeddings it will be compared with.
+            net: as for the class: that with which it was made; :class:`EmbeddingsOnly` where
+                there was none.
             exact_up_to: as for the class.
 
         Raises:
             CheckpointError: missing, truncated, altered, of another kind, a pickle among them,
-                which is never executed; or made with another model or dimension.
+                which is never executed; or made with another net.
         """
-        read, about = load_checkpoint(path, "gallery")
-        if not isinstance(about, dict) or set(read) != {"names", "templates"}:
+        tensors, about = read_tensors(path, "gallery")
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise CheckpointError(f"{path}: this is not a gallery")
-        # Copied: what was read is a view of the file, which another programme may write over.
-        tensors = {name: tensor.numpy().copy() for name, tensor in read.items()}
-        if about.pop("checksum", None) != _checksum(about, tensors):
-            raise CheckpointError(f"{path}: altered since it was saved: its checksum does not fit")
-        for what, wanted in (("model", model), ("dimension", dimension)):
+        if about["version"] != VERSION:
+            raise CheckpointError(
+                f"{path}: version {about['version']} of the format; this code reads {VERSION}"
+            )
+        gallery = cls(net, about["threshold"], exact_up_to)
+        for what in ("embedding_dim", "model"):
+            wanted = getattr(gallery, what)
             if about[what] != wanted:
                 raise CheckpointError(
-                    f"{path}: holds embeddings of {what} {about[what]}, and {wanted} is wanted"
+                    f"{path}: holds embeddings of another net ({what} {about[what]}, not "
+                    f"{wanted}): enrol the people again with this one"
                 )
-        gallery = cls(dimension, model, exact_up_to)
-        gallery._templates = tensors["templates"]
-        gallery._codes = np.empty((len(gallery._templates), _CODE_BITS // 8), np.uint8)
-        gallery._names = json.loads(tensors["names"].tobytes())
-        gallery._counts = Counter(gallery._names)
-        gallery._most = max(gallery._counts.values(), default=0)
+        names = json.loads(tensors["names"].numpy().tobytes())
+        if names:
+            # Copied there: what was read is a view of the file, which others may write over.
+            gallery.templates.add(names, tensors["templates"].numpy())
         if about["calibration"]:
             gallery.calibration = Calibration(**about["calibration"])
         return gallery
 
 
-def _check_name(what: str, name: str) -> None:
+def _only_face(faces: list[Face], photo: str, score_threshold: float) -> Face:
+    """The one face of a photo, or an error that names the photo."""
+    sure = [face for face in faces if face.score > score_threshold]
+    if not sure:
+        best = f"; the best detection has {faces[0].score:.2f}" if faces else ""
+        raise ValueError(f"{photo}: no face with a score above {score_threshold:g}{best}")
+    if len(sure) > 1:
+        raise ValueError(f"{photo}: {len(sure)} faces, and one was expected; cut it out")
+    return sure[0]
+
+
+def _photo_name(photo: Photo, at: int) -> str:
+    if isinstance(photo, np.ndarray):
+        return f"photo {at} (an array of shape {list(photo.shape)})"
+    return str(photo)
+
+
+def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or name == "":
         raise ValueError(f"{what}: this is no name: {name!r}")
-
-
-def _grown(rows: np.ndarray, used: int, room: int) -> np.ndarray:
-    grown = np.empty((room, rows.shape[1]), rows.dtype)
-    grown[:used] = rows[:used]
-    return grown
-
-
-@functools.cache
-def _projections(dimension: int) -> np.ndarray:
-    """float32 [dimension, 512]; bases rather than single vectors, which scatter less."""
-    draws = seeds.generator(0, "gallery", "projections")
-    bases = [
-        np.linalg.qr(draws.standard_normal((dimension, dimension)))[0]
-        for _ in range(-(-_CODE_BITS // dimension))
-    ]
-    return np.concatenate(bases, axis=1)[:, :_CODE_BITS].astype(np.float32)
-
-
-def _checksum(about: dict, tensors: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name}{tensors[name].shape}".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).ravel())
-    return digest.hexdigest()

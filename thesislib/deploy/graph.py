@@ -1,53 +1,89 @@
-"""What is exported: one graph from uint8 photos to faces."""
+"""The exported graph: from uint8 photos to faces, traced from the code that the nets run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import nms
 
-from thesislib.data.transforms import PADDING, scaled_size
-from thesislib.models.anchors import cell_centres, decode
-from thesislib.models.face_classifier import FaceClassifier
-from thesislib.models.joint import JointNet
+from thesislib.data.transforms import resize, scaled_size
+from thesislib.engine.evaluate import SCORE_THRESHOLD
+from thesislib.engine.predict import Photos, predict
+from thesislib.environment import require
+from thesislib.faces import Face
 
 OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings")
+# A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
+MAX_SCALED_PIXELS = 40_000_000
+BATCH_PIXELS = 20_000_000  # photos of one size go through the graph together, up to this many
+
+# What an engine makes of a graph: from its input to its outputs.
+Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
-@torch.library.custom_op("thesislib::survivors", mutates_args=())
-def survivors(
-    boxes: torch.Tensor, scores: torch.Tensor, iou: float, threshold: float, most: int
-) -> torch.Tensor:
-    """Non-maximum suppression, photo by photo; in ONNX one NonMaxSuppression.
+class PhotosToFaces(nn.Module):
+    """A joint net with the scaling before it and the decoding behind it.
+
+    Both are those of :meth:`thesislib.models.joint.JointNet.predict_arrays`.
 
     Args:
-        boxes: float [N, M, 4].
-        scores: float [N, M].
-        iou: overlap above which the lesser of two boxes goes.
-        threshold: scores up to this one go.
-        most: boxes kept of a photo.
-
-    Returns:
-        int64 [D, 2]: photo and box, by photo, best first.
+        net: a :class:`thesislib.models.joint.JointNet` or its compiled form; put into evaluation
+            mode.
+        score_threshold: detections with scores up to this one are dropped.
     """
-    found = []
-    for photo, (own, score) in enumerate(zip(boxes, scores, strict=True)):
-        alive = (score > threshold).nonzero()[:, 0]
-        kept = alive[nms(own[alive], score[alive], iou)[:most]]
-        found.append(torch.stack([torch.full_like(kept, photo), kept], dim=1))
-    return torch.cat(found)
+
+    def __init__(self, net: Any, score_threshold: float = SCORE_THRESHOLD) -> None:
+        super().__init__()
+        self.net = net
+        self.score_threshold = score_threshold
+        self.eval()
+
+    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Detect and identify the faces of a batch.
+
+        Args:
+            photos: uint8 [N, H, W, 3] RGB, of any size.
+
+        Returns:
+            for all D faces, by photo, highest score first: ``photo`` int64 [D], ``boxes`` float32
+            [D, 4] pixels of the photo, ``scores`` float32 [D], ``identities`` int64 [D],
+            ``identity_scores`` float32 [D], ``embeddings`` float32 [D, E], L2-normalised.
+        """
+        height, width = photos.shape[1:3]
+        size = scaled_size(height, width, self.net.input_px)
+        outputs = self.net(resize(photos.permute(0, 3, 1, 2), size))
+        photo, boxes, *others = self.net.faces(outputs, size, self.score_threshold)
+        x1, y1, x2, y2 = boxes.unbind(dim=1)
+        across, down = width / size[1], height / size[0]
+        boxes = torch.stack([x1 * across, y1 * down, x2 * across, y2 * down], dim=1)
+        return photo, boxes, *others
 
 
-@survivors.register_fake
-def _(boxes, scores, iou, threshold, most):
-    return boxes.new_empty((torch.library.get_ctx().new_dynamic_size(), 2), dtype=torch.int64)
+class PhotosToLogits(nn.Module):
+    """The two-stage baseline's classifier: what it sees, uint8 [N, 3, H, W], to logits.
+
+    Args:
+        net: a :class:`thesislib.models.face_classifier.FaceClassifier` or its compiled form; put
+            into evaluation mode.
+    """
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+        self.eval()
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Logits float32 [N, identities]."""
+        return self.net(photos)
 
 
-def survivors_in_onnx() -> Callable:
-    from onnxscript import opset18 as op
+def suppress_in_onnx() -> Callable:
+    """:func:`thesislib.models.decode.suppress` in ONNX: one NonMaxSuppression."""
+    op = require("onnxscript", extra="deploy").opset18
 
-    def suppression(boxes, scores, iou: float, threshold: float, most: int):
+    def suppress(boxes: Any, scores: Any, iou: float, threshold: float, most: int) -> Any:
         found = op.NonMaxSuppression(
             boxes,
             op.Unsqueeze(scores, op.Constant(value_ints=[1])),
@@ -57,81 +93,92 @@ def survivors_in_onnx() -> Callable:
         )
         return op.Gather(found, op.Constant(value_ints=[0, 2]), axis=1)  # photo, class, box
 
-    return suppression
+    return suppress
 
 
-class PhotosToFaces(nn.Module):
-    """What is exported: a joint net with scaling before it and decoding behind it.
+class GraphSystem:
+    """The graph of a joint net, whatever runs it, as a system that finds and names faces.
 
     Args:
-        net: a trained :class:`JointNet`.
-        input_px: shorter side that photos are scaled to.
+        run: the graph, photos uint8 [N, H, W, 3] to ``OUTPUTS``.
+        identities: names, in the classifier's order.
+        input_px: shorter side that the graph scales photos to, in pixels.
+        lowest_score: the graph drops detections with scores up to this one.
     """
 
-    def __init__(self, net: JointNet, input_px: int) -> None:
-        super().__init__()
-        self.net, self.input_px = net.eval(), input_px
-        self.heads = net.heads  # replaced by its compiled form
+    def __init__(
+        self, run: Run, identities: Sequence[str], input_px: int, lowest_score: float
+    ) -> None:
+        self.run = run
+        self.identities = list(identities)
+        self.input_px = input_px
+        self.lowest_score = lowest_score
 
-    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Detect in a batch.
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
+    ) -> list[list[Face]]:
+        """Faces of decoded photos, highest score first.
 
         Args:
-            photos: uint8 [N, H, W, 3] RGB, any size.
+            photos: uint8 [H, W, 3] RGB, of any sizes; those of one size go through together.
+            score_threshold: detections with scores up to this one are dropped; at least
+                ``lowest_score``.
 
-        Returns:
-            for all D faces found, by photo, best first: ``photo`` int64 [D], ``boxes`` float32
-            [D, 4] pixels of the photo, ``scores`` float32 [D], ``identities`` int64 [D],
-            ``identity_scores`` float32 [D], ``embeddings`` float32 [D, E], L2-normalised.
+        Raises:
+            ValueError: a threshold below ``lowest_score``, or a photo so long and narrow that it
+                cannot be scaled.
         """
-        batch, size = self.scale(photos)
-        regression, embeddings = self.heads(batch)
-        return self.answer(regression, embeddings, size, photos.shape[1:3])
+        if score_threshold < self.lowest_score:
+            raise ValueError(
+                f"score_threshold: {score_threshold:g}, and the exported graph has dropped "
+                f"detections with scores up to {self.lowest_score:g}"
+            )
+        answers: list[list[Face]] = [[] for _ in photos]
+        for members in self._batches(photos):
+            alone = len(members) == 1
+            batch = photos[members[0]][None] if alone else np.stack([photos[at] for at in members])
+            photo, *values = self.run(batch)
+            for number, at in enumerate(members):
+                wanted = (photo == number) & (values[1] > score_threshold)
+                answers[at] = self._as_faces(*(value[wanted] for value in values))
+        return answers
 
-    def scale(self, photos: torch.Tensor) -> tuple[torch.Tensor, tuple]:
-        """Scaled and padded to whole cells, uint8 [N, 3, h', w'], and its (h, w) unpadded."""
-        height, width = photos.shape[1:3]
-        size = scaled_size(height, width, self.input_px)
-        scaled = photos.permute(0, 3, 1, 2)
-        scaled = F.interpolate(scaled, size=size, mode="bilinear", antialias=True)
-        rows, columns = (-size[0] % self.net.cell, -size[1] % self.net.cell)
-        return F.pad(scaled, (0, columns, 0, rows), value=PADDING), size
+    def predict(
+        self,
+        photos: Photos,
+        score_threshold: float = 0.5,
+        out: Path | str | None = None,
+        progress: bool = False,
+    ) -> list:
+        """Faces of photos; see :func:`thesislib.engine.predict.predict`."""
+        return predict(self, photos, score_threshold, out=out, progress=progress)
 
-    def answer(self, regression, embeddings, size, photo_size) -> tuple[torch.Tensor, ...]:
-        """Detections from the raw outputs of the heads, as :meth:`forward` returns them."""
-        net = self.net
-        centres = cell_centres(regression.shape[-2:], net.cell, regression.device)
-        codes = regression[:, :, :4].permute(0, 1, 3, 4, 2)  # [N, A, rows, columns, 4]
-        boxes = decode(codes, centres, net.anchors[:, None, None], net.cell).flatten(1, 3)
-        x1, y1, x2, y2 = boxes.unbind(dim=2)
-        (height, width) = size
-        boxes = torch.stack(
-            [x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)],
-            dim=2,
-        )
-        scores = regression[:, :, 4].sigmoid().flatten(1)
-        whole = (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
-        scores = torch.where(whole, scores, -1.0)
-        vectors = embeddings.flatten(2).transpose(1, 2)  # [N, A*rows*columns, E]
-        found = torch.ops.thesislib.survivors(
-            boxes, scores, net.nms_iou, net.score_threshold, net.max_detections
-        )
-        photo, at = found.unbind(dim=1)
-        kept = vectors[photo, at]
-        # The classifier is linear in people; only detections that survive pay for it.
-        best, identities = net.classifier.at(kept).softmax(dim=1).max(dim=1)
-        x1, y1, x2, y2 = boxes[photo, at].unbind(dim=1)
-        across, down = photo_size[1] / width, photo_size[0] / height
-        boxes = torch.stack([x1 * across, y1 * down, x2 * across, y2 * down], dim=1)
-        return photo, boxes, scores[photo, at], identities, best, F.normalize(kept, dim=1)
+    def _batches(self, photos: Sequence[np.ndarray]) -> list[list[int]]:
+        """Places of photos of one size, as many as go through the graph together."""
+        of_size: dict[tuple[int, ...], list[int]] = {}
+        for at, photo in enumerate(photos):
+            of_size.setdefault(photo.shape, []).append(at)
+        batches = []
+        for (height, width, _), places in of_size.items():
+            scaled = scaled_size(height, width, self.input_px)
+            if scaled[0] * scaled[1] > MAX_SCALED_PIXELS:
+                raise ValueError(
+                    f"photo {places[0]}, {width} x {height} pixels: scaled to {self.input_px} on "
+                    f"the shorter side it would be {scaled[1]} x {scaled[0]}; cut it first"
+                )
+            pixels = max(height * width, scaled[0] * scaled[1])
+            most = max(1, BATCH_PIXELS // pixels)
+            batches += [places[at : at + most] for at in range(0, len(places), most)]
+        return batches
 
-
-class PhotosToLogits(nn.Module):
-    """What is exported of the two-stage baseline's classifier: uint8 [N, 3, H, W] to logits."""
-
-    def __init__(self, net: FaceClassifier) -> None:
-        super().__init__()
-        self.net = net.eval()
-
-    def forward(self, photos: torch.Tensor) -> torch.Tensor:
-        return self.net(photos)
+    def _as_faces(
+        self,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        identities: np.ndarray,
+        name_scores: np.ndarray,
+        embeddings: np.ndarray,
+    ) -> list[Face]:
+        names = [self.identities[at] for at in identities.tolist()]
+        rows = zip(boxes, scores.tolist(), names, name_scores.tolist(), embeddings, strict=True)
+        return [Face(*row) for row in rows]
