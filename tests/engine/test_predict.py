@@ -211,7 +211,9 @@ def test_two_processes_give_what_one_gives(photos, party, tmp_path):
 
     import torch
 
-    net = JointNet(["001", "NA", "Анна Ким"], ((16.0, 20.0),), 64, "resnet18", embedding_dim=8)
+    net = JointNet(
+        ["001", "NA", "Анна Ким"], ((16.0, 20.0),), 64, "resnet18", pooling=1, embedding_dim=8
+    )
     with torch.no_grad():
         net.regression_head.bias.zero_()
     net.save(tmp_path / "net")
