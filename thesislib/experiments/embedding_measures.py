@@ -8,6 +8,7 @@ compared in their full dimension.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ class _Sample:
     copies: NDArray[np.int64]
     min_expected_errors: float = MIN_EXPECTED_ERRORS
 
-    def of(self, measure: Callable, *more, **settings):
+    def of(self, measure: Callable[..., Any], *more: Any, **settings: Any) -> Any:
         """A measure of :mod:`thesislib.metrics` of this sample."""
         return measure(self.embeddings, self.identities, *more, copies=self.copies, **settings)
 

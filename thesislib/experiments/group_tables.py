@@ -209,7 +209,7 @@ def measure_part(
     if part.drawn:
         tables[CURVES_TABLE] = [curves(vectors, names[embedded], gallery[embedded])]
         tables[SIMILARITIES_TABLE] = [similarities(vectors, names[embedded])]
-    if part.drawn and part.in_photos:
+    if part.drawn and part.in_photos:  # of the two whole groups, not of parts and controls
         tables[FACTORS_TABLE] = [factors(vectors, faces, seed, draws)]
     if found is not None:
         try:
