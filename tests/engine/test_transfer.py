@@ -97,7 +97,9 @@ def test_what_is_trained_changes_and_nothing_else(net, people, tmp_path, device)
 @pytest.mark.parametrize("head", [False, True])
 def test_training_on_features_learns_and_repeats(net, people, head):
     nets = [
-        transfer.train_classifier(net, people, PROFILE, steps=150 if head else 400, embedding_head=head)
+        transfer.train_classifier(
+            net, people, PROFILE, steps=150 if head else 400, embedding_head=head
+        )
         for _ in range(2)
     ]
     for one, other in zip(*(net.state_dict().values() for net in nets), strict=True):
