@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from thesislib.synthetic import colours, head, surface
 from thesislib.synthetic.complexion import bare_skin, over, paint
 from thesislib.synthetic.hair import grow_hair
-from thesislib.synthetic.parameters import identity_parameters, shot_parameters
+from thesislib.synthetic.parameters import identity_parameters, session_parameters, shot_parameters
 
 GRIMACE = {
     "smile": 1.0,
@@ -117,6 +117,18 @@ def test_the_surface_of_a_shot_has_the_face_of_the_shot_on_the_head_of_the_sessi
     np.testing.assert_allclose(whole, skin + hair.height, atol=1e-6)
 
 
+def test_the_part_of_a_shot_fits_at_its_edges():
+    """Without an expression the part computed anew is what was there, its slopes included."""
+    still = dict.fromkeys(GRIMACE, 0.0) | {"eye_opening": 1.0}
+    neutral, _ = surface._neutral(3, 1, 0)
+    made = surface.head_surface(3, 1, 0, still)
+    np.testing.assert_allclose(made.radius, neutral.radius, atol=1e-6)
+    openness = 3
+    off = (made.maps - neutral.maps).abs()[0]
+    assert off[[channel for channel in range(8) if channel != openness]].max() < 1e-5
+    assert off[openness].max() < 0.15 and (off[openness] > 1e-5).float().mean() < 0.05
+
+
 def test_normals_of_an_ellipsoid_are_its_gradient():
     radii = (0.7, 0.9, 0.8)
     direction = head.grid_directions()[:, 100:300, 100:300]
@@ -144,6 +156,16 @@ def test_hair_stands_above_the_skin_and_hides_it_on_the_crown_alone():
     crown, nose = neutral.y > 0.9, (neutral.ax < 0.2) & (neutral.y.abs() < 0.2) & (neutral.z > 0)
     assert hair.cover[crown].min() > 0.99 and hair.height[crown].min() > 0
     assert hair.cover[nose].max() == 0 and hair.height[nose].max() == 0
+
+
+def test_long_hair_covers_the_nape_and_short_hair_does_not():
+    length = {i: session_parameters(i, 0, 0)["hair_length"] for i in range(40)}
+    for identity in (min(length, key=length.get), max(length, key=length.get)):
+        neutral = head.Layout(head.grid_directions(), identity_parameters(identity, 0), None)
+        hair = grow_hair(identity, 0, 0, neutral, head.skin_radius(neutral))
+        nape = (neutral.z < -0.4) & (neutral.y < -0.5)
+        expected = float(length[identity] > 0.5)
+        assert hair.cover[nape].mean() == pytest.approx(expected, abs=0.05)
 
 
 def test_a_colour_covers_its_share():

@@ -155,8 +155,19 @@ def test_glasses_surround_the_eyes(view):
         # one meets the rim.
         column, row = int(x * SUPERSAMPLE), int(y * SUPERSAMPLE)
         assert canvas[0, row, column] == pytest.approx(0.92, abs=0.01)
-        ways = (rim[row, :column], rim[row, column:], rim[:row, column], rim[row:, column])
+        ways = (
+            rim[row, :column].flip(0),
+            rim[row, column:],
+            rim[:row, column].flip(0),
+            rim[row:, column],
+        )
         assert all(way.any() for way in ways)
+        left, right, up, down = (int(way.nonzero()[0]) for way in ways)
+        # From rim to rim, as near as they are drawn: before the head's centre, so enlarged.
+        distance, plane = worn.shot["distance"], glasses.glasses_plane(worn.person)
+        unit = worn.pose.focal * SUPERSAMPLE / (distance - plane)
+        assert left + right == pytest.approx(2 * (0.190 - 0.02) * unit, abs=2.5)
+        assert up + down == pytest.approx(2 * (0.145 - 0.02) * unit, abs=2.5)
     hidden, near = blank(worn)
     glasses.draw_glasses(worn, hidden, near * 0)
     assert (hidden == 1).all()

@@ -237,8 +237,20 @@ def test_people_of_a_scene_share_light_place_and_camera():
         for name in ("exposure", "blur", "distance"):
             assert view.shot[name] == composition.shot[name]
     assert len({view.session["clothes_hue"] for view in composition.views}) == 4
-    nearness = [view.nearness for view in composition.views]
-    assert composition.views[-1].nearness > min(nearness)
+
+
+def test_nearer_people_of_a_row_are_drawn_later():
+    for number in range(20):  # two people stand in one row
+        further, nearer = compose_scene(number, size=64, count=2).views
+        assert further.nearness < nearer.nearness
+
+
+def test_nobody_hides_most_of_another_face():
+    for number in range(12):
+        boxes = [face.box for face in compose_scene(number, size=64, count=12).faces]
+        for at, box in enumerate(boxes):
+            for nearer in boxes[at + 1 :]:
+                assert scene.hidden_share(box, [nearer]) <= scene.MAX_HIDDEN
 
 
 def test_a_photo_has_the_shape_of_its_composition():
