@@ -18,6 +18,7 @@ from thesislib import cache, paths
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import MIN_PEOPLE
+from thesislib.profiles import PROFILES
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
@@ -62,9 +63,9 @@ def asked() -> tuple[Config, Path | None]:
         config, target = configs.from_environment(), configs.target_from_environment()
     except ValueError as error:
         sys.exit(str(error))
-    for name, folder in (("DATA", config.data), ("TARGET", target)):
-        there = folder is None or folder.is_dir() or configs.is_default(config)
-        if not there:
+    made = configs.is_default(config)  # by the first task, if need be
+    for name, folder in (("DATA", None if made else config.data), ("TARGET", target)):
+        if folder is not None and not folder.is_dir():
             sys.exit(
                 f"{name}={os.environ[name]}: no such folder; {name} must name a dataset folder"
             )
@@ -74,8 +75,12 @@ def asked() -> tuple[Config, Path | None]:
 def run_name(config: Config, target: Path | None) -> str:
     """Name of the folder of this run's notebooks; two runs of other settings have two."""
     name = f"{config.data.name}-{config.split}-{config.profile.name}-seed{config.seed}"
-    changed = {k: os.environ[k] for k in ("EPOCHS", "BATCH") if os.environ.get(k)}
-    words = [f"{k.lower()}{v}" for k, v in changed.items()]
+    usual = PROFILES[config.profile.name]
+    words = [
+        f"{field.name}{value}"
+        for field in dataclasses.fields(usual)
+        if (value := getattr(config.profile, field.name)) != getattr(usual, field.name)
+    ]
     words += [f"to-{target.name}"] if target else []
     return "-".join([name, *words])
 
