@@ -15,7 +15,7 @@ from thesislib.data.schema import read_dataset
 from thesislib.data.transforms import PADDING, cut_square, resize
 from thesislib.engine.embed import embed
 from thesislib.engine.predict import predict
-from thesislib.metrics.boxes import BoxCalibration, apply_box_calibration, box_iou
+from thesislib.metrics.boxes import BoxCalibration, apply_box_calibration
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.synthetic import scene
 
