@@ -63,7 +63,7 @@ class Profile:
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
     # baseline
     upsampling: int = 1  # of dlib's detector
-    # set of synthetic people, used when no dataset is given; a name in synthetic_sets.SETS
+    # set of synthetic people, used when no dataset is given; a name in synthetic.sets.SETS
     people: str = "thesis"
     many_people: str = "thesis"  # likewise for Experiment 3, which keeps some people unseen
     new_people: str = "newcomers"  # and the new people of Experiment 2

@@ -42,9 +42,39 @@ def small_folder(tmp_path_factory):
     return folder
 
 
-def test_same_bytes_whatever_the_number_of_workers(tmp_path, small_folder):
-    quietly(tmp_path, SMALL, workers=2)
-    assert bytes_of(tmp_path) == bytes_of(small_folder)
+SCRIPT = """
+print("once")
+from thesislib.synthetic.sets import make
+from thesislib.synthetic.spec import SyntheticSet
+from thesislib.synthetic.worker import DrawingPool, is_whole_jpeg
+
+make("set", {of}, workers=2, progress=False)
+with DrawingPool(1) as pool:
+    pool.submit(is_whole_jpeg, "set").result()
+    print(*sorted(pool.submit(eval, "__import__('sys').modules.keys() & {modules}").result()))
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """Folder where a script without a guard asked for workers, and what it printed."""
+    folder = tmp_path_factory.mktemp("script")
+    modules = {"thesislib.synthetic.worker", "pandas", "pandera", "torchvision", "matplotlib"}
+    (folder / "script.py").write_text(SCRIPT.format(of=SMALL, modules=modules))
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return folder, done.stdout.splitlines()
+
+
+def test_same_bytes_whatever_the_number_of_workers(script, small_folder):
+    folder, _ = script
+    assert bytes_of(folder / "set") == bytes_of(small_folder)
+
+
+def test_workers_import_neither_the_script_nor_what_drawing_does_not_need(script):
+    _, printed = script
+    assert printed == ["once", "thesislib.synthetic.worker"]
 
 
 def test_folder_holds_what_the_annotations_say(small_folder):
@@ -255,23 +285,3 @@ def test_half_a_jpeg_is_not_whole(tmp_path, content):
     assert not worker.is_whole_jpeg(tmp_path / "absent.jpg")
     (tmp_path / "photo.jpg").write_bytes(content)
     assert not worker.is_whole_jpeg(tmp_path / "photo.jpg")
-
-
-def test_a_script_without_a_guard_may_ask_for_workers_which_import_little(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "print('once')\n"
-        "from pathlib import Path\n"
-        "from thesislib.synthetic.spec import SyntheticSet\n"
-        "from thesislib.synthetic.worker import DrawingPool, make_photos\n"
-        "with DrawingPool(1) as pool:\n"
-        "    of = SyntheticSet(2, 4, 1, 32)\n"
-        "    print(len(pool.submit(make_photos, Path('set'), of, [(0, 0, 0)]).result()))\n"
-        '    print(*pool.submit(eval, \'__import__("sys").modules.keys() & '
-        '{"torch", "pandas", "pandera", "torchvision", "matplotlib"}\').result())\n'
-    )
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["once", "1", "torch"]
-    assert [p.name for p in tmp_path.rglob("*.jpg")] == ["s1_01.jpg"]
