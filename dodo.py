@@ -63,7 +63,7 @@ def asked() -> tuple[Config, Path | None]:
         config, target = configs.from_environment(), configs.target_from_environment()
     except ValueError as error:
         sys.exit(str(error))
-    made = configs.is_default(config)  # by the first task, if need be
+    made = configs.is_default(config)  # the first task generates it
     for name, folder in (("DATA", None if made else config.data), ("TARGET", target)):
         if folder is not None and not folder.is_dir():
             sys.exit(
@@ -131,6 +131,7 @@ def task_experiment():
         yield {
             "name": f"{name}:{run}",
             "actions": [Interactive(one, shell=False), (state_of, [config, target])],
+            "targets": [paths.TABLES / f"{name.replace('-', '_')}.csv"],
             "uptodate": [lambda task, values: values == state_of(config, target)],
             "task_dep": list(before),
         }

@@ -14,9 +14,6 @@ from thesislib.reporting.figures import save
 from thesislib.reporting.tables import latex
 
 TABLES = sorted(paths.PUBLISHED_TABLES.glob("*.csv"))
-# The same code on another processor rounds otherwise, and training amplifies it: about three
-# standard errors of a share of 80 photos.
-TOLERANCE = 0.15
 
 
 @pytest.mark.parametrize("page", publish.pages(), ids=lambda page: page.name)
@@ -62,22 +59,6 @@ def test_figures_are_drawn_from_one_dataset_and_from_the_committed_table():
     assert hashes["synthetic-benchmark-photo"] == {timed}, told
 
 
-def test_this_machine_gets_the_committed_numbers():
-    here = paths.TABLES / "experiment1.csv"
-    if not here.exists():
-        pytest.skip("numbers of this machine are made by `make figures`")
-    key = ["dataset", "split", "profile", "seed", "system", "metric", "command"]
-    ours = tables.read_results(here)
-    ours = ours[(ours["profile"] == "quick") & ~ours["metric"].isin(["fps", *tables.PAIRED])]
-    published = tables.read_results(paths.PUBLISHED_TABLES / "experiment1.csv")
-    both = ours.merge(published, on=key, suffixes=("_here", "_published"))
-    if not len(both):
-        pytest.skip("nothing of what is committed was run on this machine")
-    both["apart"] = (both["value_here"] - both["value_published"]).abs()
-    far = both.loc[both["apart"] > TOLERANCE, ["system", "metric", "value_here", "value_published"]]
-    assert not len(far), far.to_string()
-
-
 def test_readme_begins_with_what_it_is_a_picture_and_the_two_commands():
     head = "\n".join((paths.ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:20])
     picture = re.search(r"!\[.+\]\((.+?)\)", head)
@@ -85,3 +66,6 @@ def test_readme_begins_with_what_it_is_a_picture_and_the_two_commands():
     assert (paths.ROOT / picture.group(1)).is_file()
     assert "make figures" in head
     assert "make test" in head
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.search(r"[A-Z]+_MINUTES", text)
+    assert len(text.splitlines()) <= 150

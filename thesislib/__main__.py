@@ -27,7 +27,7 @@ def _changes() -> type:
     fields = []
     for field in dataclasses.fields(Profile):
         if field.name != "name" and not dataclasses.is_dataclass(_plain(hints[field.name])):
-            told = arg(help="In place of the profile's.")
+            told = arg(help="Overrides the profile.")
             hint = Annotated[hints[field.name] | None, told]  # type: ignore
             fields.append((field.name, hint, dataclasses.field(default=None)))
     return dataclasses.make_dataclass("Changes", fields, frozen=True)
@@ -72,7 +72,7 @@ def train(
         data: Dataset folder.
         out: Folder of the training; gets net.safetensors, which stands alone.
         profile: Settings to begin with.
-        seed: Of everything random.
+        seed: Random seed.
         start: A net whose weights to begin with.
     """
     settings = _changed(profile, changes)
@@ -107,20 +107,23 @@ def _predict(
 ) -> None:
     from thesislib.engine.predict import photos_in
 
+    folder = photos[0] if len(photos) == 1 and photos[0].is_dir() else None
     files = [file for path in photos for file in (photos_in(path) if path.is_dir() else [path])]
-    asked = photos[0] if len(photos) == 1 and photos[0].is_dir() else files
-    found = tl.predict(system, asked, threshold, out=out, progress=_progress())
+    found = tl.predict(system, folder or files, threshold, out=out, progress=_progress())
     if not _is_main():
         return
-    for file, faces in zip(files, found, strict=True):
+    for at, (file, faces) in enumerate(zip(files, found, strict=True)):
         print(f"{file}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
         for face in faces:
             x1, y1, x2, y2 = face.box.round().astype(int).tolist()
             named = f"{face.name} ({face.name_score:.2f})" if face.name else "nobody"
             print(f"  {named}, box [{x1}, {y1}, {x2}, {y2}], face {face.score:.2f}")
-        if draw is not None:
-            draw.mkdir(parents=True, exist_ok=True)
-            tl.draw(file, faces).save(draw / f"{file.stem}.faces.jpg", quality=92)
+        if draw is not None and faces:
+            # Photos of several folders may have one name.
+            name = file.relative_to(folder) if folder else Path(f"{at + 1:04} {file.name}")
+            picture = draw / name.with_name(f"{name.name}.faces.jpg")
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            tl.draw(file, faces).save(picture, quality=92)
 
 
 def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | None = None) -> None:
@@ -146,14 +149,16 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
     Args:
         net: Folder or file of a trained net.
         to: Folder for the files.
-        calibration: Dataset folder; some 200 of its photos calibrate an int8 net.
+        calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
     """
     from thesislib.data.images import read_photo
 
     photos = []
     if calibration is not None:
         dataset = tl.read_dataset(calibration)
-        photos = [read_photo(dataset.folder / name) for name in dataset.photos[:200]]
+        # Of all people, not of the first few.
+        chosen = dataset.photos[:: -(-len(dataset.photos) // 200)]
+        photos = [read_photo(dataset.folder / name) for name in chosen]
     tl.load(net, device="cpu").export(to, photos)
     print(f"exported: {to}")
 
@@ -168,15 +173,18 @@ def enrol(
 
     Args:
         name: The person's name.
-        photos: One or more photos.
+        photos: One or more photos, or a folder of them.
         net: Folder or file of a trained net.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
+    from thesislib.storage import folder_lock
+
     loaded = tl.load(net)
-    people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
-    people.enrol(name, list(photos))
-    people.save(gallery)
-    print(f"{name} enrolled by {len(photos)} photos; {len(people.identities)} people in {gallery}")
+    with folder_lock(gallery.parent, wait=True):  # two at a time would lose one person
+        people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
+        people.enrol(name, photos[0] if len(photos) == 1 else list(photos))
+        people.save(gallery)
+    print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
 
 
 def recognise(
@@ -267,7 +275,7 @@ def experiment1(
         data: Dataset folder, or the name of one in data/; else synthetic people.
         split: How photos are divided.
         profile: Settings to begin with.
-        seed: Of everything random.
+        seed: Random seed.
         start: A net whose weights all systems begin with.
         holdout: Tune on a part of the training part; the test part is not read.
         systems: Which; else all three.
@@ -298,10 +306,10 @@ def experiment2(
         target: Dataset of the new people.
         split: How the source's photos are divided.
         profile: Settings to begin with.
-        seed: Of the source's net.
+        seed: Random seed of the source's net.
         start: A net whose weights the source's net begins with.
         steps: Optimiser steps of each training; else the profile's.
-        seeds: Of the trainings.
+        seeds: Seeds of the transfer runs.
         at_least: Photos a new person must have.
     """
     from thesislib import paths
@@ -332,10 +340,10 @@ def experiment3(
         data: Dataset some of whose people are never seen; else synthetic people.
         others: Datasets of further people who are never seen.
         profile: Settings to begin with.
-        seed: Of everything random.
-        arms: What is changed in training; else all that the profile has time for.
+        seed: Random seed.
+        arms: Training variants; else all that the profile has time for.
         holdout: Tune on a part of the training part.
-        draws: Of the bootstrap over people.
+        draws: Bootstrap resamples of people.
     """
     from thesislib.experiments import embeddings
 
@@ -356,7 +364,7 @@ def pretraining(
         data: Dataset of real people.
         split: How photos are divided.
         profile: Settings to begin with.
-        seed: Of everything random.
+        seed: Random seed.
     """
     from thesislib.experiments import pretraining as experiment
 
@@ -371,7 +379,7 @@ def stand_in(
     Args:
         data: Dataset of synthetic people with sessions; else the profile's.
         profile: Settings to begin with.
-        seed: Of everything random.
+        seed: Random seed.
     """
     from thesislib.experiments import stand_in as experiment
 
@@ -390,7 +398,7 @@ def benchmark(
 
     Args:
         size: How much is done; smoke takes a minute, and its numbers mean nothing.
-        seed: Of everything random.
+        seed: Random seed.
         peers: Folder with the weights of OpenCV's models, to compare with.
     """
     from thesislib.benchmarks import headline
@@ -468,8 +476,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 with a sentence on the standard error: what the user can mend has no traceback.
     """
-    from thesislib.storage import FolderInUseError
-
     app = tyro.extras.SubcommandApp()
     for command in COMMANDS:
         app.command(command)
@@ -480,12 +486,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=None if argv is None else list(argv),
         )
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("\ninterrupted; trainings and --out folders resume", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, FolderInUseError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _can_be_mended(error):
+            raise
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _can_be_mended(error: RuntimeError) -> bool:
+    """Whether it is one of the library's own, whose message says what to do."""
+    return type(error).__module__.startswith("thesislib.")
 
 
 if __name__ == "__main__":

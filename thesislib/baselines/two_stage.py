@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,15 @@ class TwoStage:
         self.classifier = classifier.eval()
         self.sees, self.upsampling, self.calibration = sees, upsampling, calibration
         self.input_px = classifier.input_px
+
+    @property
+    def answers_key(self) -> str:
+        """SHA-256 of all that an answer depends on."""
+        about = [self.sees, self.upsampling, self.calibration, self.classifier.identities]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        for value in self.classifier.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def stages(self) -> list[tuple[str, Callable]]:

@@ -176,7 +176,7 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
         runs: timed calls of each.
 
     Returns:
-        ``system, engine, ms_median, ratio`` (of frames a second, to the pipeline in plain
+        ``system, engine, ms_median, ratio`` (of frames per second, to the pipeline in plain
         PyTorch) and ``joint_accuracy_50, mean_iou, recall_50`` on the test photos.
     """
     threads, profile = torch.get_num_threads(), config.profile

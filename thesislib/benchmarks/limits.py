@@ -59,7 +59,7 @@ def best_seconds(work: Callable, seconds: float = 0.7) -> float:
 
 
 def machine_limits() -> pd.DataFrame:
-    """Peaks measured on this machine: ``limit, value``, in operations or bytes a second.
+    """Peaks measured on this machine: ``limit, value``, in operations or bytes per second.
 
     PyTorch's matrix products in ``fp32``, ``bf16`` and ``int8`` (a multiplication and an addition
     are two operations), the best of three sizes; ``memory`` is a copy of 256 MB, read and written.
@@ -162,7 +162,7 @@ def training_speed(net: JointNet) -> dict[str, float]:
         net: that was trained by :func:`thesislib.engine.train.train`.
 
     Returns:
-        ``photos_per_second`` (median over epochs), ``share_of_peak`` (of the operations a second
+        ``photos_per_second`` (median over epochs), ``share_of_peak`` (of the operations per second
         that a large matrix product reaches here) and ``data_wait_share`` (of the time, spent
         waiting for data).
     """

@@ -43,7 +43,7 @@ def stage_times(
         runs: timed calls.
 
     Returns:
-        one row a turn, milliseconds: ``preprocess``, before the first convolution; ``network``,
+        one row per turn, milliseconds: ``preprocess``, before the first convolution; ``network``,
         from there to the last; ``postprocess``, what remains of the call, conversion to NumPy
         included; and ``total``, the call on the clock, which is their sum.
     """

@@ -107,7 +107,7 @@ def compare(config: Config, rounds: int = 5, steps: int = 4) -> pd.DataFrame:
         steps: training steps a turn.
 
     Returns:
-        one row a loop and turn: ``loop, turn, photos_per_second``.
+        one row per loop and turn: ``loop, turn, photos_per_second``.
     """
 
     def of(loop: Callable[[int], None]) -> Callable:

@@ -1,6 +1,6 @@
 """The form of a dataset on disk, and its checks.
 
-A dataset is a folder with ``photos/`` and ``annotations.csv``, one row a face::
+A dataset is a folder with ``photos/`` and ``annotations.csv``, one row per face::
 
     photo,identity,session,width,height,x1,y1,x2,y2
     photos/anna/1.jpg,anna,,480,320,110.0,60.5,240.0,230.0

@@ -75,8 +75,10 @@ def export(
         PhotoError: a photo of the calibration cannot be read.
         ValueError: a classifier with ``check``.
     """
-    for module in ("onnx", "onnxscript", "openvino", *(["nncf"] if len(calibration) else [])):
-        require(module, extra="deploy")
+    require("onnxscript", extra="deploy")
+    require("openvino", extra="deploy")
+    if len(calibration):
+        require("nncf", extra="deploy")
     joint = isinstance(net, JointNet)
     if check is not None and not joint:
         raise ValueError("check: a classifier finds no faces; it cannot be checked on a dataset")

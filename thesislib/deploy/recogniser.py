@@ -50,6 +50,11 @@ class Recogniser(GraphSystem):
         of_graph = (self.about[key] for key in ("identities", "input_px", "lowest_score"))
         super().__init__(run, *of_graph)
 
+    @property
+    def answers_key(self) -> str:
+        """What an answer depends on: the exported files, and the engine, which rounds its way."""
+        return f"{self.about['checksum']} {self.engine}"
+
 
 class EngineClassifier(nn.Module):
     """A :class:`thesislib.models.face_classifier.FaceClassifier` on an engine, for the baseline.

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from thesislib import storage
+from thesislib.engine.processes import this_process
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
@@ -133,11 +134,14 @@ def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
     tensors, about = read_tensors(path, "net")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a safetensors file, but not a net of this project")
-    if about["version"] != VERSION:
+    if about.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: version {about['version']} of the format; this code reads {VERSION}"
+            f"{path}: version {about.get('version')} of the format; this code reads {VERSION}"
         )
-    net = KINDS[about["kind"]](about["identities"], **about["settings"])
+    try:
+        net = KINDS[about["kind"]](about["identities"], **about["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a net that this code cannot build ({error})") from None
     load_state(net, tensors, path)
     net.provenance = about["provenance"]
     return net.to(device or best_device()).eval()
@@ -150,8 +154,8 @@ def net_file(path: Path | str) -> Path:
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's GPU where there is one, else the CPU."""
+    return this_process().device
 
 
 def load_state(net: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path | str) -> None:
@@ -167,10 +171,8 @@ def load_state(net: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path |
 
 
 def start_from(net: nn.Module, path: Path | str) -> list[str]:
-    """Begin with another net's weights: every tensor of the same name and shape but the people.
-
-    The classifier belongs to the identities it was trained on and is left as it is, as are the
-    anchors.
+    """Initialise with another net's weights: all tensors of equal name and shape except the
+    classifier, which belongs to its identities, and the anchors.
 
     Returns:
         names of the tensors taken.

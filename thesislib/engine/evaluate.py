@@ -33,9 +33,9 @@ class Report:
     """What a system found in a dataset, beside what is there.
 
     Attributes:
-        faces: one row an annotated face, see :func:`thesislib.metrics.matching.faces_table`, with
+        faces: one row per annotated face, see :func:`thesislib.metrics.matching.faces_table`, with
             ``iou_calibrated`` and, of a system that names given boxes, ``oracle_identity``.
-        photos: one row a photo with a face, see
+        photos: one row per photo with a face, see
             :func:`thesislib.metrics.matching.photos_table`.
         predictions: per photo of the dataset a mapping with ``boxes``, ``scores`` and
             ``identities``.
@@ -110,7 +110,7 @@ class Report:
                 people) or ``photo``.
 
         Returns:
-            one row a measure, with its 95 % bootstrap interval; average precisions have none. n
+            one row per measure, with its 95 % bootstrap interval; average precisions have none. n
             is the number of photos or faces.
         """
         photos, faces = self.photos, self.faces

@@ -5,7 +5,9 @@ by ``predict_arrays``; :func:`predict` is the one way from files to those answer
 """
 
 import contextlib
+import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,9 +25,11 @@ from thesislib.faces import Face
 
 Photo = str | Path | np.ndarray
 Photos = Photo | Sequence[Photo]
-CHUNK = 64  # photos read and answered at a time, and kept as one file
+CHUNK = 64  # photos answered as one piece of work, and kept as one file
+MAX_BYTES = 256 * 2**20  # of decoded photos at a time: large ones are answered in smaller batches
 FACES, EMBEDDINGS, UNREADABLE = "faces.csv", "embeddings.npy", "unreadable.csv"
 _PARTS = "parts"
+_DECODED = 8  # photos decoded at a time
 
 
 class System(Protocol):
@@ -47,8 +51,8 @@ def predict(
 ) -> list:
     """Faces of photos.
 
-    Under ``torchrun`` the photos are shared out over the processes, and each gets the answers to
-    all of them.
+    Under ``torchrun`` the photos are shared out over the processes, and every process receives all
+    answers, in order.
 
     Args:
         system: what finds and names faces.
@@ -57,7 +61,7 @@ def predict(
             are taken, in order of their paths.
         score_threshold: detections with scores up to this one are dropped.
         out: a folder in which the answers are kept while they come, so that an interrupted call
-            goes on (all processes must see it). It ends as ``faces.csv``, one row a face, and
+            goes on (all processes must see it). It ends as ``faces.csv``, one row per face, and
             ``embeddings.npy``, float32 [D, E], row by row. Photos must be paths then.
         progress: show a bar.
 
@@ -66,8 +70,8 @@ def predict(
         list of such lists, in order.
 
     Raises:
-        PhotoError: a photo cannot be read; it is named. In a folder such photos have no faces
-            and are listed in ``out`` as ``unreadable.csv``.
+        PhotoError: a photo cannot be read; it is named. In a folder such photos have no faces; a
+            warning names them, and ``unreadable.csv`` in ``out``.
         CheckpointError: ``out`` holds the answers of another system or threshold.
         ValueError: no photo of a usable form, or arrays with ``out``.
     """
@@ -79,7 +83,8 @@ def predict(
     several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item, arg-type]
     skip = folder is not None
     if out is None:
-        answers, _ = _answer(system, several, score_threshold, skip, progress)
+        answers, unreadable = _answer(system, several, score_threshold, skip, progress)
+        _warn(unreadable)
     else:
         answers = _answer_into(Path(out), system, several, score_threshold, skip, progress, folder)
     return answers[0] if single else answers
@@ -131,17 +136,35 @@ def _answer_chunk(
                 raise
             return error
 
+    faces: list[list[Face]] = []
+    problems: list[tuple[str, str]] = []
+    waiting: list[np.ndarray | PhotoError] = []
+
+    def answer() -> None:
+        readable = [photo for photo in waiting if isinstance(photo, np.ndarray)]
+        answers = iter(system.predict_arrays(readable, score_threshold) if readable else [])
+        faces.extend(next(answers) if isinstance(one, np.ndarray) else [] for one in waiting)
+        waiting.clear()
+
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(read, photos))
-    readable = [photo for photo in decoded if isinstance(photo, np.ndarray)]
-    answers = iter(system.predict_arrays(readable, score_threshold) if readable else [])
-    faces = [next(answers) if isinstance(photo, np.ndarray) else [] for photo in decoded]
-    problems = [
-        (str(photo), str(error))
-        for photo, error in zip(photos, decoded, strict=True)
-        if isinstance(error, PhotoError)
-    ]
+        for at in range(0, len(photos), _DECODED):
+            some = photos[at : at + _DECODED]
+            decoded = list(pool.map(read, some))
+            for photo, one in zip(some, decoded, strict=True):
+                if isinstance(one, PhotoError):
+                    problems.append((str(photo), str(one)))
+            waiting += decoded
+            if sum(one.nbytes for one in waiting if isinstance(one, np.ndarray)) > MAX_BYTES:
+                answer()
+    answer()
     return faces, problems
+
+
+def _warn(unreadable: Sequence[tuple[str, str]]) -> None:
+    if unreadable and this_process().is_main_process:
+        told = "; ".join(reason for _, reason in unreadable[:5])
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        warnings.warn(f"{len(unreadable)} photos left out: {told}{more}", stacklevel=3)
 
 
 # --- answers kept on disk ---------------------------------------------------------------------
@@ -160,7 +183,7 @@ def _answer_into(
         raise ValueError("out: answers are kept for photos that are files, not for arrays")
     files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
     state = this_process()
-    settings = {"system": fingerprint(system), "score_threshold": score_threshold}
+    settings = {"system": answers_key(system), "score_threshold": score_threshold}
     with storage.folder_lock(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
             _claim(out, settings)
@@ -176,17 +199,20 @@ def _answer_into(
         with _bar(len(chunks), progress) as bar:
             parts = share_out(chunks, answer, bar)
         read = [_read_part(out / _PARTS / name) for name in parts]
+        unreadable = [problem for _, found in read for problem in found]
+        if unreadable and not skip:
+            raise PhotoError(unreadable[0][1])
         faces = [answer for answers, _ in read for answer in answers]
         if state.is_main_process:
             names = [file.relative_to(folder).as_posix() if folder else str(file) for file in files]
-            problems = [problem for _, found in read for problem in found]
-            _write_answers(out, names, faces, problems)
+            _write_answers(out, names, faces, unreadable)
+            _warn(unreadable)
         state.wait_for_everyone()
     return faces
 
 
 def _claim(out: Path, settings: dict) -> None:
-    """Say whose answers the folder holds, or refuse one that holds those of another system."""
+    """Record which system the folder's answers come from; refuse those of another."""
     record = out / cache.CONFIG
     if record.exists():
         found = json.loads(record.read_text(encoding="utf-8"))
@@ -197,9 +223,16 @@ def _claim(out: Path, settings: dict) -> None:
         storage.write_json(record, settings)
 
 
-def fingerprint(system: System) -> str:
-    """What tells a system from every other; systems without weights are known by their class."""
-    return getattr(system, "fingerprint", type(system).__name__)
+def answers_key(system: System) -> str:
+    """What tells the answers of a system from those of every other.
+
+    Raises:
+        ValueError: the system does not say; its answers cannot be kept.
+    """
+    for name in ("answers_key", "fingerprint"):
+        if hasattr(system, name):
+            return getattr(system, name)
+    raise ValueError(f"out: a {type(system).__name__} has no answers_key to know its answers by")
 
 
 def _chunk_key(files: Iterable[Path]) -> str:
@@ -208,7 +241,7 @@ def _chunk_key(files: Iterable[Path]) -> str:
     for file in files:
         stat = file.stat() if file.exists() else None
         stats.append([str(file), stat and stat.st_size, stat and stat.st_mtime_ns])
-    return cache.key(files=stats)
+    return hashlib.sha256(cache.canonical({"files": stats}).encode()).hexdigest()[:16]
 
 
 def _write_part(path: Path, answers: list[list[Face]], problems: list[tuple[str, str]]) -> None:
@@ -264,6 +297,9 @@ def _write_answers(
     table = pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.6g")
     storage.write_text(out / FACES, table)
     embeddings = [f.embedding for answer in answers for f in answer if f.embedding is not None]
+    # What an earlier call over other photos left is not of these.
+    (out / EMBEDDINGS).unlink(missing_ok=True)
+    (out / UNREADABLE).unlink(missing_ok=True)
     if embeddings:
         with storage.atomic_write(out / EMBEDDINGS) as aside, open(aside, "wb") as file:
             np.save(file, np.stack(embeddings), allow_pickle=False)

@@ -38,7 +38,7 @@ def take_turns(
         warm_ups: calls before those.
 
     Returns:
-        one row a system, stage and turn: ``system, stage, turn, ms``. The stages of a turn add up
+        one row per system, stage and turn: ``system, stage, turn, ms``. The stages of a turn add up
         to the whole call.
     """
     rows = []

@@ -153,7 +153,7 @@ def fit(
         label: of the bar; None for the folder's name.
 
     Returns:
-        history, one dict an epoch: ``epoch``, mean losses, ``photos_per_second``,
+        history, one dict per epoch: ``epoch``, mean losses, ``photos_per_second``,
         ``data_wait_share``.
 
     Raises:
@@ -410,6 +410,8 @@ def train_net(
         save_net(out, net)
         (out / CHECKPOINT).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return load_net(out)  # running statistics of batch norm are each process's own
     return net.to(best_device()).eval()
 
 

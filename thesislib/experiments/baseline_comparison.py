@@ -60,8 +60,8 @@ class Tested(NamedTuple):
     Attributes:
         results: rows ``metric, value, low, high, n``, see
             :meth:`thesislib.engine.evaluate.Report.table`, with 95 % intervals over people.
-        photos: one row a photo with a face, see :func:`thesislib.metrics.matching.photos_table`.
-        faces: one row a face, see :class:`thesislib.engine.evaluate.Report`.
+        photos: one row per photo with a face, see :func:`thesislib.metrics.matching.photos_table`.
+        faces: one row per face, see :class:`thesislib.engine.evaluate.Report`.
     """
 
     results: pd.DataFrame
@@ -211,7 +211,7 @@ def training_table(config: Config, names: Sequence[str] = SYSTEMS) -> pd.DataFra
 
 
 def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Frames a second of systems, decoded photo to answer, batch 1, timed turn by turn.
+    """Frames per second of systems, decoded photo to answer, batch 1, timed turn by turn.
 
     Under ``torchrun`` by the main process alone. Asked again on the same machine it reads what
     was found.
@@ -221,7 +221,7 @@ def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, 
         names: of the systems, which take turns.
 
     Returns:
-        rows ``system, metric, value, low, high, n`` with metric ``fps``, and one row a system,
+        rows ``system, metric, value, low, high, n`` with metric ``fps``, and one row per system,
         stage and turn: ``system, stage, turn, ms, threads, device``; both with ``commit``.
     """
     names = list(names)

@@ -62,7 +62,7 @@ def detection_by_yaw(
         progress: show a bar.
 
     Returns:
-        One row a person and angle: ``identity, yaw`` (degrees), ``found`` (a detection's IoU
+        One row per person and angle: ``identity, yaw`` (degrees), ``found`` (a detection's IoU
         with the face is at least 0.3, as dlib's idea of a face box is another).
     """
     rows = []

@@ -156,7 +156,7 @@ def trained(config: Config, system: str, train: Dataset | None = None) -> JointN
 
 
 def history(net: JointNet | FaceClassifier) -> pd.DataFrame:
-    """Of a trained net one row an epoch, see :func:`thesislib.engine.train.fit`."""
+    """Of a trained net one row per epoch, see :func:`thesislib.engine.train.fit`."""
     return pd.DataFrame((net.provenance or {})["history"])
 
 

@@ -75,7 +75,10 @@ def average_precision(
     from torchmetrics.detection import MeanAveragePrecision
 
     check_same_length("predictions", predictions, "truths", truths)
-    metric = MeanAveragePrecision(backend="faster_coco_eval")
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        sync_on_compute=False,  # each process has all photos already
+    )
     faces = 0
     for prediction, truth in zip(predictions, truths, strict=True):
         boxes = checked_boxes("predictions", prediction["boxes"])

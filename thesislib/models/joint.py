@@ -145,6 +145,14 @@ class JointNet(nn.Module):
         return digest.hexdigest()
 
     @property
+    def answers_key(self) -> str:
+        """SHA-256 of all that an answer depends on: the fingerprint, the classifier and names."""
+        digest = hashlib.sha256(json.dumps([self.fingerprint, self.identities]).encode())
+        for value in self.classifier.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.anchors.device
@@ -249,7 +257,7 @@ class JointNet(nn.Module):
             score_threshold: detections with scores up to this one are dropped.
 
         Returns:
-            one dict a photo, highest score first: ``boxes`` float [D, 4] pixels within the photo,
+            one dict per photo, highest score first: ``boxes`` float [D, 4] pixels within the photo,
             ``scores`` float [D], ``identities`` int64 [D] (index into ``self.identities``),
             ``identity_scores`` float [D], ``embeddings`` float [D, E], L2-normalised.
         """

@@ -81,7 +81,7 @@ class JointLoss(nn.Module):
         Args:
             net: whose outputs these are; reads and names the assigned faces.
             outputs: ``net(photos)``.
-            targets: one dict a photo with ``boxes`` float [F, 4] pixels, 0 <= x1 < x2 <= W, and
+            targets: one dict per photo with ``boxes`` float [F, 4] pixels, 0 <= x1 < x2 <= W, and
                 ``identities`` int64 [F], ``UNKNOWN`` for people nobody knows.
 
         Returns:

@@ -128,7 +128,7 @@ def write(
 
 
 def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row a photo with the coordinates of each map, and each map's name and text."""
+    """One row per photo with the coordinates of each map, and each map's name and text."""
     if not len(map_table):
         raise ValueError("experiment3_map: no rows")
     for name in ("dataset", "profile", "arm"):

@@ -91,7 +91,7 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
 
 @styled
 def engine_ratios(table: pd.DataFrame) -> Figure:
-    """How many times the frames a second of the thesis's pipeline, by system and engine.
+    """How many times the frames per second of the thesis's pipeline, by system and engine.
 
     Args:
         table: ``benchmark.csv``; drawn are the rows with ``joint_accuracy_50``, which is printed
@@ -139,13 +139,13 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
     axis.set_yticks(ticks, names)
     axis.tick_params(axis="y", length=0)
     axis.set(ylim=(at - 0.3, -0.7), xlim=(0, longest * 1.35))
-    axis.set_xlabel("times the frames a second of the thesis's pipeline (dashed: 1)")
+    axis.set_xlabel("times the frames per second of the thesis's pipeline (dashed: 1)")
     return figure
 
 
 @styled
 def roofline(limits: pd.DataFrame) -> Figure:
-    """Each engine's operations a second against the machine's measured limits.
+    """Each engine's operations per second against the machine's measured limits.
 
     A roof (Williams et al. 2009) is what the memory can feed, up to what a matrix product of that
     precision reaches. Beside it, each point's share of the flat part.
@@ -198,7 +198,7 @@ def roofline(limits: pd.DataFrame) -> Figure:
     axis.legend(handles=handles, loc="upper left", fontsize=7)
     axis.set(xscale="log", yscale="log", xlim=(left, right))
     axis.set_xlabel("operations a byte, each layer's numbers moved once")
-    axis.set_ylabel("10⁹ operations a second")
+    axis.set_ylabel("10⁹ operations per second")
     axis.set_ylim(top=1.6 * limits["peak"].max() / 1e9)
     low, high = axis.get_ylim()
     ticks_at(

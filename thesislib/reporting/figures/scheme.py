@@ -75,7 +75,7 @@ class _Drawing:
             self.axis.plot([left + 0.01, right - 0.01], [bottom + cell] * 2, **line)
 
     def rows(self, x: float, y: float, width: float, height: float, colour: str) -> None:
-        """A table with one row a box, its middle rows left out."""
+        """A table with one row per box, its middle rows left out."""
         count, left, bottom = 6, x - width / 2, y - height / 2
         style: dict[str, Any] = {"facecolor": colour, "edgecolor": "#333333", "linewidth": 0.6}
         for at in range(count):
