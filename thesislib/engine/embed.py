@@ -49,8 +49,7 @@ def embed(system: Embedder, dataset: Dataset, progress: bool = False) -> np.ndar
         return np.concatenate(system.embeddings_at(photos, [boxes[name] for name in chosen]))
 
     starts = range(0, len(names), CHUNK)
-    unit = f"{CHUNK} photos"
-    with tqdm(total=len(starts), desc="embedding", unit=unit, disable=not progress) as bar:
+    with tqdm(total=len(starts), desc="embedding", unit="batch", disable=not progress) as bar:
         return np.concatenate(share_out(starts, of_chunk, bar))
 
 

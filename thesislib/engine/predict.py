@@ -122,7 +122,7 @@ def _bar(chunks: int, progress: bool) -> tqdm:
     state = this_process()
     shown = progress and state.is_main_process
     total = -(-chunks // state.num_processes)
-    return tqdm(total=total, desc="predicting", unit=f"{CHUNK} photos", disable=not shown)
+    return tqdm(total=total, desc="predicting", unit="batch", disable=not shown)
 
 
 def _answer_chunk(
