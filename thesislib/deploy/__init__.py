@@ -1,0 +1,1 @@
+"""Nets exported for other runtimes, and galleries of people enrolled later."""
