@@ -16,8 +16,10 @@ ifdef PHOTOS
 DATA := data/$(shell basename '$(PHOTOS)')
 endif
 export PROFILE DATA SPLIT SEED EPOCHS BATCH TARGET
-# Threads that wait for work sleep, so that a training beside other work is not many times slower.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Threads that wait for work sleep soon, so that a training beside other work is not many times slower.
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 10000
+endif
 
 BIN := .venv/bin
 # In a process of their own: OpenVINO and ONNX Runtime beside dlib, numba and faiss crashed once.

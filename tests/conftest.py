@@ -1,6 +1,6 @@
 """What several tests share: photos and datasets made with NumPy, and a net that is quick."""
 
-import thesislib  # noqa: F401 # before PyTorch is loaded: its threads are to wait passively
+import thesislib  # noqa: F401 # before PyTorch is loaded: its threads are to wait briefly
 
 # isort: split
 

@@ -14,7 +14,7 @@ from thesislib.environment import (
     MissingExtraError,
     check_versions,
     require,
-    wait_passively,
+    wait_briefly,
 )
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -77,24 +77,24 @@ def test_a_package_that_breaks_keeps_its_own_error(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ({}, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
         ({"GOMP_SPINCOUNT": "1000"}, {"GOMP_SPINCOUNT": "1000"}),
     ],
 )
-def test_threads_wait_passively_unless_the_user_says_otherwise(monkeypatch, chosen, expected):
+def test_threads_wait_briefly_unless_the_user_says_otherwise(monkeypatch, chosen, expected):
     variables = dict(chosen)
     monkeypatch.setattr(os, "environ", variables)
-    wait_passively()
+    wait_briefly()
     assert variables == expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="libgomp is Linux's")
 def test_torch_reads_the_setting_made_before_it_loads():
-    program = "from thesislib.environment import wait_passively; wait_passively(); import torch"
+    program = "from thesislib.environment import wait_briefly; wait_briefly(); import torch"
     environment = {name: value for name, value in os.environ.items() if name not in WAITING}
-    environment["OMP_DISPLAY_ENV"] = "TRUE"
+    environment["OMP_DISPLAY_ENV"] = "VERBOSE"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
+    assert "GOMP_SPINCOUNT = '10000'" in done.stderr

@@ -9,10 +9,10 @@
 import importlib
 from typing import Any
 
-from thesislib.environment import wait_passively
+from thesislib.environment import wait_briefly
 
 # Before PyTorch is loaded, which reads it then.
-wait_passively()
+wait_briefly()
 
 # Where each word of the front door is found; loaded when it is first used.
 _WORDS = {

@@ -45,16 +45,17 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def wait_passively() -> None:
-    """Let OpenMP threads sleep while they wait for each other, unless the user has chosen.
+def wait_briefly() -> None:
+    """Let OpenMP threads sleep soon while they wait for each other, unless the user has chosen.
 
-    By default they spin. On a machine where anything else runs, a thread that spins takes the
-    core from the one it waits for, and a training becomes many times slower. The OpenMP library
-    reads the setting once, when it is loaded, so this must run before torch is imported; later it
-    changes nothing. A value of ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` in the environment wins.
+    By default they spin for long. On a machine where anything else runs, a thread that spins takes
+    the core from the one it waits for. Not to spin at all (``OMP_WAIT_POLICY=PASSIVE``) makes a
+    small net a third slower on a quiet machine (docs/speed.md). The OpenMP library reads the
+    setting once, when it is loaded, so this must run before torch is imported; later it changes
+    nothing. A value of ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` in the environment wins.
     """
-    if "GOMP_SPINCOUNT" not in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def check_versions() -> None:
