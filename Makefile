@@ -24,6 +24,8 @@ endif
 BIN := .venv/bin
 # In a process of their own: OpenVINO and ONNX Runtime beside dlib, numba and faiss crashed once.
 ENGINES := tests/engines
+# Two workers; a file, or a notebook, stays with one. Never where times are kept: test-full.
+WORKERS := -n 2 --dist loadfile
 PLAIN := env -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
 # The environment is known by the content of what it is made from.
@@ -38,9 +40,9 @@ test: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(PLAIN) $(BIN)/python -m pytest tests thesislib --ignore=$(ENGINES)
-	@$(PLAIN) $(BIN)/python -m pytest $(ENGINES)
-	@$(PLAIN) PROFILE=smoke $(BIN)/python -m pytest --nbval-lax $(NBVAL)
+	@$(PLAIN) $(BIN)/python -m pytest $(WORKERS) tests thesislib --ignore=$(ENGINES)
+	@$(PLAIN) $(BIN)/python -m pytest $(WORKERS) $(ENGINES)
+	@$(PLAIN) PROFILE=smoke $(BIN)/python -m pytest $(WORKERS) --nbval-lax $(NBVAL)
 
 test-full: test
 	@$(PLAIN) PROFILE=quick $(BIN)/python -m pytest --nbval $(NBVAL)
@@ -60,7 +62,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'Python 3.11 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=<path of python3.11>')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@rm -f .venv/.ready-* && touch $@
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from thesislib import paths
 from thesislib.data.schema import COLUMNS
 from thesislib.models.joint import JointNet
 
@@ -100,6 +101,16 @@ def make_party(parent):
         Image.fromarray(pixels).save(folder / name)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "annotations.csv", index=False)
     return folder
+
+
+@pytest.fixture
+def own_folders(tmp_path, monkeypatch):
+    """Data, runs and tables of these tests alone."""
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    return tmp_path
 
 
 def thin_net(seed=0, identities=("anna", "boris"), **settings):

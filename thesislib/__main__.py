@@ -4,11 +4,12 @@ Commands are functions; their options are the functions' parameters and the fiel
 :class:`thesislib.profiles.Profile`, so that no option is written down twice.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,26 +17,23 @@ import tyro
 from tyro.conf import Positional, arg
 
 import thesislib as tl
-from thesislib.profiles import PROFILES, Profile
+from thesislib.profiles import PROFILES, Margin, Profile
+from thesislib.storage import folder_lock
 
 Split = Literal["photo", "session"]
 
 
 def _changes() -> type:
     """A dataclass of all settings of a profile, each None: not changed."""
-    hints = typing.get_type_hints(Profile)
+    # One option for a margin's three fields, in their order.
+    hints = typing.get_type_hints(Profile) | {"margin": tuple[str, float, float]}
     fields = []
     for field in dataclasses.fields(Profile):
-        if field.name != "name" and not dataclasses.is_dataclass(_plain(hints[field.name])):
+        if field.name != "name":
             told = arg(help="Overrides the profile.")
             hint = Annotated[hints[field.name] | None, told]  # type: ignore
             fields.append((field.name, hint, dataclasses.field(default=None)))
     return dataclasses.make_dataclass("Changes", fields, frozen=True)
-
-
-def _plain(hint: Any) -> Any:
-    """The type that is meant by ``X`` and by ``X | None``."""
-    return next((one for one in typing.get_args(hint) if one is not type(None)), hint)
 
 
 if typing.TYPE_CHECKING:
@@ -48,6 +46,8 @@ else:
 
 def _changed(profile: str, changes: Any) -> Profile:
     given = {name: v for name, v in dataclasses.asdict(changes).items() if v is not None}
+    if "margin" in given:
+        given["margin"] = Margin(*given["margin"])
     return dataclasses.replace(PROFILES[profile], **given)
 
 
@@ -177,14 +177,32 @@ def enrol(
         net: Folder or file of a trained net.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
-    from thesislib.storage import folder_lock
-
-    loaded = tl.load(net)
-    with folder_lock(gallery.parent, wait=True):  # two at a time would lose one person
-        people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
+    with _changing(gallery, net) as people:
         people.enrol(name, photos[0] if len(photos) == 1 else list(photos))
-        people.save(gallery)
     print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
+
+
+def enrol_dataset(data: Path, net: Path, gallery: Path) -> None:
+    """Enrol everybody in a dataset in a gallery, each face read at its annotated box.
+
+    Args:
+        data: Dataset folder.
+        net: Folder or file of a trained net.
+        gallery: Gallery file, <name>.safetensors; made if it is not there.
+    """
+    with _changing(gallery, net) as people:
+        people.enrol_dataset(tl.read_dataset(data), progress=_progress())
+    print(f"{data} enrolled; {len(people.identities)} people in {gallery}")
+
+
+@contextlib.contextmanager
+def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
+    """A gallery that is opened, or made, and saved at the end; nobody else changes it meanwhile."""
+    loaded = tl.load(net)
+    with folder_lock(gallery.parent, wait=True):
+        people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
+        yield people
+        people.save(gallery)
 
 
 def recognise(
@@ -453,6 +471,7 @@ COMMANDS: tuple[Callable, ...] = (
     predict,
     evaluate,
     enrol,
+    enrol_dataset,
     recognise,
     export,
     data,

@@ -10,29 +10,17 @@ import torch
 from conftest import ANCHORS, noise
 from torch import nn
 
-from thesislib import paths
 from thesislib.benchmarks import headline, limits, nets, sweeps, timing
 from thesislib.benchmarks.limits import work_of
 from thesislib.benchmarks.peers import peers
 from thesislib.benchmarks.targets import targets
 from thesislib.engine.timing import joint_stages, take_turns
-from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.models.joint import JointNet
 from thesislib.profiles import get_profile
 from thesislib.synthetic import sets
 from thesislib.synthetic.spec import SyntheticSet
-from thesislib.tables import BENCHMARK_COLUMNS, read_table
-
-
-@pytest.fixture
-def own_folders(tmp_path, monkeypatch):
-    """Data, runs and tables of these tests alone."""
-    for name in ("DATA", "RUNS"):
-        monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    return tmp_path
+from thesislib.tables import BENCHMARK_COLUMNS
 
 
 def small_net(**settings):
@@ -235,24 +223,3 @@ def test_nets_are_compared_plain_and_on_the_best_engine(own_folders, monkeypatch
     assert (table["ms_median"] > 0).all()
     of_joint = table.loc["joint"]
     assert of_joint["mean_iou"].to_numpy() == pytest.approx(of_joint["mean_iou"].mean(), abs=0.02)
-
-
-def test_a_whole_run_in_small_writes_its_tables_below_runs(own_folders, capsys):
-    published = sorted(paths.PUBLISHED_TABLES.glob("benchmark*.csv"))
-    before = [file.read_bytes() for file in published]
-    table, limits_table = headline.run("smoke", progress=False)
-    assert [file.read_bytes() for file in published] == before and len(published) == 2
-    written = read_table(own_folders / "tables" / "benchmark.csv")
-    assert len(written) == len(table) and set(written["profile"]) == {"smoke"}
-    assert {"total", "preprocess", "network", "postprocess", "detector", "classifier"} == set(
-        written["stage"]
-    )
-    assert (written["ms_median"] >= written["ms_min"]).all() and (written["ms_min"] > 0).all()
-    reference = written[(written["system"] == "two_stage_up1") & (written["engine"] == "torch")]
-    assert (reference["ratio_to_thesis_pipeline"].dropna() == 1).all()
-    crowd = written[written["faces"] == 4]
-    assert crowd[crowd["system"] != "gallery"]["recall_50"].notna().any()
-    assert set(written["command"]) == {"python -m thesislib benchmark --size smoke"}
-    assert {"training", "torch"} <= set(limits_table["engine"])
-    assert (limits_table["share_of_peak"] > 0).all()
-    configs._read.cache_clear()

@@ -292,7 +292,7 @@ def test_a_figure_is_told_all_that_saving_it_asks_for(config):
     assert about["private"]  # not made by the generator, whatever its name
 
 
-@pytest.mark.parametrize("name", [name for name in CHANGED if name != "margin"])
+@pytest.mark.parametrize("name", CHANGED)
 def test_the_command_line_takes_the_command(config, name, monkeypatch):
     from thesislib.__main__ import main
     from thesislib.experiments import baseline_comparison

@@ -17,7 +17,7 @@ from thesislib.engine.checkpoint import NET, net_file
 from thesislib.engine.processes import this_process
 from thesislib.engine.train import precision, provenance
 from thesislib.environment import commit
-from thesislib.profiles import PROFILES, Profile, get_profile
+from thesislib.profiles import PROFILES, Margin, Profile, get_profile
 from thesislib.synthetic import sets
 
 
@@ -319,9 +319,8 @@ def _changes(profile: Profile, usual: Profile) -> dict[str, Any]:
 
 def _words(name: str, value: Any) -> list[str]:
     option = "--" + name.replace("_", "-")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inner = dataclasses.asdict(value)
-        return [word for field in inner for word in _words(f"{name}.{field}", inner[field])]
+    if isinstance(value, Margin):
+        value = dataclasses.astuple(value)
     several = isinstance(value, list | tuple)
     return [option, *map(str, value)] if several else [option, str(value)]
 
