@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -124,6 +126,15 @@ def test_the_best_of_several_calls_is_taken():
     seconds = limits.best_seconds(lambda: calls.append(1), seconds=0.01)
     assert len(calls) > 1
     assert 0 < seconds < 0.01
+
+
+def test_peak_memory_is_the_most_a_process_held_and_not_what_it_ends_with():
+    code = (
+        "import numpy as np; from thesislib.benchmarks.peak_memory import peak_mb; "
+        "before = peak_mb(); held = np.ones(40_000_000); del held; print(peak_mb() - before)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(told.stdout) == pytest.approx(8 * 40_000_000 / 2**20, rel=0.1)
 
 
 # --- nets -------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ def test_a_whole_run_in_small_writes_its_tables_below_runs(own_folders):
     assert (written["ms_median"] >= written["ms_min"]).all() and (written["ms_min"] > 0).all()
     reference = written[(written["system"] == "two_stage_up1") & (written["engine"] == "torch")]
     assert (reference["ratio_to_thesis_pipeline"].dropna() == 1).all()
+    peaks = written[(written["system"] == "joint") & (written["faces"] == 1)]["peak_mb"].dropna()
+    assert len(peaks) >= 3 and peaks.between(100, 10_000).all()
     crowd = written[written["faces"] == 4]
     assert crowd[crowd["system"] != "gallery"]["recall_50"].notna().any()
     assert set(written["command"]) == {"python -m thesislib benchmark --size smoke"}

@@ -126,9 +126,9 @@ class Dataset:
 
     @functools.cached_property
     def content_hash(self) -> str:
-        """SHA-256 over annotations and photos: changes when anything in the dataset does."""
-        files = [self.folder / ANNOTATIONS, *(self.folder / photo for photo in self.photos)]
-        return storage.content_hash(files, self.folder)
+        """SHA-256 over the photos' bytes and the table, whether as read or changed in memory."""
+        photos = storage.content_hash([self.folder / photo for photo in self.photos], self.folder)
+        return storage.text_hash(photos + self.table.to_csv(index=False))
 
 
 def _is_synthetic(photo: str, people: range) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from thesislib import seeds, storage
+from thesislib import seeds
 from thesislib.data.loading import Crops, collate, list_photos
 from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.embed import annotated_faces, embed
@@ -102,7 +102,7 @@ def enrol_class_means(net: JointNet, dataset: Dataset) -> JointNet:
         weight = torch.from_numpy(np.stack(list(means.values())))
         new.classifier.conv.weight.copy_(weight.view_as(new.classifier.conv.weight))
     new.provenance = {
-        "data": _data_hash(dataset),
+        "data": dataset.content_hash,
         "trained": "nothing",
         "source": net.fingerprint,
         "commit": commit(),
@@ -399,7 +399,7 @@ def _provenance(
     net: JointNet | None, dataset: Dataset, profile: Profile, seed: int, trained: str, steps: int
 ) -> dict:
     return provenance(
-        _data_hash(dataset),
+        dataset.content_hash,
         profile,
         seed,
         identities=dataset.identities,
@@ -407,8 +407,3 @@ def _provenance(
         steps=steps,
         source=net.fingerprint if net is not None else None,
     )
-
-
-def _data_hash(dataset: Dataset) -> str:
-    # The table as it is in memory too: names that the file has may have been taken out of it.
-    return storage.text_hash(dataset.content_hash + dataset.table.to_csv(index=False))
