@@ -24,8 +24,8 @@ endif
 BIN := .venv/bin
 # In a process of their own: OpenVINO and ONNX Runtime beside dlib, numba and faiss crashed once.
 ENGINES := tests/engines
-# Two workers; a file, or a notebook, stays with one. Never where times are kept: test-full.
-WORKERS := -n 2 --dist loadfile
+# Two workers of one thread; a file, or a notebook, stays with one. Never where times are kept: test-full.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 PLAIN := env -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
 # The environment is known by the content of what it is made from.
@@ -40,9 +40,9 @@ test: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(PLAIN) $(BIN)/python -m pytest $(WORKERS) tests thesislib --ignore=$(ENGINES)
+	@$(PLAIN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) tests thesislib --ignore=$(ENGINES)
 	@$(PLAIN) $(BIN)/python -m pytest $(WORKERS) $(ENGINES)
-	@$(PLAIN) PROFILE=smoke $(BIN)/python -m pytest $(WORKERS) --nbval-lax $(NBVAL)
+	@$(PLAIN) OMP_NUM_THREADS=1 PROFILE=smoke $(BIN)/python -m pytest $(WORKERS) --nbval-lax $(NBVAL)
 
 test-full: test
 	@$(PLAIN) PROFILE=quick $(BIN)/python -m pytest --nbval $(NBVAL)

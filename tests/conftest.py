@@ -113,6 +113,18 @@ def own_folders(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def kept_folders(own_folders, pytestconfig, monkeypatch):
+    """As ``own_folders``, but nets and exports stay, in pytest's cache, as a user's do in runs/.
+
+    They are known by configuration and data; ``pytest --cache-clear`` makes them anew.
+    """
+    kept = pytestconfig.cache.mkdir("nets")
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setattr(paths, name, kept / name.lower())
+    return own_folders
+
+
 def thin_net(seed=0, identities=("anna", "boris"), **settings):
     """A JointNet with cells of 32 px whose backbone is a small stand-in for a ResNet."""
     torch.manual_seed(seed)

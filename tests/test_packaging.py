@@ -36,6 +36,7 @@ INDIRECT = {
     "jupyterlab": "make lab",
     "ipykernel": "the kernel of the notebooks",
     "pytest-timeout": "plugin: timeout in pyproject.toml",
+    "pytest-xdist": "plugin: make test runs two tests at a time",
     "nbval": "plugin: make test runs the notebooks",
     "mypy": "a command of make test",
     "ruff": "a command of make test",

@@ -12,6 +12,7 @@ import torch
 from conftest import ANCHORS, noise
 from torch import nn
 
+from thesislib import paths
 from thesislib.benchmarks import headline, limits, nets, sweeps, timing
 from thesislib.benchmarks.limits import work_of
 from thesislib.benchmarks.peers import peers
@@ -72,6 +73,12 @@ def test_the_stages_of_a_net_give_what_the_net_gives():
     (found,) = net.detect(torch.from_numpy(photo).permute(2, 0, 1)[None], 0.01)
     np.testing.assert_allclose(value[1], found["boxes"], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(value[2], found["scores"], rtol=1e-4)
+
+
+def test_a_call_is_divided_by_counters_even_where_they_add_up_to_more():
+    nodes = [1.0, 2.0, 3.0, 4.0]
+    assert timing.divided(nodes, 1, 2, whole=12.0) == (1.0, 5.0, 6.0, 12.0)  # 2 ms outside
+    assert timing.divided(nodes, 1, 2, whole=5.0) == (0.5, 2.5, 2.0, 5.0)
 
 
 def test_whole_calls_are_known_by_their_systems_key():
@@ -223,8 +230,8 @@ def test_peers_that_are_missing_are_named(tmp_path, monkeypatch, capsys):
 # --- whole runs -------------------------------------------------------------------------------
 
 
-def test_nets_are_compared_plain_and_on_the_best_engine(own_folders, monkeypatch):
-    folder = own_folders / "data" / "synthetic-few"
+def test_nets_are_compared_plain_and_on_the_best_engine(kept_folders):
+    folder = paths.DATA / "synthetic-few"
     sets.make(folder, SyntheticSet(2, 16, 2, 96), workers=1, progress=False)
     profile = dataclasses.replace(get_profile("smoke"), epochs=1)
     table = headline.compare_engines(Config(folder, profile), runs=2)

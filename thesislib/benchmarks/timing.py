@@ -63,8 +63,20 @@ def stage_times(
         whole = float(take_turns({"net": [("total", call)]}, [photo], 1, 0)["ms"].iloc[0])
         nodes = [(n.node_type, n.real_time.total_seconds() * 1000) for n in request.profiling_info]
         convolutions = [at for at, (kind, _) in enumerate(nodes) if kind == "Convolution"]
-        before = sum(ms for _, ms in nodes[: convolutions[0]])
-        network = sum(ms for _, ms in nodes[convolutions[0] : convolutions[-1] + 1])
         if turn >= WARM_UPS:
-            rows.append((before, network, whole - before - network, whole))
+            rows.append(divided([ms for _, ms in nodes], convolutions[0], convolutions[-1], whole))
     return pd.DataFrame(rows, columns=[*STAGES, "total"])
+
+
+def divided(nodes: list[float], first: int, last: int, whole: float) -> tuple[float, ...]:
+    """A call's time by stage: before node ``first``, to ``last``, what remains, and the whole.
+
+    Args:
+        nodes: milliseconds of each, by the engine's counters.
+        first, last: the first and the last convolution.
+        whole: milliseconds of the call on the clock.
+    """
+    # Counters that were interrupted, or ran side by side, may add up to more than the call.
+    scale = min(1.0, whole / sum(nodes))
+    before, network = scale * sum(nodes[:first]), scale * sum(nodes[first : last + 1])
+    return before, network, whole - before - network, whole

@@ -6,12 +6,12 @@ from thesislib.experiments import config as configs
 from thesislib.tables import read_table
 
 
-def test_a_whole_run_in_small_writes_its_tables_below_runs(own_folders):
+def test_a_whole_run_in_small_writes_its_tables_below_runs(kept_folders):
     published = sorted(paths.PUBLISHED_TABLES.glob("benchmark*.csv"))
     before = [file.read_bytes() for file in published]
     table, limits_table = headline.run("smoke", progress=False)
     assert [file.read_bytes() for file in published] == before and len(published) == 2
-    written = read_table(own_folders / "tables" / "benchmark.csv")
+    written = read_table(kept_folders / "tables" / "benchmark.csv")
     assert len(written) == len(table) and set(written["profile"]) == {"smoke"}
     assert {"total", "preprocess", "network", "postprocess", "detector", "classifier"} == set(
         written["stage"]
