@@ -24,7 +24,7 @@ endif
 BIN := .venv/bin
 # In a process of their own: OpenVINO and ONNX Runtime beside dlib, numba and faiss crashed once.
 ENGINES := tests/engines
-# Two workers of one thread; a file, or a notebook, stays with one. Never where times are kept: test-full.
+# Two workers; the tests of a file stay with one. Notebooks share nets, so one runs after the other.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 PLAIN := env -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
@@ -42,7 +42,7 @@ test: $(READY)
 	@$(BIN)/mypy
 	@$(PLAIN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) tests thesislib --ignore=$(ENGINES)
 	@$(PLAIN) $(BIN)/python -m pytest $(WORKERS) $(ENGINES)
-	@$(PLAIN) OMP_NUM_THREADS=1 PROFILE=smoke $(BIN)/python -m pytest $(WORKERS) --nbval-lax $(NBVAL)
+	@$(PLAIN) PROFILE=smoke $(BIN)/python -m pytest --nbval-lax $(NBVAL)
 
 test-full: test
 	@$(PLAIN) PROFILE=quick $(BIN)/python -m pytest --nbval $(NBVAL)
