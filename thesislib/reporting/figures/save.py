@@ -29,6 +29,7 @@ def save(
     caption: str,
     private: bool,
     faces: bool = False,
+    compared: Sequence[str] = (),
 ) -> Path:
     """Save a figure as PDF and PNG, with where it came from printed below it.
 
@@ -48,12 +49,14 @@ def save(
         caption: what the figure shows, for the manifest.
         private: ``dataset.private``: its people exist, whatever the dataset is called.
         faces: the figure shows faces.
+        compared: splits that the figure compares, where it shows more than ``split``.
 
     Returns:
         the PNG file.
     """
     people = dataset if private else "synthetic people"
     runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
+    splits = " and ".join(compared or [split])
     hidden = faces and private
     key = f"{dataset}-{split}/{name}"
     base = (paths.PRIVATE_FIGURES if hidden else paths.FIGURES) / key
@@ -61,7 +64,7 @@ def save(
     with house_style():
         # A figure has one such label, so a second save replaces the first one's.
         figure.supxlabel(
-            f"profile {profile}, {people}, {split} split, {runs}",
+            f"profile {profile}, {people}, {splits} split, {runs}",
             x=0.995,
             ha="right",
             fontsize=6.5,
