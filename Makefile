@@ -48,7 +48,7 @@ test-full: test
 	@$(PLAIN) PROFILE=quick $(BIN)/python -m pytest --nbval $(NBVAL)
 
 publish: $(READY)
-	@$(BIN)/python -m thesislib.reporting.publish
+	@$(BIN)/python -m thesislib publish
 
 benchmark: $(READY)
 	@TQDM_DISABLE=1 $(BIN)/python -m thesislib benchmark --seed $(SEED) $(if $(PEERS),--peers '$(PEERS)')

@@ -73,15 +73,19 @@ def asked() -> tuple[Config, Path | None]:
 
 
 def run_name(config: Config, target: Path | None) -> str:
-    """Name of the folder of this run's notebooks; two runs of other settings have two."""
-    name = f"{config.data.name}-{config.split}-{config.profile.name}-seed{config.seed}"
+    """Name of the folder of this run's notebooks; runs of other settings or folders have others."""
+    data = config.data.name
+    if not configs.is_default(config):
+        data += f"-{cache.key(folder=str(config.data.resolve()))}"
+    name = f"{data}-{config.split}-{config.profile.name}-seed{config.seed}"
     usual = PROFILES[config.profile.name]
     words = [
         f"{field.name}{value}"
         for field in dataclasses.fields(usual)
         if (value := getattr(config.profile, field.name)) != getattr(usual, field.name)
     ]
-    words += [f"to-{target.name}"] if target else []
+    if target:
+        words.append(f"to-{target.name}-{cache.key(folder=str(target.resolve()))}")
     return "-".join([name, *words])
 
 

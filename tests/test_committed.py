@@ -1,4 +1,4 @@
-"""What is committed agrees with itself, and with what this machine gets.
+"""What is committed agrees with itself.
 
 Numbers in pages are not pinned here: placeholders in the pages say which number of which table
 stands there, and these tests hold the pages to the tables.

@@ -1,5 +1,6 @@
 """What `make figures` runs: which commands, in which order, and when there is nothing to do."""
 
+import dataclasses
 import functools
 import importlib.util
 import itertools
@@ -71,6 +72,17 @@ def test_runs_of_other_settings_have_other_notebooks_and_states(dodo, monkeypatc
     assert dodo.run_name(*usual) != dodo.run_name(*other)
     assert dodo.state_of(*usual) != dodo.state_of(*other)
     assert dodo.state_of(*other) == dodo.state_of(*other)
+
+
+def test_datasets_of_one_name_have_notebooks_of_their_own(dodo, tmp_path):
+    config, _ = dodo.asked()
+    folders = [tmp_path / parent / "people" for parent in "ab"]
+    names = {
+        dodo.run_name(dataclasses.replace(config, data=data), target)
+        for data in folders
+        for target in (None, *folders)
+    }
+    assert len(names) == 6
 
 
 def test_a_changed_dataset_is_noticed(dodo, party, monkeypatch):

@@ -229,7 +229,7 @@ def test_what_the_user_can_mend_is_a_sentence_not_a_traceback(tmp_path, capsys):
     "command",
     ["train", "predict", "evaluate", "enrol", "enrol-dataset", "recognise", "export", "data",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",
-     "gallery-speed", "training-speed"],
+     "gallery-speed", "training-speed", "publish"],
 )  # fmt: skip
 def test_every_command_has_help(command, capsys):
     from thesislib.__main__ import main

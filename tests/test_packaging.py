@@ -278,7 +278,8 @@ print(json.dumps({
 
 def test_an_installed_wheel_works_outside_the_clone(wheel, tmp_path):
     installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
-    zipfile.ZipFile(wheel).extractall(installed)
+    words = ["install", "--quiet", "--no-deps", "--no-index", "--target", installed, wheel]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     elsewhere.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "THESIS_ROOT"}
     environment |= {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -297,4 +298,10 @@ def test_an_installed_wheel_works_outside_the_clone(wheel, tmp_path):
     assert told["licence"] == "MIT"
     assert set(told["extras"]) == EXTRAS.keys()
     assert told["made"] == []
+    for code in ("thesislib.read_dataset(sys.argv[1])", "thesislib.load(sys.argv[1])"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys, thesislib; {code}", "nothing"],
+            cwd=elsewhere, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "no such" in done.stderr, done.stderr
     assert sorted(installed.rglob("*")) == files

@@ -454,6 +454,17 @@ def training_speed(
     print(training.summary(config, training.compare(config, rounds)))
 
 
+def publish() -> None:
+    """Take the results of runs/ over into the committed tables, figures, notebooks and pages."""
+    from thesislib import paths
+    from thesislib.reporting import publish as publishing
+
+    changed = publishing.publish()
+    for file in changed:
+        print(file.relative_to(paths.ROOT))
+    print(f"{len(changed)} files changed; `git diff` shows how" if changed else "nothing changed")
+
+
 def _show(table: Any, *keys: str) -> None:
     if _is_main():
         shown = table[[*keys, "metric", "value", "low", "high", "n"]]
@@ -483,6 +494,7 @@ COMMANDS: tuple[Callable, ...] = (
     benchmark,
     gallery_speed,
     training_speed,
+    publish,
 )
 
 

@@ -16,7 +16,7 @@ from thesislib.data.splits import SPLIT_KINDS, check_split, make_split
 
 
 def rows_of(counts, sessions=1):
-    """``counts`` photos a person, dealt over that many sessions each."""
+    """``counts`` photos per person, dealt over that many sessions each."""
     return [
         face(f"{person}/{at}.png", person, session=f"s{at % sessions}")
         for person, count in counts.items()

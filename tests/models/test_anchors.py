@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ANCHORS, random_boxes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thesislib.models.anchors import (
     anchor_boxes,
@@ -104,6 +106,18 @@ def test_decode_is_the_inverse_of_encode():
     codes = encode_boxes(boxes, centres, SIZES[[0, 1] * 25], CELL)
     back = decode_boxes(codes, centres, SIZES[[0, 1] * 25], CELL)
     torch.testing.assert_close(back, boxes, rtol=1e-4, atol=1e-3)
+
+
+coordinates = st.floats(-300, 300, width=32)
+sizes = st.floats(1, 500, width=32)
+
+
+@given(coordinates, coordinates, sizes, sizes, coordinates, coordinates, st.sampled_from([0, 1]))
+def test_any_box_comes_back_from_its_code(x, y, width, height, centre_x, centre_y, anchor):
+    box = torch.tensor([x, y, x + width, y + height])
+    centre, size = torch.tensor([centre_x, centre_y]), SIZES[anchor]
+    back = decode_boxes(encode_boxes(box, centre, size, CELL), centre, size, CELL)
+    torch.testing.assert_close(back, box, rtol=1e-4, atol=1e-2)
 
 
 def test_a_box_without_size_still_has_a_finite_code():

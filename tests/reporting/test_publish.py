@@ -152,6 +152,7 @@ def test_a_training_of_other_settings_stays_beside_the_first(project):
 def test_profile_smoke_is_left_out(project):
     ran(row(), NEW, row(profile="smoke"))
     draw("errors", profile="smoke")
+    draw("errors", profile="quick with epochs 3")
     ran(row(profile="smoke", arm="linear"), name="experiment3.csv")
     publish.publish()
     assert set(tables.read_results(published("experiment1.csv"))["profile"]) == {"quick"}

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,14 +37,13 @@ def peak_flops(device: str = "cpu", seconds: float = 1.0) -> float:
     n = 8192 if device == "cuda" else 1536
     dtype = torch.bfloat16 if precision() == "bf16" else torch.float32
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    best, end = math.inf, time.monotonic() + seconds
-    while time.monotonic() < end:
-        began = time.perf_counter()
+
+    def multiply() -> None:
         a @ b
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - began)
-    return 2.0 * n**3 / best
+
+    return 2.0 * n**3 / best_seconds(multiply, seconds)
 
 
 def best_seconds(work: Callable, seconds: float = 0.7) -> float:

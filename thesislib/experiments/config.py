@@ -317,6 +317,13 @@ def _changes(profile: Profile, usual: Profile) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != getattr(usual, name)}
 
 
+def profile_label(profile: Profile) -> str:
+    """A profile's name, and what was changed in it: ``quick``, ``quick with epochs 3``."""
+    changed = _changes(profile, PROFILES.get(profile.name, Profile(profile.name)))
+    told = ", ".join(f"{name} {value}" for name, value in changed.items())
+    return f"{profile.name} with {told}" if told else profile.name
+
+
 def _words(name: str, value: Any) -> list[str]:
     option = "--" + name.replace("_", "-")
     if isinstance(value, Margin):
@@ -338,7 +345,7 @@ def figure_about(config: Config, notebook: str) -> dict[str, Any]:
         "dataset": config.data.name,
         "split": config.split,
         "data_hash": dataset.content_hash,
-        "profile": config.profile.name,
+        "profile": profile_label(config.profile),
         "seed": config.seed,
         "private": dataset.private,
     }

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from thesislib import paths, storage, tables
+from thesislib.profiles import PROFILES
 from thesislib.reporting import readme
 from thesislib.reporting.figures.save import MANIFEST, read_manifest
 from thesislib.reporting.tables import latex
@@ -27,9 +28,10 @@ def publish(
 
     Rows of a run replace those that it, or an earlier version of it, gave before; all others
     stay. Of figures, those of the runs' manifest are copied; of notebooks, those executed with
-    the default run. Rows and figures of the profile ``smoke`` are left out. Then README.md and
-    ``docs/`` are filled from the tables. Each file is written whole or not at all; all that can
-    be refused is refused before the first is written.
+    the default run. Rows and figures of the profile ``smoke`` are left out, as are figures of a
+    profile in which something was changed: they would take the place of the profile's own. Then
+    README.md and ``docs/`` are filled from the tables. Each file is written whole or not at all;
+    all that can be refused is refused before the first is written.
 
     Args:
         runs_figures: ``paths.FIGURES`` where not given.
@@ -49,7 +51,7 @@ def publish(
     figures = {
         key: record
         for key, record in read_manifest(source).items()
-        if record["profile"] != _MEANINGLESS
+        if record["profile"] in PROFILES and record["profile"] != _MEANINGLESS
     }
     if not results and not figures:
         raise ValueError(f"{source}: nothing to publish; run `make figures` first")
@@ -173,15 +175,3 @@ def _write(path: Path, text: str) -> bool:
         return False
     storage.write_text(path, text)
     return True
-
-
-def main() -> None:
-    """Publish, and say what changed."""
-    changed = publish()
-    for file in changed:
-        print(file.relative_to(paths.ROOT))
-    print(f"{len(changed)} files changed; `git diff` shows how" if changed else "nothing changed")
-
-
-if __name__ == "__main__":
-    main()

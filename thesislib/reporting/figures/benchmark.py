@@ -230,7 +230,7 @@ def roofline(limits: pd.DataFrame) -> Figure:
 
 @styled
 def cost_of_work(table: pd.DataFrame) -> Figure:
-    """Time a photo against the photo's size, the batch, and the number of people known.
+    """Time per photo against the photo's size, the batch, and the number of people known.
 
     Args:
         table: ``benchmark.csv``.

@@ -44,7 +44,7 @@ def save(
         split: ``photo``, ``session`` or ``identity``.
         notebook: file name, in the notebooks' folder, of the notebook that draws the figure.
         data_hash: hash of the data that the figure is drawn from.
-        profile: name of the profile.
+        profile: name of the profile, with what was changed in it.
         seed: of the run, or of the runs.
         caption: what the figure shows, for the manifest.
         private: ``dataset.private``: its people exist, whatever the dataset is called.
