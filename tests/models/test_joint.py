@@ -461,6 +461,6 @@ def test_an_embedding_at_a_box_is_what_the_cell_of_its_centre_holds(net):
     assert lost.all(dim=1).sum() == 1 and lost.sum() == 8
 
 
-def test_unknown_reads_is_refused():
+def test_an_unknown_embedding_source_is_refused():
     with pytest.raises(ValueError, match="embedding_source='face'"):
         JointNet(["a"], ANCHORS, embedding_source="face")

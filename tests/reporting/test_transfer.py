@@ -10,7 +10,7 @@ from thesislib.reporting.labels import TRANSFER_VARIANTS
 
 RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
 RUN |= {"start": "scratch", "precision": "bf16", "commit": "70fae51", "run": "0123abcd"}
-# Where a variant ends up with one photo per person and with eight, its seconds, and what it forgets.
+# Where a variant ends up with one photo per person and with eight, its seconds, what it forgets.
 SHAPES = {
     "class_mean": (0.55, 0.84, 0.8, 0.0),
     "classifier": (0.42, 0.86, 6.0, 0.0),
