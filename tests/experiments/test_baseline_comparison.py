@@ -213,6 +213,8 @@ def test_a_run_on_another_day_keeps_the_commit_its_results_were_computed_at(
     monkeypatch.setattr(configs, "commit", lambda: "another")
     rows = comparison.run(config)
     assert "another" not in set(rows["commit"])
+    for file in (comparison.PHOTOS_TABLE, comparison.FACES_TABLE):
+        assert "another" not in set(tables.read_table(paths.TABLES / file)["commit"]), file
 
 
 def test_another_dataset_of_the_same_name_has_rows_of_its_own(config, apart, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ line::
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,8 +104,8 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
     results = with_columns(pd.concat([*rows, speed], ignore_index=True), about)
     compared = with_columns(comparisons(config, names), about)
     behind = {
-        PHOTOS_TABLE: pd.concat([one.photos.assign(system=name) for name, one in tested.items()]),
-        FACES_TABLE: pd.concat([one.faces.assign(system=name) for name, one in tested.items()]),
+        PHOTOS_TABLE: _together({name: one.photos for name, one in tested.items()}, tested),
+        FACES_TABLE: _together({name: one.faces for name, one in tested.items()}, tested),
         TRAINING_TABLE: training_table(config, names),
         STAGES_TABLE: stages,
     }
@@ -119,6 +119,14 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
             merge_results(paths.TABLES / RESULTS_TABLE, compared, keys)
     this_process().wait_for_everyone()
     return pd.concat([results, compared], ignore_index=True) if len(compared) else results
+
+
+def _together(of_system: Mapping[str, pd.DataFrame], tested: Mapping[str, Tested]) -> pd.DataFrame:
+    """Rows of all systems in one table, each with the commit that its system was tested at."""
+    return pd.concat(
+        rows.assign(system=name, commit=tested[name].results["commit"].iloc[0])
+        for name, rows in of_system.items()
+    )
 
 
 def results_columns(config: Config) -> dict[str, Any]:
