@@ -124,6 +124,9 @@ PROFILES = {
 }
 
 
+CHANGED = " with "  # between a profile's name and what was changed in it, where figures tell both
+
+
 def get_profile(name: str) -> Profile:
     """The profile of that name.
 

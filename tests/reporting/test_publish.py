@@ -1,11 +1,14 @@
 """Publishing changes what is committed; nothing else does."""
 
+import dataclasses
 import shutil
 
 import pandas as pd
 import pytest
 
 from thesislib import paths, storage, tables
+from thesislib.experiments import config as configs
+from thesislib.profiles import get_profile
 from thesislib.reporting import publish, readme
 from thesislib.reporting.figures import save
 from thesislib.reporting.tables import latex
@@ -149,10 +152,26 @@ def test_a_training_of_other_settings_stays_beside_the_first(project):
     assert set(results.loc[results["seed"] == 0, "run"]) == {"0123abcd", "4567cdef"}
 
 
+def test_figures_of_a_run_that_is_no_profiles_are_published(project):
+    ran(row(), NEW)
+    draw("speed", profile="benchmark")
+    publish.publish()
+    assert list(paths.PUBLISHED.rglob("speed.png"))
+
+
+def test_a_changed_profile_is_told_in_figures_and_those_are_left_out(project):
+    changed = dataclasses.replace(get_profile("quick"), epochs=3)
+    assert configs.profile_label(changed) == "quick with epochs 3"
+    assert configs.profile_label(get_profile("quick")) == "quick"
+    ran(row(), NEW)
+    draw("errors", profile=configs.profile_label(changed))
+    publish.publish()
+    assert not list(paths.PUBLISHED.rglob("errors.*"))
+
+
 def test_profile_smoke_is_left_out(project):
     ran(row(), NEW, row(profile="smoke"))
     draw("errors", profile="smoke")
-    draw("errors", profile="quick with epochs 3")
     ran(row(profile="smoke", arm="linear"), name="experiment3.csv")
     publish.publish()
     assert set(tables.read_results(published("experiment1.csv"))["profile"]) == {"quick"}

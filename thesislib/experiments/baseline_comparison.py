@@ -104,8 +104,8 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
     results = with_columns(pd.concat([*rows, speed], ignore_index=True), about)
     compared = with_columns(comparisons(config, names), about)
     behind = {
-        PHOTOS_TABLE: _together({name: one.photos for name, one in tested.items()}, tested),
-        FACES_TABLE: _together({name: one.faces for name, one in tested.items()}, tested),
+        PHOTOS_TABLE: _together(tested, "photos"),
+        FACES_TABLE: _together(tested, "faces"),
         TRAINING_TABLE: training_table(config, names),
         STAGES_TABLE: stages,
     }
@@ -121,11 +121,11 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
     return pd.concat([results, compared], ignore_index=True) if len(compared) else results
 
 
-def _together(of_system: Mapping[str, pd.DataFrame], tested: Mapping[str, Tested]) -> pd.DataFrame:
-    """Rows of all systems in one table, each with the commit that its system was tested at."""
+def _together(tested: Mapping[str, Tested], rows: str) -> pd.DataFrame:
+    """The ``photos`` or ``faces`` of all systems, each with the commit it was tested at."""
     return pd.concat(
-        rows.assign(system=name, commit=tested[name].results["commit"].iloc[0])
-        for name, rows in of_system.items()
+        getattr(one, rows).assign(system=name, commit=one.results["commit"].iloc[0])
+        for name, one in tested.items()
     )
 
 

@@ -17,7 +17,7 @@ from thesislib.engine.checkpoint import NET, net_file
 from thesislib.engine.processes import this_process
 from thesislib.engine.train import precision, provenance
 from thesislib.environment import commit
-from thesislib.profiles import PROFILES, Margin, Profile, get_profile
+from thesislib.profiles import CHANGED, PROFILES, Margin, Profile, get_profile
 from thesislib.synthetic import sets
 
 
@@ -321,7 +321,7 @@ def profile_label(profile: Profile) -> str:
     """A profile's name, and what was changed in it: ``quick``, ``quick with epochs 3``."""
     changed = _changes(profile, PROFILES.get(profile.name, Profile(profile.name)))
     told = ", ".join(f"{name} {value}" for name, value in changed.items())
-    return f"{profile.name} with {told}" if told else profile.name
+    return f"{profile.name}{CHANGED}{told}" if told else profile.name
 
 
 def _words(name: str, value: Any) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from thesislib import paths, storage, tables
-from thesislib.profiles import PROFILES
+from thesislib.profiles import CHANGED
 from thesislib.reporting import readme
 from thesislib.reporting.figures.save import MANIFEST, read_manifest
 from thesislib.reporting.tables import latex
@@ -51,7 +51,7 @@ def publish(
     figures = {
         key: record
         for key, record in read_manifest(source).items()
-        if record["profile"] in PROFILES and record["profile"] != _MEANINGLESS
+        if record["profile"] != _MEANINGLESS and CHANGED not in record["profile"]
     }
     if not results and not figures:
         raise ValueError(f"{source}: nothing to publish; run `make figures` first")
