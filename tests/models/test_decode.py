@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from thesislib.metrics.boxes import box_iou
 from thesislib.models import decode  # noqa: F401 # registers the operator
 
-# Whole pixels: overlaps of exactly the threshold come up, too. Scores differ.
+# Whole pixels: overlaps of exactly the threshold come up, too. Scores differ, and none is the
+# threshold, which rounds to float32 where it is compared.
 places = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 8)] * 2)
 photos = st.lists(st.tuples(places, st.integers(0, 99)), max_size=12, unique_by=lambda one: one[1])
 
@@ -21,7 +22,9 @@ def naive(boxes, scores, iou, threshold, most):
     return kept[:most]
 
 
-@given(photos, st.sampled_from([0.2, 0.45, 0.7]), st.sampled_from([0.1, 0.5]), st.integers(1, 5))
+@given(
+    photos, st.sampled_from([0.2, 0.45, 0.7]), st.sampled_from([0.105, 0.505]), st.integers(1, 5)
+)
 def test_suppression_of_any_boxes_is_the_loop(faces, iou, threshold, most):
     boxes = torch.tensor([place for place, _ in faces], dtype=torch.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

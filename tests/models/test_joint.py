@@ -14,8 +14,8 @@ from conftest import ANCHORS, random_boxes, thin_net
 from thesislib.data.transforms import PADDING
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import (
-    BACKBONES,
     MEAN,
+    RESNETS,
     STD,
     Normalise,
     WeightsUnavailableError,
@@ -276,7 +276,9 @@ def test_identities_must_be_different_and_some(build, identities):
 def test_an_unknown_backbone_or_kind_of_weights_is_refused():
     with pytest.raises(ValueError, match="backbone 'vgg' is unknown; choose one of resnet18, res"):
         JointNet(["a"], ANCHORS, backbone="vgg")
-    with pytest.raises(ValueError, match="weights 'coco' are unknown; choose None or 'imagenet'"):
+    with pytest.raises(
+        ValueError, match="'coco' of resnet18 are unknown; choose None or 'imagenet'"
+    ):
         make_backbone("resnet18", "coco")
 
 
@@ -287,7 +289,7 @@ def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch):
         asked.append(weights)
         raise URLError("Name or service not known")
 
-    monkeypatch.setitem(BACKBONES, "resnet18", refuse)
+    monkeypatch.setitem(RESNETS, "resnet18", refuse)
     with pytest.raises(WeightsUnavailableError) as caught:
         make_backbone("resnet18", "imagenet")
     assert asked == ["DEFAULT"]

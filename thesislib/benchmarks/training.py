@@ -30,7 +30,7 @@ from thesislib.engine.timing import take_turns
 from thesislib.engine.train import WithLoss, joint_loss, make_optimiser, precision, training_crops
 from thesislib.experiments.config import Config, parts
 from thesislib.experiments.systems import new_joint
-from thesislib.models.backbone import BACKBONES
+from thesislib.models.backbone import RESNETS
 from thesislib.models.convolutions import use_channels_last
 
 
@@ -55,7 +55,7 @@ def _naive(config: Config) -> Callable[[int], None]:
     crops = Crops(photos, store, p.input_px, augmentation, config.seed)  # type: ignore[arg-type]
     model = WithLoss(new_joint(config), joint_loss(p)).train()
     net: Any = model.net
-    net.backbone = BACKBONES[p.backbone]()  # every map convolved
+    net.backbone = RESNETS[p.backbone]()  # every map convolved
     net.backbone.fc = torch.nn.Identity()
     net.normalise.layout = torch.contiguous_format
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=False, fused=False)

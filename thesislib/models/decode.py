@@ -15,6 +15,8 @@ class Detections(NamedTuple):
     place: torch.Tensor  # int64 [D], index into the A x rows x columns places, flattened
     boxes: torch.Tensor  # float [D, 4], pixels of the network's input
     scores: torch.Tensor  # float [D], 0 to 1
+    # float [D, 5, 2], pixels of the network's input; None from heads that find none
+    landmarks: torch.Tensor | None = None
 
 
 @torch.library.custom_op("thesislib::suppress", mutates_args=())
@@ -69,18 +71,36 @@ def decode(
         nms_iou: IoU above which the detection of the lower score is dropped.
         max_detections: detections kept in a photo.
     """
-    height, width = size
     centres = cell_centres(regression.shape[-2:], cell, regression.device)
     codes = regression[:, :, :4].permute(0, 1, 3, 4, 2)  # [N, A, rows, columns, 4]
     boxes = decode_boxes(codes, centres, anchors[:, None, None], cell).flatten(1, 3)
+    scores = regression[:, :, 4].sigmoid().flatten(1)
+    return kept(boxes, scores, size, score_threshold, nms_iou, max_detections)
+
+
+def kept(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    size: tuple[int, int],
+    score_threshold: float,
+    nms_iou: float,
+    max_detections: int,
+) -> Detections:
+    """The boxes of all M places of N photos that stay: cut at the photo's edge, one per face.
+
+    Args:
+        boxes: float [N, M, 4] pixels.
+        scores: float [N, M], 0 to 1.
+        size, score_threshold, nms_iou, max_detections: see :func:`decode`.
+    """
+    height, width = size
     x1, y1, x2, y2 = boxes.unbind(dim=2)
     boxes = torch.stack(
         [x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=2
     )
-    scores = regression[:, :, 4].sigmoid().flatten(1)
     within = (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
-    kept = torch.ops.thesislib.suppress(
+    found = torch.ops.thesislib.suppress(
         boxes, torch.where(within, scores, -1.0), nms_iou, score_threshold, max_detections
     )
-    photo, place = kept.unbind(dim=1)
+    photo, place = found.unbind(dim=1)
     return Detections(photo, place, boxes[photo, place], scores[photo, place])

@@ -40,7 +40,7 @@ class FaceClassifier(nn.Module):
         self.identities = list(identities)
         self.input_px = input_px
         self.provenance: dict | None = None
-        self.normalise = Normalise()
+        self.normalise = Normalise.of(backbone)
         self.backbone_name = backbone
         self.backbone = make_backbone(backbone, weights)
         self.embedding_head = nn.Linear(feature_channels(backbone), embedding_dim)

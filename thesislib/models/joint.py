@@ -12,30 +12,34 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import roi_align
+from torchvision.ops import box_iou, roi_align
 
 from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
+from thesislib.models.chips import sample_patches
 from thesislib.models.decode import decode
+from thesislib.models.dlib_resnet import EMBEDDING_DIM, FACE_LAYERS, TRUNK, dlib_stages
 from thesislib.models.heads import IdentityClassifier, full_precision
+from thesislib.models.pyramid import STRIDES, Pyramid, decode_places, decode_pyramid, places
 
 if TYPE_CHECKING:
     from thesislib.data.schema import Dataset
     from thesislib.engine.predict import Photo, Photos
 
-EMBEDDING_SOURCES = ("grid", "roi")
+EMBEDDING_SOURCES = ("grid", "roi", "landmarks")
 ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
 
 
 class HeadOutputs(NamedTuple):
     """Raw outputs of the heads for N photos."""
 
-    # float [N, A, 5, rows, columns]: four regression targets and the confidence logit
+    # float [N, A, 5, rows, columns]: four regression targets and the confidence logit;
+    # "landmarks": float [N, P, 15], those of the P places of a pyramid, and five landmarks
     regression: torch.Tensor
     # What embeddings are read from. "grid": embeddings float [N, E, A, rows, columns];
-    # "roi": the feature map float [N, C, H / stride, W / stride].
+    # "roi", "landmarks": the feature map float [N, C, H / stride, W / stride].
     source: torch.Tensor
 
 
@@ -71,6 +75,9 @@ class JointNet(nn.Module):
     """
 
     anchors: torch.Tensor
+    backbone: Any  # modules by the names of their stages
+    regression_head: nn.Module
+    embedding_head: nn.Module
     nms_iou = 0.5
     max_detections = 100
 
@@ -92,7 +99,8 @@ class JointNet(nn.Module):
         check_identities(identities)
         if embedding_source not in EMBEDDING_SOURCES:
             raise ValueError(
-                f"embedding_source={embedding_source!r} is unknown; choose grid or roi"
+                f"embedding_source={embedding_source!r} is unknown; choose one of "
+                f"{', '.join(EMBEDDING_SOURCES)}"
             )
         self.identities = list(identities)
         self.input_px = input_px
@@ -101,21 +109,56 @@ class JointNet(nn.Module):
         self.embedding_source = embedding_source
         self.provenance: dict | None = None
         self.register_buffer("anchors", torch.as_tensor(anchors, dtype=torch.float32))
-        self.normalise = Normalise()
+        self.normalise = Normalise.of(backbone)
         self.backbone_name = backbone
-        self.backbone = make_backbone(backbone, weights, stride)
-        self.pool = nn.AvgPool2d(pooling) if pooling > 1 else nn.Identity()
-        channels, count = feature_channels(backbone, stride), len(self.anchors)
+        if embedding_source == "landmarks":
+            self._build_pyramid()
+        else:
+            self._build_grid(weights)
+        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, scale)
+        if embedding_source != "landmarks":
+            self._doubt_each_anchor()
+
+    def _build_grid(self, weights: str | None) -> None:
+        """The thesis's: heads of one convolution on one map."""
+        self.backbone = make_backbone(self.backbone_name, weights, self.stride)
+        self.pool = nn.AvgPool2d(self.pooling) if self.pooling > 1 else nn.Identity()
+        channels = feature_channels(self.backbone_name, self.stride)
+        count = len(self.anchors)
         self.regression_head = nn.Conv2d(channels, count * 5, kernel_size=1)
         # What is read under a box does not depend on the anchor that found it.
-        copies = count if embedding_source == "grid" else 1
-        self.embedding_head = nn.Conv2d(channels, copies * embedding_dim, kernel_size=1)
-        self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, scale)
-        nn.init.normal_(self.regression_head.weight, std=0.01)
-        # Faces are rare among anchors: start by doubting each (focal loss, Lin et al. 2017, 3.3).
-        bias = torch.zeros(count, 5)
+        copies = count if self.embedding_source == "grid" else 1
+        self.embedding_head = nn.Conv2d(channels, copies * self.embedding_dim, kernel_size=1)
+
+    def _doubt_each_anchor(self) -> None:
+        """Faces are rare among anchors (focal loss, Lin et al. 2017, section 3.3)."""
+        head: Any = self.regression_head
+        nn.init.normal_(head.weight, std=0.01)
+        bias = torch.zeros(len(self.anchors), 5)
         bias[:, 4] = -3.0
-        self.regression_head.bias = nn.Parameter(bias.flatten())
+        head.bias = nn.Parameter(bias.flatten())
+
+    def _build_pyramid(self) -> None:
+        """dlib's recogniser, its first stages over the photo and the others per face."""
+        wanted = {"backbone": "dlib", "stride": 8, "pooling": 1, "anchors": 0}
+        wanted["embedding_dim"] = EMBEDDING_DIM
+        found = {
+            "backbone": self.backbone_name,
+            "stride": self.stride,
+            "pooling": self.pooling,
+            "anchors": len(self.anchors),
+            "embedding_dim": self.embedding_dim,
+        }
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise ValueError(
+                    f"embedding_source='landmarks' needs {name}={value!r}, not {found[name]!r}"
+                )
+        self.cell = STRIDES[-1]
+        self.backbone = dlib_stages(TRUNK, padded=True)
+        self.pool = nn.Identity()
+        self.regression_head = Pyramid()
+        self.embedding_head = dlib_stages(FACE_LAYERS, padded=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -164,6 +207,9 @@ class JointNet(nn.Module):
 
         The right and the lower edge are padded to whole cells.
         """
+        if self.embedding_source == "landmarks":
+            fine, coarse = self._trunk(photos)
+            return HeadOutputs(self.regression_head(fine, coarse).float(), coarse.float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
@@ -175,7 +221,15 @@ class JointNet(nn.Module):
 
     def features(self, photos: torch.Tensor) -> torch.Tensor:
         """Feature map float [N, C, H / stride, W / stride] of photos padded to whole cells."""
+        if self.embedding_source == "landmarks":
+            return self._trunk(photos)[1]
         return feature_map(self.backbone, self.normalise(self._whole_cells(photos)))
+
+    def _trunk(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps of stride 4 and 8."""
+        photos = self.normalise(self._whole_cells(photos))
+        fine = self.backbone.stage4(self.backbone.stem(photos))
+        return fine, self.backbone.stage8(fine)
 
     def _whole_cells(self, photos: torch.Tensor) -> torch.Tensor:
         rows, columns = (-side % self.cell for side in photos.shape[-2:])
@@ -188,6 +242,7 @@ class JointNet(nn.Module):
         photo: torch.Tensor,
         place: torch.Tensor,
         boxes: torch.Tensor,
+        landmarks: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Embeddings of some faces, not normalised.
 
@@ -196,10 +251,13 @@ class JointNet(nn.Module):
             photo: int64 [F], the photo of each face.
             place: int64 [F], index into the A x rows x columns places; read by ``"grid"`` alone.
             boxes: float [F, 4], pixels of the network's input; read by ``"roi"`` alone.
+            landmarks: float [F, 5, 2], likewise; read by ``"landmarks"`` alone.
 
         Returns:
             float [F, E].
         """
+        if landmarks is not None:
+            return self.embedding_head(sample_patches(source, photo, landmarks)).float()
         if self.embedding_source == "grid":
             return source.flatten(2).transpose(1, 2)[photo, place]
         with full_precision(source):
@@ -231,22 +289,20 @@ class JointNet(nn.Module):
         Returns:
             for all D faces, by photo, highest score first: ``photo`` int64 [D], ``boxes`` float
             [D, 4] pixels of the network's input, ``scores`` float [D], ``identities`` int64 [D],
-            ``identity_scores`` float [D] (softmax), ``embeddings`` float [D, E], L2-normalised.
+            ``identity_scores`` float [D] (softmax), ``embeddings`` float [D, E], L2-normalised,
+            and from a net that finds them ``landmarks`` float [D, 5, 2] pixels likewise.
         """
-        found = decode(
-            outputs.regression,
-            self.anchors,
-            self.cell,
-            size,
-            score_threshold,
-            self.nms_iou,
-            self.max_detections,
-        )
-        # The classifier is linear in identities; only detections that are kept pay for it.
-        vectors = self.embed(outputs.source, found.photo, found.place, found.boxes)
+        limits = (score_threshold, self.nms_iou, self.max_detections)
+        if self.embedding_source == "landmarks":
+            found = decode_pyramid(outputs.regression, size, *limits)
+        else:
+            found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
+        # Only detections that are kept are embedded and named.
+        vectors = self.embed(outputs.source, *found[:3], found.landmarks)
         best, identities = self.classifier.at(vectors).softmax(dim=1).max(dim=1)
         embeddings = F.normalize(vectors, dim=1)
-        return found.photo, found.boxes, found.scores, identities, best, embeddings
+        answer = (found.photo, found.boxes, found.scores, identities, best, embeddings)
+        return answer if found.landmarks is None else (*answer, found.landmarks)
 
     @torch.inference_mode()
     def detect(self, photos: torch.Tensor, score_threshold: float = 0.05) -> list[dict]:
@@ -259,14 +315,15 @@ class JointNet(nn.Module):
         Returns:
             one dict per photo, highest score first: ``boxes`` float [D, 4] pixels within the photo,
             ``scores`` float [D], ``identities`` int64 [D] (index into ``self.identities``),
-            ``identity_scores`` float [D], ``embeddings`` float [D, E], L2-normalised.
+            ``identity_scores`` float [D], ``embeddings`` float [D, E], L2-normalised; from a net
+            that finds them ``landmarks`` float [D, 5, 2] pixels.
         """
         photo, *values = self.faces(
             self(photos), (photos.shape[-2], photos.shape[-1]), score_threshold
         )
-        names = ("boxes", "scores", "identities", "identity_scores", "embeddings")
+        names = ("boxes", "scores", "identities", "identity_scores", "embeddings", "landmarks")
         return [
-            {name: value[photo == at] for name, value in zip(names, values, strict=True)}
+            {name: value[photo == at] for name, value in zip(names, values, strict=False)}
             for at in range(len(photos))
         ]
 
@@ -282,6 +339,8 @@ class JointNet(nn.Module):
             per photo float [F, E], not normalised; NaN where the grid has no place for a face.
         """
         outputs = self(photos)
+        if self.embedding_source == "landmarks":
+            return self._embed_nearest(outputs, photos, boxes)
         grid = outputs.regression.shape[-2:]
         found = []
         for photo, faces in enumerate(boxes):
@@ -294,6 +353,22 @@ class JointNet(nn.Module):
             ).float()
             found.append(vectors)
         return found
+
+    def _embed_nearest(
+        self, outputs: HeadOutputs, photos: torch.Tensor, boxes: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """:meth:`embed_at` of a pyramid: a face has the landmarks of the place whose box fits it
+        best, weighted by confidence."""
+        size = self._whole_cells(photos).shape[-2:]
+        found, points = decode_places(outputs.regression, places(size, photos.device))
+        answers = []
+        for at, faces in enumerate(boxes):
+            faces = faces.to(self.device)
+            fit = box_iou(faces, found[at]) * outputs.regression[at, :, 4].sigmoid()
+            landmarks = points[at][fit.argmax(dim=1)]
+            photo = torch.full((len(faces),), at, device=self.device)
+            answers.append(self.embed(outputs.source, photo, photo, faces, landmarks))
+        return answers
 
     # --- photos -------------------------------------------------------------------------------
 
@@ -332,9 +407,11 @@ class JointNet(nn.Module):
         scores, name_scores = (found[n].float().tolist() for n in ("scores", "identity_scores"))
         names = [self.identities[at] for at in found["identities"].tolist()]
         embeddings = found["embeddings"].float().cpu().numpy()
-        return [
-            Face(*face) for face in zip(boxes, scores, names, name_scores, embeddings, strict=True)
-        ]
+        landmarks: list | np.ndarray = [None] * len(boxes)
+        if "landmarks" in found:
+            landmarks = found["landmarks"].float().cpu().numpy() * factors[:2]
+        rows = zip(boxes, scores, names, name_scores, embeddings, landmarks, strict=True)
+        return [Face(*row) for row in rows]
 
     @torch.inference_mode()
     def embeddings_at(

@@ -1,0 +1,78 @@
+"""Similarity transforms of landmarks, and patches sampled with them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thesislib.models.chips import (
+    PATCH,
+    REFERENCE,
+    chip_scales,
+    chip_transforms,
+    sample_patches,
+)
+
+
+def turned(scale, angle, x, y):
+    """The reference points under a similarity, [5, 2]."""
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    return torch.tensor(np.array(REFERENCE) @ np.array([[c, s], [-s, c]]) + [x, y])
+
+
+@given(
+    st.floats(0.05, 5), st.floats(-3, 3), st.floats(-500, 500), st.floats(-500, 500), st.integers(0)
+)
+def test_transform_is_found_again_and_is_least_squares(scale, angle, x, y, seed):
+    points = turned(scale, angle, x, y)
+    found = chip_transforms(points[None])[0]
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    wanted = torch.tensor([[c, -s, x], [s, c, y]])
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+    assert float(chip_scales(points[None])) == pytest.approx(scale)
+
+    # With noise: no similarity nearby fits better.
+    rng = np.random.default_rng(seed % 1000)
+    points = points + torch.tensor(rng.normal(0, scale, (5, 2)))
+    found = chip_transforms(points[None])[0]
+    chip = torch.cat([torch.tensor(REFERENCE, dtype=torch.float64), torch.ones(5, 1)], dim=1)
+
+    def error(t):
+        return float((chip @ t.T - points).square().sum())
+
+    for da, db, dx, dy in rng.normal(0, 1e-3, (10, 4)) * scale:
+        other = found + torch.tensor([[da, -db, dx], [db, da, dy]])
+        assert error(found) <= error(other) + 1e-9
+
+
+def test_patches_by_loops():
+    """Each place of a patch is the map at the photo's pixel, bilinear, zero outside."""
+    rng = np.random.default_rng(0)
+    features = torch.tensor(rng.normal(size=(2, 3, 20, 24)))
+    landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, -30, 50)])
+    photo = torch.tensor([1, 0])
+    found = sample_patches(features, photo, landmarks)
+    assert found.shape == (2, 3, PATCH, PATCH)
+    for face in range(2):
+        transform = chip_transforms(landmarks)[face].numpy()
+        for row in range(0, PATCH, 4):
+            for column in range(0, PATCH, 4):
+                x, y = transform @ [9 + 8 * column, 9 + 8 * row, 1]
+                # From the photo's corner to the middle of a pixel, then of a place (8 r + 4).
+                x, y = (x - 0.5 - 4) / 8, (y - 0.5 - 4) / 8
+                left, top = int(np.floor(x)), int(np.floor(y))
+                wanted = np.zeros(3)
+                for r, wr in ((top, 1 - (y - top)), (top + 1, y - top)):
+                    for c, wc in ((left, 1 - (x - left)), (left + 1, x - left)):
+                        if 0 <= r < 20 and 0 <= c < 24:
+                            wanted += wr * wc * features[photo[face], :, r, c].numpy()
+                got = found[face, :, row, column]
+                torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-9, rtol=1e-6)
+
+
+def test_no_faces():
+    found = sample_patches(
+        torch.zeros(1, 4, 8, 8), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 2)
+    )
+    assert found.shape == (0, 4, PATCH, PATCH)

@@ -1,0 +1,77 @@
+"""From five landmarks to what a recogniser sees of a face, sampled from a feature map.
+
+dlib cuts a face out of the photo so that its landmarks lie at fixed places of a chip of 150 x 150
+pixels, and runs its recogniser on that. Here the photo went through the first stages once, and the
+part of the map that the chip would have had there is sampled in its place (spatial transformer:
+Jaderberg et al. 2015, section 3; the sampling is RoI align's with a rotation).
+"""
+
+import torch
+import torch.nn.functional as F
+
+# Where eyes, nose and corners of the mouth lie in a chip of dlib, x and y in pixels: the medians
+# over 1094 photos of FairFace.
+REFERENCE = (
+    (48.31, 46.79),
+    (100.96, 46.07),
+    (74.81, 76.1),
+    (52.63, 100.27),
+    (98.4, 99.24),
+)
+PATCH = 17  # places a side of the map of stride 8 that dlib's recogniser has of a chip
+_FIRST, _STRIDE = 9, 8  # place i of them is pixel 9 + 8 i of the chip
+
+
+def chip_transforms(landmarks: torch.Tensor) -> torch.Tensor:
+    """Similarity transforms from chip to photo that fit the landmarks best (least squares).
+
+    Args:
+        landmarks: float [F, 5, 2], pixels of the photo.
+
+    Returns:
+        float [F, 2, 3]: (x, y, 1) of the chip to (x, y) of the photo. Without reflection (Umeyama
+        1991, in the closed form of two dimensions).
+    """
+    chip = torch.tensor(REFERENCE, dtype=landmarks.dtype, device=landmarks.device)
+    middle = chip.mean(dim=0)
+    source, centre = chip - middle, landmarks.mean(dim=1)
+    wanted = landmarks - centre[:, None]
+    size = source.square().sum()
+    along = (source * wanted).sum(dim=(1, 2)) / size
+    turned = (source[:, 0] * wanted[..., 1] - source[:, 1] * wanted[..., 0]).sum(dim=1) / size
+    x = centre[:, 0] - along * middle[0] + turned * middle[1]
+    y = centre[:, 1] - turned * middle[0] - along * middle[1]
+    rows = [torch.stack([along, -turned, x], dim=1), torch.stack([turned, along, y], dim=1)]
+    return torch.stack(rows, dim=1)
+
+
+def chip_scales(landmarks: torch.Tensor) -> torch.Tensor:
+    """Pixels of the photo for one of the chip, float [F], of landmarks float [F, 5, 2]."""
+    return chip_transforms(landmarks)[:, :, 0].norm(dim=1)
+
+
+def sample_patches(
+    features: torch.Tensor, photo: torch.Tensor, landmarks: torch.Tensor
+) -> torch.Tensor:
+    """What the chips of faces would have at stride 8.
+
+    Args:
+        features: float [N, C, H / 8, W / 8], of which place (r, c) is pixel (8 r + 4, 8 c + 4).
+        photo: int64 [F], the photo of each face.
+        landmarks: float [F, 5, 2], pixels of the photo, counted from its corner.
+
+    Returns:
+        float [F, C, PATCH, PATCH].
+    """
+    steps = _FIRST + _STRIDE * torch.arange(PATCH, device=features.device, dtype=features.dtype)
+    ys, xs = torch.meshgrid(steps, steps, indexing="ij")
+    # Chips count pixels from the middle of the first, photos here from its corner.
+    chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [289, 3]
+    points = chip @ chip_transforms(landmarks).to(features.dtype).transpose(1, 2)  # [F, 289, 2]
+    rows, columns = features.shape[-2:]
+    extent = torch.tensor([columns, rows], device=features.device, dtype=features.dtype)
+    # The middle of place c is pixel 8 c + 4 from the middle of the first, 8 c + 4.5 from the edge;
+    # grid_sample's edge is half a place before the middle of the first place.
+    at = (points - 0.5) / _STRIDE / extent * 2 - 1
+    grid = at.unflatten(1, (PATCH, PATCH))
+    return F.grid_sample(features[photo], grid, padding_mode="zeros", align_corners=False)
