@@ -149,7 +149,7 @@ def _write_onnx(graph: nn.Module, path: Path, about: dict[str, Any]) -> None:
             opset_version=_OPSET,
             dynamic_shapes=(shape,),
             input_names=["photos"],
-            output_names=list(OUTPUTS) if joint else ["logits"],
+            output_names=_outputs(graph),
             custom_translation_table={torch.ops.thesislib.suppress.default: suppress_in_onnx()},
         )
     assert program is not None
@@ -158,6 +158,12 @@ def _write_onnx(graph: nn.Module, path: Path, about: dict[str, Any]) -> None:
     for name in ("version", "kind", "input_px", "identities"):
         model.metadata_props.add(key=name, value=json.dumps(about[name], ensure_ascii=False))
     path.write_bytes(model.SerializeToString())
+
+
+def _outputs(graph: nn.Module) -> list[str]:
+    if not isinstance(graph, PhotosToFaces):
+        return ["logits"]
+    return list(OUTPUTS if graph.net.embedding_source == "landmarks" else OUTPUTS[:-1])
 
 
 def _to_openvino(onnx: Path) -> Any:

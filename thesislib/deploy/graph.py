@@ -14,7 +14,8 @@ from thesislib.engine.predict import Photos, predict
 from thesislib.environment import require
 from thesislib.faces import Face
 
-OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings")
+# The last of a net that finds them alone.
+OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings", "landmarks")
 # A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
 MAX_SCALED_PIXELS = 40_000_000
 BATCH_PIXELS = 20_000_000  # photos of one size go through the graph together, up to this many
@@ -49,16 +50,21 @@ class PhotosToFaces(nn.Module):
         Returns:
             for all D faces, by photo, highest score first: ``photo`` int64 [D], ``boxes`` float32
             [D, 4] pixels of the photo, ``scores`` float32 [D], ``identities`` int64 [D],
-            ``identity_scores`` float32 [D], ``embeddings`` float32 [D, E], L2-normalised.
+            ``identity_scores`` float32 [D], ``embeddings`` float32 [D, E], L2-normalised, and from
+            a net that finds them ``landmarks`` float32 [D, 5, 2] pixels of the photo.
         """
         height, width = photos.shape[1:3]
         size = scaled_size(height, width, self.net.input_px)
         outputs = self.net(resize(photos.permute(0, 3, 1, 2), size))
-        photo, boxes, *others = self.net.faces(outputs, size, self.score_threshold)
-        x1, y1, x2, y2 = boxes.unbind(dim=1)
+        found = self.net.faces(outputs, size, self.score_threshold)
+        photo, boxes, scores, identities, identity_scores, embeddings, *landmarks = found
         across, down = width / size[1], height / size[0]
+        x1, y1, x2, y2 = boxes.unbind(dim=1)
         boxes = torch.stack([x1 * across, y1 * down, x2 * across, y2 * down], dim=1)
-        return photo, boxes, *others
+        for points in landmarks:
+            x, y = points.unbind(dim=2)
+            landmarks = [torch.stack([x * across, y * down], dim=2)]
+        return photo, boxes, scores, identities, identity_scores, embeddings, *landmarks
 
 
 class PhotosToLogits(nn.Module):
@@ -178,7 +184,11 @@ class GraphSystem:
         identities: np.ndarray,
         name_scores: np.ndarray,
         embeddings: np.ndarray,
+        landmarks: np.ndarray | None = None,
     ) -> list[Face]:
         names = [self.identities[at] for at in identities.tolist()]
-        rows = zip(boxes, scores.tolist(), names, name_scores.tolist(), embeddings, strict=True)
+        points = [None] * len(boxes) if landmarks is None else landmarks
+        rows = zip(
+            boxes, scores.tolist(), names, name_scores.tolist(), embeddings, points, strict=True
+        )
         return [Face(*row) for row in rows]

@@ -18,6 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from thesislib import cache, storage
+from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.processes import share_out, this_process
@@ -61,8 +62,9 @@ def predict(
             are taken, in order of their paths.
         score_threshold: detections with scores up to this one are dropped.
         out: a folder in which the answers are kept while they come, so that an interrupted call
-            goes on (all processes must see it). It ends as ``faces.csv``, one row per face, and
-            ``embeddings.npy``, float32 [D, E], row by row. Photos must be paths then.
+            goes on (all processes must see it). It ends as ``faces.csv``, one row per face (with
+            landmarks from a net that finds them), and ``embeddings.npy``, float32 [D, E], row by
+            row. Photos must be paths then.
         progress: show a bar.
 
     Returns:
@@ -293,9 +295,12 @@ def _write_answers(
         for name, answer in zip(names, answers, strict=True)
         for face in answer
     ]
-    columns = ["photo", "x1", "y1", "x2", "y2", "score", "name", "name_score"]
-    table = pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.6g")
-    storage.write_text(out / FACES, table)
+    columns = ["photo", *BOX, "score", "name", "name_score"]
+    table = pd.DataFrame(rows, columns=columns)
+    points = [face.landmarks for answer in answers for face in answer]
+    if points and points[0] is not None:
+        table[LANDMARKS] = np.stack(points).reshape(len(points), -1).round(1)
+    storage.write_text(out / FACES, table.to_csv(index=False, float_format="%.6g"))
     embeddings = [f.embedding for answer in answers for f in answer if f.embedding is not None]
     # What an earlier call over other photos left is not of these.
     (out / EMBEDDINGS).unlink(missing_ok=True)

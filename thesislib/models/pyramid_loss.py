@@ -1,16 +1,190 @@
 """What the heads of a pyramid learn from: faces assigned to the places that fit them best."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from thesislib.models.pyramid import Places, decode_places
+from thesislib.data.columns import UNKNOWN
+from thesislib.models.loss import logits_with_margin, mean_over_processes
+from thesislib.models.pyramid import STRIDES, Places, decode_places, places
+
+if TYPE_CHECKING:
+    from thesislib.models.joint import HeadOutputs, JointNet
+    from thesislib.profiles import Margin
 
 CENTRE_CELLS = 2.5  # a face's places lie within this many cells of its centre
+SIZE_FACTOR = 3.0  # and expect a face of its size, up to this factor
 MOST_PLACES = 10  # of a face, about
+IOU_WEIGHT = 3.0  # of -log IoU against the confidence's cross-entropy in the cost of a place
 LANDMARK_BETA = 0.02  # of a face's size: below it the landmark loss is quadratic
+
+
+class Assigned(NamedTuple):
+    """Faces of a batch and the places that are to find them, K pairs in all."""
+
+    photo: torch.Tensor  # int64 [K]
+    place: torch.Tensor  # int64 [K]
+    face: torch.Tensor  # int64 [K], index into the photo's own faces
+
+
+class PyramidLoss(nn.Module):
+    """Sum of four terms over a batch of photos, for nets that read embeddings at landmarks.
+
+    ``confidence`` is the quality focal loss against the IoU of a place's box (Li et al. 2020,
+    equation 3), ``box`` the complete IoU loss (Zheng et al. 2020, equation 10), ``landmark``
+    smooth L1 in shares of the face's size, ``identity`` cross-entropy. The first two are means
+    over places that have a face, the third over those whose landmarks are annotated, the last
+    over faces of known identity. A term without members is zero and differentiable.
+
+    Args:
+        lambda_box, lambda_landmark, lambda_identity: weights, >= 0; that of the confidence is 1.
+        label_smoothing: of the identity cross-entropy, in [0, 1).
+        margin: on the cosines of a normalised classifier with a fixed scale; None for none.
+    """
+
+    def __init__(
+        self,
+        lambda_box: float = 2.0,
+        lambda_landmark: float = 1.0,
+        lambda_identity: float = 1.0,
+        label_smoothing: float = 0.0,
+        margin: Margin | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights = {"box": lambda_box, "landmark": lambda_landmark}
+        self.lambda_identity = lambda_identity
+        self.label_smoothing = label_smoothing
+        self.margin = margin
+
+    def forward(
+        self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
+    ) -> dict[str, torch.Tensor]:
+        """Compute the terms.
+
+        Args:
+            net: whose outputs these are; reads and names faces.
+            outputs: ``net(photos)``, of photos whose sides are whole cells.
+            targets: one dict per photo with ``boxes`` float [F, 4] pixels and ``identities`` int64
+                [F], ``UNKNOWN`` for people nobody knows; where there are any, ``landmarks`` float
+                [F, 5, 2] pixels, NaN for those not known, and ``ignored`` float [I, 4], regions
+                in which nothing is learned.
+
+        Returns:
+            the four terms and ``identity_accuracy`` (0..1), detached, and ``total``.
+        """
+        size = [STRIDES[0] * side for side in outputs.source.shape[-2:]]
+        at = places(size, outputs.regression.device)
+        terms, assigned, points = finding_loss(outputs.regression, targets, at)
+        total = terms["confidence"]
+        for name, weight in self.weights.items():
+            total = total + weight * terms[name]
+        identity, accuracy = self._identity(net, outputs, targets, assigned, points)
+        named = {name: term.detach() for name, term in terms.items()}
+        named |= {"identity": identity.detach(), "identity_accuracy": accuracy}
+        return {**named, "total": total + self.lambda_identity * identity}
+
+    def _identity(
+        self,
+        net: JointNet,
+        outputs: HeadOutputs,
+        targets: list[dict[str, Any]],
+        assigned: Assigned,
+        points: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy of faces read at annotated landmarks, or else at those of their surest
+        place, and the share named rightly."""
+        device = points.device
+        photos, landmarks, identities = [], [], []
+        logits = outputs.regression[..., 4]
+        for photo, target in enumerate(targets):
+            own = assigned.photo == photo
+            place, face = assigned.place[own], assigned.face[own]
+            for number in range(len(target["boxes"])):
+                at = place[face == number]
+                if int(target["identities"][number]) == UNKNOWN or not len(at):
+                    continue
+                found = points[photo, at[logits[photo, at].argmax()]].detach()
+                if "landmarks" in target:
+                    true = target["landmarks"][number].to(device)
+                    found = found if true.isnan().any() else true
+                photos.append(photo)
+                landmarks.append(found)
+                identities.append(int(target["identities"][number]))
+        where = torch.tensor(photos, dtype=torch.int64, device=device)
+        read = torch.stack(landmarks) if landmarks else points.new_zeros(0, 5, 2)
+        vectors = net.embed(outputs.source, where, where, where, read)
+        wanted = torch.tensor(identities, dtype=torch.int64, device=device)
+        named = net.classifier.at(vectors)
+        count = mean_over_processes(torch.tensor(float(len(wanted)), device=device)).clamp(min=1e-6)
+        loss = F.cross_entropy(
+            logits_with_margin(named, wanted, self.margin).float(),
+            wanted,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+        right = (named.argmax(dim=1) == wanted).sum()
+        # Zero times the vectors: see JointLoss.
+        return loss / count + 0.0 * vectors.sum(), right / count
+
+
+def finding_loss(
+    values: torch.Tensor, targets: list[dict[str, Any]], at: Places
+) -> tuple[dict[str, torch.Tensor], Assigned, torch.Tensor]:
+    """Terms of boxes, confidences and landmarks.
+
+    Args:
+        values: float [N, P, VALUES], of :class:`thesislib.models.pyramid.Pyramid`.
+        targets: see :meth:`PyramidLoss.forward`.
+        at: the places.
+
+    Returns:
+        the terms ``confidence, box, landmark``; which place is to find which face; and the
+        landmarks of all places, float [N, P, 5, 2].
+    """
+    values = values.float()
+    device = values.device
+    boxes, points = decode_places(values, at)
+    logits = values[..., 4]
+    wanted, weight = torch.zeros_like(logits), torch.ones_like(logits)
+    found, true, marks, pairs = [], [], [], []
+    for photo, target in enumerate(targets):
+        truth = target["boxes"].to(device).float()
+        with torch.no_grad():
+            face = assign_dynamic(truth, boxes[photo], logits[photo], at)
+            weight[photo][_inside(at.centres, target.get("ignored")) & (face < 0)] = 0
+        place = (face >= 0).nonzero()[:, 0]
+        face = face[place]
+        pairs.append((torch.full_like(place, photo), place, face))
+        found.append(boxes[photo, place])
+        true.append(truth[face])
+        mark = target.get("landmarks")
+        unknown = torch.full((len(place), *points.shape[2:]), torch.nan, device=device)
+        marks.append(unknown if mark is None else mark.to(device).float()[face])
+    assigned = Assigned(*(torch.cat(column) for column in zip(*pairs, strict=True)))
+    box, truth, mark = torch.cat(found), torch.cat(true), torch.cat(marks)
+    with torch.no_grad():
+        wanted[assigned.photo, assigned.place] = paired_iou(box, truth)
+    known = ~mark.isnan().flatten(1).any(dim=1)
+    size = (truth[:, 2:] - truth[:, :2]).prod(dim=1).sqrt()[known]
+    off = (points[assigned.photo, assigned.place][known] - mark[known]) / size[:, None, None]
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    quality = (wanted - logits.sigmoid()).square() * cross_entropy * weight
+    counts = torch.tensor([float(len(box)), float(known.sum())], device=device)
+    faces_n, known_n = mean_over_processes(counts).clamp(min=1)
+    terms = {
+        "confidence": quality.sum() / faces_n,
+        "box": complete_box_iou_loss(box, truth, reduction="sum") / faces_n,
+        "landmark": F.smooth_l1_loss(
+            off, torch.zeros_like(off), reduction="sum", beta=LANDMARK_BETA
+        )
+        / known_n,
+    }
+    return terms, assigned, points
 
 
 def assign_dynamic(
@@ -18,9 +192,10 @@ def assign_dynamic(
 ) -> torch.Tensor:
     """The face that each place is to find (SimOTA: YOLOX, Ge et al. 2021, section 2.1).
 
-    A face's candidates are the places near its centre. It takes the k of lowest cost, where k is
-    the sum of its ten highest IoUs, at least 1; the cost is the confidence's cross-entropy plus
-    three times -log IoU. A place wanted by several faces goes to that of lowest cost.
+    A face's candidates are the places near its centre that expect about its size. It takes the k
+    of lowest cost, where k is the sum of its ten highest IoUs, at least 1; the cost is the
+    confidence's cross-entropy plus three times -log IoU. A place wanted by several faces goes to
+    the one for which it costs least.
 
     Args:
         boxes: float [F, 4] pixels.
@@ -31,96 +206,51 @@ def assign_dynamic(
     Returns:
         int64 [P]: a face, or -1.
     """
-    count = len(at.centres)
-    answer = torch.full((count,), -1, dtype=torch.int64, device=boxes.device)
+    answer = torch.full((len(at.centres),), -1, dtype=torch.int64, device=boxes.device)
     if not len(boxes):
         return answer
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    offset = (middle[:, None] - at.centres).abs().amax(dim=2)  # [F, P]
-    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
-    # Of a size that the stride expects, within a factor of three; else the nearest size.
-    ratio = (side[:, None] / at.sizes).log().abs()
-    near = (offset < CENTRE_CELLS * at.strides) & (
-        (ratio < 1.1) | (ratio <= ratio.amin(dim=1, keepdim=True) + 1e-6)
-    )
+    near = _candidates(boxes, at)
     iou = box_iou(boxes, predicted)
-    cost = F.softplus(-logits) - 3 * iou.clamp(min=1e-7).log() + 1e5 * ~near
-    taken = torch.zeros_like(cost, dtype=torch.bool)
-    top = (iou * near).topk(min(MOST_PLACES, count), dim=1).values.sum(dim=1)
-    for face in range(len(boxes)):
-        k = max(1, min(int(top[face]), int(near[face].sum())))
-        taken[face, cost[face].topk(k, largest=False).indices] = True
-    best = torch.where(taken, cost, torch.inf).argmin(dim=0)
-    wanted = (taken & near).any(dim=0)
-    answer[wanted] = best[wanted]
+    cost = F.softplus(-logits) - IOU_WEIGHT * iou.clamp(min=1e-7).log()  # [F, P]
+    cost = cost.masked_fill(~near, torch.inf)
+    best = (iou * near).topk(min(MOST_PLACES, iou.shape[1]), dim=1).values.sum(dim=1)
+    count = torch.minimum(best.long().clamp(min=1), near.sum(dim=1))
+    rank = cost.argsort(dim=1, stable=True).argsort(dim=1)
+    taken = rank < count[:, None]
+    least = cost.masked_fill(~taken, torch.inf).argmin(dim=0)
+    wanted = taken.any(dim=0)
+    answer[wanted] = least[wanted]
     return answer
 
 
-def pyramid_loss(
-    values: torch.Tensor, targets: list[dict[str, Any]], at: Places
-) -> dict[str, torch.Tensor]:
-    """Terms of a batch.
+def _candidates(boxes: torch.Tensor, at: Places) -> torch.Tensor:
+    """bool [F, P]: the place is near the face's centre and expects about its size.
 
-    Args:
-        values: float [N, P, VALUES], of the heads.
-        targets: per photo ``boxes`` float [F, 4] pixels, ``landmarks`` float [F, 5, 2] pixels, NaN
-            where not known, and ``ignored`` float [I, 4], where nothing is to be learned.
-        at: the places.
-
-    Returns:
-        ``confidence``: quality focal loss against the IoU (Li et al. 2020, equation 3);
-        ``box``: complete IoU loss (Zheng et al. 2020); ``landmark``: smooth L1 in shares of the
-        box's size; each over the number of places with a face.
+    A face larger or smaller than any place expects has those of the nearest size.
     """
-    boxes, points = decode_places(values.float(), at)
-    logits = values[..., 4].float()
-    wanted = torch.zeros_like(logits)
-    weight = torch.ones_like(logits)
-    losses = {"box": logits.sum() * 0, "landmark": logits.sum() * 0}
-    positives, with_points = 0, 0
-    for photo, target in enumerate(targets):
-        truth = target["boxes"]
-        with torch.no_grad():
-            face = assign_dynamic(truth, boxes[photo], logits[photo], at)
-            ignored = target["ignored"]
-            if len(ignored):
-                x, y = at.centres.unbind(1)
-                inside = (
-                    (x[:, None] > ignored[:, 0])
-                    & (x[:, None] < ignored[:, 2])
-                    & (y[:, None] > ignored[:, 1])
-                    & (y[:, None] < ignored[:, 3])
-                ).any(dim=1)
-                weight[photo][inside & (face < 0)] = 0
-        own = face >= 0
-        if not own.any():
-            continue
-        found, true = boxes[photo][own], truth[face[own]]
-        with torch.no_grad():
-            wanted[photo][own] = _paired_iou(found, true)
-        losses["box"] = losses["box"] + complete_box_iou_loss(found, true, reduction="sum")
-        positives += int(own.sum())
-        mark = target["landmarks"][face[own]]
-        known = ~mark.isnan().any(dim=2).any(dim=1)
-        if known.any():
-            size = (true[:, 2:] - true[:, :2]).prod(dim=1).sqrt()[known]
-            off = (points[photo][own][known] - mark[known]) / size[:, None, None]
-            losses["landmark"] = losses["landmark"] + F.smooth_l1_loss(
-                off, torch.zeros_like(off), reduction="sum", beta=LANDMARK_BETA
-            )
-            with_points += int(known.sum())
-    modulation = (wanted - logits.sigmoid()).abs() ** 2
-    bce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return {
-        "confidence": (modulation * bce * weight).sum() / max(1, positives),
-        "box": losses["box"] / max(1, positives),
-        "landmark": losses["landmark"] / max(1, with_points),
-    }
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    offset = (middle[:, None] - at.centres).abs().amax(dim=2)
+    side = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1).clamp(min=1)
+    factor = (side[:, None] / at.sizes).log().abs()
+    fits = (factor < torch.tensor(SIZE_FACTOR).log()) | (
+        factor <= factor.amin(dim=1, keepdim=True) + 1e-6
+    )
+    return (offset < CENTRE_CELLS * at.strides) & fits
 
 
-def _paired_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """IoU of boxes [K, 4] with as many others, [K]."""
-    low, high = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])
+def _inside(centres: torch.Tensor, regions: torch.Tensor | None) -> torch.Tensor:
+    """bool [P]: the centre lies in one of the regions [I, 4]."""
+    if regions is None or not len(regions):
+        return torch.zeros(len(centres), dtype=torch.bool, device=centres.device)
+    regions = regions.to(centres.device)
+    above = (centres[:, None] >= regions[:, :2]) & (centres[:, None] <= regions[:, 2:])
+    return above.all(dim=2).any(dim=1)
+
+
+def paired_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """IoU [K] of boxes [K, 4] with as many others."""
+    low = torch.maximum(boxes[:, :2], others[:, :2])
+    high = torch.minimum(boxes[:, 2:], others[:, 2:])
     overlap = (high - low).clamp(min=0).prod(dim=1)
-    area = (one[:, 2:] - one[:, :2]).prod(dim=1) + (other[:, 2:] - other[:, :2]).prod(dim=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (others[:, 2:] - others[:, :2]).prod(dim=1)
     return overlap / (area - overlap).clamp(min=1e-7)
