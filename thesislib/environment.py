@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -43,6 +44,26 @@ def require(module: str, extra: str) -> ModuleType:
             f"pip install 'thesislib[{extra}]'",
             name=error.name,
         ) from error
+
+
+def dlib_file(name: str) -> Path:
+    """A file of weights in the Python package ``face-recognition-models``.
+
+    The package is looked up, not imported: importing it needs a module that Python has dropped.
+
+    Raises:
+        MissingExtraError: the package is not installed, or lacks the file.
+    """
+    found = importlib.util.find_spec("face_recognition_models")
+    if found is not None and found.origin is not None:
+        path = Path(found.origin).parent / "models" / name
+        if path.is_file():
+            return path
+    raise MissingExtraError(
+        f"dlib's {name} is not installed. It comes with the extra 'teacher': "
+        "pip install 'thesislib[teacher]'",
+        name="face_recognition_models",
+    )
 
 
 def wait_briefly() -> None:

@@ -49,7 +49,7 @@ def test_transform_is_found_again_and_is_least_squares(scale, angle, x, y, seed)
 def test_patches_by_loops():
     """Each place of a patch is the map at the photo's pixel, bilinear, zero outside."""
     rng = np.random.default_rng(0)
-    features = torch.tensor(rng.normal(size=(2, 3, 20, 24)))
+    features = torch.tensor(rng.normal(size=(2, 3, 40, 48)))
     landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, -30, 50)])
     photo = torch.tensor([1, 0])
     found = sample_patches(features, photo, landmarks)
@@ -58,14 +58,14 @@ def test_patches_by_loops():
         transform = chip_transforms(landmarks)[face].numpy()
         for row in range(0, PATCH, 4):
             for column in range(0, PATCH, 4):
-                x, y = transform @ [9 + 8 * column, 9 + 8 * row, 1]
-                # From the photo's corner to the middle of a pixel, then of a place (8 r + 4).
-                x, y = (x - 0.5 - 4) / 8, (y - 0.5 - 4) / 8
+                x, y = transform @ [5 + 4 * column, 5 + 4 * row, 1]
+                # From the photo's corner to the middle of a pixel, then to a place (4 r).
+                x, y = (x - 0.5) / 4, (y - 0.5) / 4
                 left, top = int(np.floor(x)), int(np.floor(y))
                 wanted = np.zeros(3)
                 for r, wr in ((top, 1 - (y - top)), (top + 1, y - top)):
                     for c, wc in ((left, 1 - (x - left)), (left + 1, x - left)):
-                        if 0 <= r < 20 and 0 <= c < 24:
+                        if 0 <= r < 40 and 0 <= c < 48:
                             wanted += wr * wc * features[photo[face], :, r, c].numpy()
                 got = found[face, :, row, column]
                 torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-9, rtol=1e-6)

@@ -38,7 +38,7 @@ def net(identities=("anna", "boris"), **settings):
         np.empty((0, 2)),
         input_px=96,
         backbone="dlib",
-        stride=8,
+        stride=4,
         pooling=1,
         embedding_dim=128,
         normalised=True,
@@ -68,13 +68,13 @@ def test_places_are_the_cells_of_every_stride_fine_to_coarse():
 
 
 def test_the_pyramid_gives_values_in_the_order_of_the_places():
-    pyramid = Pyramid(fine=4, coarse=6, width=8).eval()
-    maps = torch.rand(2, 4, 24, 32), torch.rand(2, 6, 12, 16)
-    assert pyramid(*maps).shape == (2, len(places(SIZE).strides), VALUES)
+    pyramid = Pyramid(channels=4, width=8).eval()
+    features = torch.rand(2, 4, 24, 32)
+    assert pyramid(features).shape == (2, len(places(SIZE).strides), VALUES)
     # A change in the photo's lower right corner is seen there, and far from it at no fine place.
-    changed = tuple(one.clone() for one in maps)
-    changed[1][:, :, -1, -1] += 10
-    difference = (pyramid(*changed) - pyramid(*maps)).abs().amax(dim=(0, 2))
+    changed = features.clone()
+    changed[:, :, -1, -1] += 10
+    difference = (pyramid(changed) - pyramid(features)).abs().amax(dim=(0, 2))
     assert difference[12 * 16 - 1] > 0  # the last place of the finest stride
     assert difference[-1] > 0
 
@@ -249,12 +249,12 @@ def test_given_boxes_are_read_at_the_landmarks_of_the_place_that_fits_best():
     ("settings", "message"),
     [
         ({"backbone": "resnet18"}, "needs backbone='dlib', not 'resnet18'"),
-        ({"stride": 32}, "needs stride=8, not 32"),
+        ({"stride": 32}, "needs stride=4, not 32"),
         ({"embedding_dim": 512}, "needs embedding_dim=128, not 512"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
-    usual = {"backbone": "dlib", "stride": 8, "pooling": 1, "embedding_dim": 128}
+    usual = {"backbone": "dlib", "stride": 4, "pooling": 1, "embedding_dim": 128}
     with pytest.raises(ValueError, match=message):
         JointNet(["a"], np.empty((0, 2)), embedding_source="landmarks", **(usual | settings))
 

@@ -15,6 +15,7 @@ from thesislib import environment
 from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
 
+_LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 DETECTION_COLUMNS = ["photo", "score", *BOX]
 _of_thread = threading.local()  # a detector must not be used by two threads at a time
 
@@ -47,6 +48,29 @@ def detect_faces(photo: np.ndarray, upsampling: int) -> tuple[np.ndarray, np.nda
         np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order],
         np.asarray(scores, dtype=np.float32)[order],
     )
+
+
+def dlib_points(photo: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """dlib's five landmarks of a face: corners of the eyes and the base of the nose.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB.
+        box: [4] pixels, framed as dlib's detector frames a face.
+
+    Returns:
+        float32 [5, 2], x and y in pixels: outer and inner corner of the eye on the right of the
+        photo, of the one on the left, and the nose (Kazemi & Sullivan 2014).
+
+    Raises:
+        MissingExtraError: dlib or its file of landmarks is not installed.
+    """
+    dlib = environment.require("dlib", extra="dlib")
+    if not hasattr(_of_thread, "predictor"):
+        _of_thread.predictor = dlib.shape_predictor(str(environment.dlib_file(_LANDMARKS)))
+    x1, y1, x2, y2 = (round(float(value)) for value in box)
+    found = _of_thread.predictor(np.ascontiguousarray(photo), dlib.rectangle(x1, y1, x2, y2))
+    # dlib counts from the middle of the first pixel.
+    return np.array([[point.x + 0.5, point.y + 0.5] for point in found.parts()], np.float32)
 
 
 def detections_table(

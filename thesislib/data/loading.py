@@ -238,7 +238,7 @@ def collate(
 
 
 def training_batches(
-    crops: Crops, sampler: EpochBatches, workers: int = 0, pin: bool = False
+    crops: TorchDataset, sampler: EpochBatches, workers: int = 0, pin: bool = False
 ) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
     """Batches of (photos uint8 [N, 3, S, S], targets) in the sampler's order.
 

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+_SHRINKS = 1.5  # pixels for one: from here on a bilinear sample leaves out some
 PADDING = 124  # grey about as bright as the average photo, 0..255
 
 
@@ -64,6 +66,30 @@ def resize(photos: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         scaled = F.interpolate(batch.float(), size=size, mode="bilinear", antialias=True)
         scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
     return scaled if photos.ndim == 4 else scaled[0]
+
+
+def warped(image: Image.Image, transform: np.ndarray, size: int) -> Image.Image:
+    """A square of a photo, turned and scaled; bilinear, antialiased where it shrinks.
+
+    Args:
+        image: RGB.
+        transform: float [2, 3], (x, y, 1) of the result to (x, y) of the image, a similarity with
+            or without reflection; coordinates count from the corner of the first pixel.
+        size: side of the result in pixels; what lies beyond the image is ``PADDING``.
+    """
+    shrinks = float(np.linalg.norm(transform[:, 0]))
+    if shrinks > _SHRINKS:
+        small = [max(1, round(side / shrinks)) for side in image.size]
+        factors = np.divide(small, image.size)
+        image = image.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        transform = transform * factors[:, None]
+    return image.transform(
+        (size, size),
+        Image.Transform.AFFINE,
+        tuple(transform.ravel()),
+        Image.Resampling.BILINEAR,
+        fillcolor=(PADDING,) * 3,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,15 @@ from torch import nn
 
 from thesislib import storage
 from thesislib.engine.processes import this_process
+from thesislib.models.dlib_resnet import read_weights
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
 NET = "net.safetensors"
+# The published net, which knows faces but nobody by name: see docs/model_card.md.
+DEFAULT = "default"
+DLIB = "dlib"  # what a training begins with that takes dlib's recogniser
+WEIGHTS = Path(__file__).parents[1] / "weights"
 FORMAT, VERSION = "thesislib net", 1
 KINDS: dict[str, type[nn.Module]] = {"joint": JointNet, "classifier": FaceClassifier}
 # torch.save's zip, and pickle protocols 2 to 5
@@ -89,7 +94,7 @@ def read_tensors(
 # --- nets -------------------------------------------------------------------------------------
 
 
-def save_net(path: Path | str, net: nn.Module) -> None:
+def save_net(path: Path | str, net: nn.Module, half: bool = False) -> None:
     """Write a net to one file that holds all it takes to open it.
 
     The metadata holds the kind, settings and identities of the net, and its ``provenance``: what
@@ -98,6 +103,7 @@ def save_net(path: Path | str, net: nn.Module) -> None:
     Args:
         path: ``<name>.safetensors``, or a folder, which then gets ``net.safetensors``.
         net: a :class:`JointNet` or :class:`FaceClassifier`.
+        half: write weights in half precision (float16), in half the space.
 
     Raises:
         CheckpointError: a net of another class, which this file could not build again.
@@ -113,14 +119,18 @@ def save_net(path: Path | str, net: nn.Module) -> None:
         "identities": net.identities,
         "provenance": net.provenance,
     }
-    write_tensors(net_file(path), net.state_dict(), about)
+    tensors = net.state_dict()
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    write_tensors(net_file(path), tensors, about)
 
 
 def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
     """Open a net that :func:`save_net` wrote; nothing else is needed.
 
     Args:
-        path: the file, or the folder that holds ``net.safetensors``.
+        path: the file, or the folder that holds ``net.safetensors``; or ``"default"``, the
+            published net.
         device: where it is to run; None for the GPU where there is one.
 
     Returns:
@@ -148,7 +158,10 @@ def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
 
 
 def net_file(path: Path | str) -> Path:
-    """The net's file: ``path`` itself if it ends in ``.safetensors``, else the one in it."""
+    """The net's file: ``path`` itself if it ends in ``.safetensors``, else the one in it;
+    for ``"default"`` the published net's."""
+    if str(path) == DEFAULT:
+        return WEIGHTS / f"{DEFAULT}.safetensors"
     path = Path(path)
     return path if path.suffix == ".safetensors" else path / NET
 
@@ -174,14 +187,23 @@ def start_from(net: nn.Module, path: Path | str) -> list[str]:
     """Initialise with another net's weights: all tensors of equal name and shape except the
     classifier, which belongs to its identities, and the anchors.
 
+    Args:
+        net: changed in place.
+        path: of the other net; ``"default"``, the published one; or ``"dlib"``, dlib's recogniser,
+            for a net of that backbone.
+
     Returns:
         names of the tensors taken.
 
     Raises:
         CheckpointError: the file cannot be used, or nothing in it fits.
+        MissingExtraError, TeacherError: see :func:`thesislib.models.dlib_resnet.read_weights`.
     """
-    path = net_file(path)
-    tensors, _ = read_tensors(path, "net")
+    if str(path) == DLIB:
+        tensors = _of_dlib(net)
+    else:
+        path = net_file(path)
+        tensors, _ = read_tensors(path, "net")
     own = net.state_dict()
     taken = {
         name: value
@@ -194,6 +216,22 @@ def start_from(net: nn.Module, path: Path | str) -> list[str]:
         raise CheckpointError(f"{path}: no weights in it fit this backbone")
     net.load_state_dict(taken, strict=False)
     return sorted(taken)
+
+
+def start_hash(start: Path | str | None) -> str | None:
+    """What a training's record says of the net it began with: its bytes' hash, or ``"dlib"``."""
+    if start is None:
+        return None
+    return DLIB if str(start) == DLIB else storage.bytes_hash(net_file(start))
+
+
+def _of_dlib(net: nn.Module) -> dict[str, torch.Tensor]:
+    """dlib's weights by the names that a net has for them."""
+    weights = read_weights()
+    parts = ["backbone."]
+    if getattr(net, "embedding_source", None) == "landmarks":
+        parts.append("embedding_head.")
+    return {f"{part}{name}": value for part in parts for name, value in weights.items()}
 
 
 # --- trainings under way ----------------------------------------------------------------------

