@@ -458,7 +458,11 @@ def new_joint_net(
         photos: training photos, whose boxes the anchors are fitted to.
         profile: settings.
         seed: of anchors and weights.
+
+    Raises:
+        ValueError: a seed below 0.
     """
+    seeds.check(seed)
     sizes = [
         (photo.boxes[:, 2:] - photo.boxes[:, :2]).numpy() * (profile.input_px / min(photo.size))
         for photo in photos
