@@ -118,7 +118,7 @@ def test_photos_are_enrolled_in_every_form(painted, tmp_path):
     folder.mkdir()
     for at in range(3):
         Image.fromarray(photo_of((0.9, 100, 100 + at))).save(folder / f"{at}.png")
-    for photos in (folder, str(folder), sorted(folder.iterdir()), folder / "0.png"):
+    for photos in (folder, [folder], str(folder), sorted(folder.iterdir()), folder / "0.png"):
         gallery = Gallery(Painted())
         gallery.enrol("Анна Ким", photos)
         assert gallery.identities == ["Анна Ким"]

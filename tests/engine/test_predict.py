@@ -94,6 +94,26 @@ def test_a_photo_that_cannot_be_read_is_named_and_in_a_folder_left_out(net, phot
     assert pd.read_csv(out / "unreadable.csv")["photo"].tolist() == [str(broken)]
 
 
+def test_several_folders_leave_out_what_one_leaves_out(net, photos, tmp_path):
+    broken, folders = photos[2], [photos[0].parent, str(photos[-1].parent)]
+    whole = net.predict(folders, LOW)
+    assert_same(whole, net.predict(photos, LOW))
+    broken.write_bytes(b"no photo")
+    out = tmp_path / "out"
+    for _ in range(2):  # the second time from what was kept
+        with pytest.warns(UserWarning, match=f"1 photos left out: .*{broken.name}"):
+            found = net.predict(folders, LOW, out=out)
+        assert_same(found, [*whole[:2], [], *whole[3:]])
+    assert pd.read_csv(out / "unreadable.csv")["photo"].tolist() == [str(broken)]
+    # A photo that is named itself must be readable, beside a folder too.
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict([folders[1], broken], LOW)
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict([*folders, broken], LOW)
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict(photos, LOW, out=out)
+
+
 def test_a_folder_without_photos_is_refused(net, tmp_path):
     with pytest.raises(ValueError, match="no photos in it"):
         net.predict(tmp_path)

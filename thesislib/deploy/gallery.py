@@ -22,7 +22,7 @@ from thesislib.deploy.threshold import (
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, Photos, System, photos_in, predict
+from thesislib.engine.predict import Photo, Photos, System, one_by_one, predict
 from thesislib.faces import Face
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
@@ -211,10 +211,7 @@ class Gallery:
             NotSupportedError: a gallery without a net.
         """
         _check_name("name", name)
-        if isinstance(photos, str | Path) and Path(photos).is_dir():
-            photos = photos_in(photos)
-        several: list[Photo]
-        several = [photos] if isinstance(photos, str | Path | np.ndarray) else list(photos)  # type: ignore[list-item]
+        several = one_by_one(photos)
         if not several:
             raise ValueError(f"photos: none of {name!r}")
         # Low, so that an error can tell how close the best detection came.

@@ -25,6 +25,7 @@ from thesislib.faces import Face
 
 Photo = str | Path | np.ndarray
 Photos = Photo | Sequence[Photo]
+ONE = (str, Path, np.ndarray)  # what is one photo, or one folder
 CHUNK = 64  # photos answered as one piece of work, and kept as one file
 MAX_BYTES = 256 * 2**20  # of decoded photos at a time: large ones are answered in smaller batches
 FACES, EMBEDDINGS, UNREADABLE = "faces.csv", "embeddings.npy", "unreadable.csv"
@@ -58,7 +59,7 @@ def predict(
         system: what finds and names faces.
         photos: one photo or a sequence of photos, each a path or an array (uint8, uint16 or
             float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all photos
-            are taken, in order of their paths.
+            are taken, in order of their paths. A folder in a sequence gives way to its photos.
         score_threshold: detections with scores up to this one are dropped.
         out: a folder in which the answers are kept while they come, so that an interrupted call
             goes on (all processes must see it). It ends as ``faces.csv``, one row per face, and
@@ -70,24 +71,43 @@ def predict(
         list of such lists, in order.
 
     Raises:
-        PhotoError: a photo cannot be read; it is named. In a folder such photos have no faces; a
+        PhotoError: a photo cannot be read; it is named. Those of folders then have no faces; a
             warning names them, and ``unreadable.csv`` in ``out``.
         CheckpointError: ``out`` holds the answers of another system or threshold.
         ValueError: no photo of a usable form, or arrays with ``out``.
     """
-    folder = None
-    if isinstance(photos, str | Path) and Path(photos).is_dir():
-        folder = Path(photos)
-        photos = photos_in(folder)
-    single = isinstance(photos, str | Path | np.ndarray)
-    several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item, arg-type]
-    skip = folder is not None
+    folder = Path(photos) if _is_folder(photos) else None  # type: ignore[arg-type]
+    single = folder is None and isinstance(photos, ONE)
+    given = _as_list(photos)
+    several = one_by_one(given)
+    # What was asked for by its own name must be there and readable.
+    named = {Path(one) for one in given if isinstance(one, str | Path)}
     if out is None:
-        answers, unreadable = _answer(system, several, score_threshold, skip, progress)
+        answers, unreadable = _answer(system, several, score_threshold, named, progress)
         _warn(unreadable)
     else:
-        answers = _answer_into(Path(out), system, several, score_threshold, skip, progress, folder)
+        answers = _answer_into(Path(out), system, several, score_threshold, named, progress, folder)
     return answers[0] if single else answers
+
+
+def one_by_one(photos: Photos) -> list[Photo]:
+    """Photos one by one: a folder, alone or among others, gives way to the photos in it.
+
+    Raises:
+        ValueError: a folder without photos.
+    """
+    listed: list[Photo] = []
+    for photo in _as_list(photos):
+        listed += photos_in(photo) if _is_folder(photo) else [photo]  # type: ignore[arg-type]
+    return listed
+
+
+def _as_list(photos: Photos) -> list[Photo]:
+    return [photos] if isinstance(photos, ONE) else list(photos)  # type: ignore[list-item, arg-type]
+
+
+def _is_folder(photo: object) -> bool:
+    return isinstance(photo, str | Path) and Path(photo).is_dir()
 
 
 def photos_in(folder: Path | str) -> list[Path]:
@@ -108,12 +128,12 @@ def photos_in(folder: Path | str) -> list[Path]:
 
 
 def _answer(
-    system: System, photos: list[Photo], score_threshold: float, skip: bool, progress: bool
+    system: System, photos: list[Photo], score_threshold: float, named: set[Path], progress: bool
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
     """Answers to photos, and which could not be read and why."""
     chunks = [photos[at : at + CHUNK] for at in range(0, len(photos), CHUNK)]
     with _bar(len(chunks), progress) as bar:
-        found = share_out(chunks, lambda c: _answer_chunk(system, c, score_threshold, skip), bar)
+        found = share_out(chunks, lambda c: _answer_chunk(system, c, score_threshold, named), bar)
     faces = [face for answered, _ in found for face in answered]
     return faces, [problem for _, problems in found for problem in problems]
 
@@ -126,13 +146,13 @@ def _bar(chunks: int, progress: bool) -> tqdm:
 
 
 def _answer_chunk(
-    system: System, photos: Sequence[Photo], score_threshold: float, skip: bool
+    system: System, photos: Sequence[Photo], score_threshold: float, named: set[Path]
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
     def read(photo: Photo) -> np.ndarray | PhotoError:
         try:
             return as_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         except PhotoError as error:
-            if not skip:
+            if Path(photo) in named:  # type: ignore[arg-type]
                 raise
             return error
 
@@ -175,7 +195,7 @@ def _answer_into(
     system: System,
     photos: list[Photo],
     score_threshold: float,
-    skip: bool,
+    named: set[Path],
     progress: bool,
     folder: Path | None,
 ) -> list[list[Face]]:
@@ -193,15 +213,16 @@ def _answer_into(
         def answer(chunk: list[Path]) -> str:
             part = out / _PARTS / f"{_chunk_key(chunk)}.safetensors"
             if not part.exists():
-                _write_part(part, *_answer_chunk(system, chunk, score_threshold, skip))
+                _write_part(part, *_answer_chunk(system, chunk, score_threshold, named))
             return part.name
 
         with _bar(len(chunks), progress) as bar:
             parts = share_out(chunks, answer, bar)
         read = [_read_part(out / _PARTS / name) for name in parts]
         unreadable = [problem for _, found in read for problem in found]
-        if unreadable and not skip:
-            raise PhotoError(unreadable[0][1])
+        for name, reason in unreadable:
+            if Path(name) in named:  # left out by an earlier call, over its folder
+                raise PhotoError(reason)
         faces = [answer for answers, _ in read for answer in answers]
         if state.is_main_process:
             names = [file.relative_to(folder).as_posix() if folder else str(file) for file in files]
