@@ -226,6 +226,21 @@ def test_what_the_user_can_mend_is_a_sentence_not_a_traceback(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [("data", "folder", "--to", "x"), ("data", "synthetic", "--to", "x"),
+     ("predict", "--net", "x"), ("recognise", "--net", "x", "--gallery", "x"),
+     ("enrol", "Anna", "--net", "x", "--gallery", "x")],
+)  # fmt: skip
+def test_a_forgotten_operand_is_a_usage_error(words, capsys):
+    from thesislib.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    told = capsys.readouterr()
+    assert ended.value.code == 2 and "Required" in told.out + told.err
+
+
+@pytest.mark.parametrize(
     "command",
     ["train", "predict", "evaluate", "enrol", "enrol-dataset", "recognise", "export", "data",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",

@@ -44,6 +44,17 @@ SETS = {
 }
 
 
+def get_set(name: str) -> SyntheticSet:
+    """The set of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SETS:
+        raise ValueError(f"no set {name!r}; choose one of {', '.join(SETS)}")
+    return SETS[name]
+
+
 def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: bool = True) -> None:
     """Make a dataset of synthetic people, or finish one that was interrupted.
 
