@@ -153,14 +153,12 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
         to: Folder for the files.
         calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
     """
-    from thesislib.data.images import read_photo
-
     photos = []
     if calibration is not None:
         dataset = tl.read_dataset(calibration)
         # Of all people, not of the first few.
         chosen = dataset.photos[:: -(-len(dataset.photos) // 200)]
-        photos = [read_photo(dataset.folder / name) for name in chosen]
+        photos = [dataset.folder / name for name in chosen]
     tl.load(net, device="cpu").export(to, photos)
     print(f"exported: {to}")
 

@@ -17,6 +17,7 @@ from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
 NET = "net.safetensors"
+CHECKPOINT = "checkpoint.safetensors"  # of a training under way
 FORMAT, VERSION = "thesislib net", 1
 KINDS: dict[str, type[nn.Module]] = {"joint": JointNet, "classifier": FaceClassifier}
 # torch.save's zip, and pickle protocols 2 to 5
@@ -145,6 +146,27 @@ def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
     load_state(net, tensors, path)
     net.provenance = about["provenance"]
     return net.to(device or best_device()).eval()
+
+
+def holds(path: Path | str, net: nn.Module) -> bool:
+    """Whether a file holds this very net: its kind, settings, identities and weights.
+
+    Args:
+        path: as for :func:`load_net`; may be missing or damaged.
+        net: a :class:`JointNet` or :class:`FaceClassifier`.
+    """
+    try:
+        tensors, about = read_tensors(net_file(path), "net")
+    except CheckpointError:
+        return False
+    own = net.state_dict()
+    return (
+        isinstance(about, dict)
+        and KINDS.get(about.get("kind", "")) is type(net)
+        and all(about.get(what) == getattr(net, what) for what in ("settings", "identities"))
+        and tensors.keys() == own.keys()
+        and all(torch.equal(value, own[name].cpu()) for name, value in tensors.items())
+    )
 
 
 def net_file(path: Path | str) -> Path:

@@ -26,6 +26,7 @@ from thesislib.data.loading import (
 )
 from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.checkpoint import (
+    CHECKPOINT,
     NET,
     best_device,
     load_checkpoint,
@@ -43,7 +44,6 @@ from thesislib.models.joint import JointNet
 from thesislib.models.loss import JointLoss
 from thesislib.profiles import Profile, get_profile
 
-CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after an interruption
 
 
