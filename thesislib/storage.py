@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -93,6 +94,26 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: object) -> None:
     """Write ``value`` as JSON to ``path``, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path | str, of: str) -> dict[str, Any]:
+    """Read the record of a folder, a JSON object.
+
+    Args:
+        path: of the file.
+        of: what it is a record of, for the error.
+
+    Raises:
+        ValueError: no JSON, or JSON of another type; the message names the file.
+        OSError: it cannot be read.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}: not a record of {of}; choose another folder, or remove this one")
+    return record
 
 
 @contextlib.contextmanager
