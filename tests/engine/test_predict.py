@@ -177,6 +177,53 @@ def test_answers_of_another_net_or_threshold_are_refused(net, photos, tmp_path):
     assert (tmp_path / "out" / "faces.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("faces.csv", "holds faces.csv that was not made here"),
+        ("embeddings.npy", "holds embeddings.npy that was not made here"),
+        ("unreadable.csv", "holds unreadable.csv that was not made here"),
+        ("parts", "holds parts that was not made here"),
+        ("net.safetensors", "holds a net or its training"),
+        ("checkpoint.safetensors", "holds a net or its training"),
+    ],
+)
+def test_an_out_that_holds_something_else_is_refused_untouched(net, photos, tmp_path, name, told):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("the user's own")
+    with pytest.raises(CheckpointError, match=f"out: {told}; choose another out"):
+        net.predict(photos, LOW, out=out)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "the user's own"
+
+
+def test_a_training_among_kept_answers_is_refused(net, photos, tmp_path):
+    net.predict(photos[:1], LOW, out=tmp_path / "out")
+    (tmp_path / "out" / "net.safetensors").touch()
+    with pytest.raises(CheckpointError, match="holds a net or its training"):
+        net.predict(photos[:1], LOW, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["", '{"system": "a', "[]", "null", '{"profile": {}}', "\udcff"])
+def test_a_record_that_is_none_of_answers_is_refused_untouched(net, photos, tmp_path, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(CheckpointError, match=r"config\.json: not a record of answers"):
+        net.predict(photos, LOW, out=out)
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_what_a_killed_run_left_in_its_out_is_swept_away(net, photos, tmp_path):
+    out = tmp_path / "out"
+    net.predict(photos, LOW, out=out)
+    (out / ".0123456789abcdef.part.csv").touch()
+    (out / "parts" / ".tmpAbCd12").touch()
+    net.predict(photos, LOW, out=out)
+    assert not list(out.rglob(".tmp*")) and not list(out.rglob(".*part*"))
+
+
 def test_arrays_are_not_kept(net, tmp_path):
     with pytest.raises(ValueError, match="not for arrays"):
         net.predict([noise(60, 60)], out=tmp_path / "out")

@@ -6,7 +6,6 @@ by ``predict_arrays``; :func:`predict` is the one way from files to those answer
 
 import contextlib
 import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,13 @@ from tqdm.auto import tqdm
 
 from thesislib import cache, storage
 from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
-from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.engine.checkpoint import (
+    CHECKPOINT,
+    NET,
+    CheckpointError,
+    read_tensors,
+    write_tensors,
+)
 from thesislib.engine.processes import share_out, this_process
 from thesislib.faces import Face
 
@@ -73,7 +78,8 @@ def predict(
     Raises:
         PhotoError: a photo cannot be read; it is named. Those of folders then have no faces; a
             warning names them, and ``unreadable.csv`` in ``out``.
-        CheckpointError: ``out`` holds the answers of another system or threshold.
+        CheckpointError: ``out`` holds the answers of another system or threshold, or what was not
+            made here and would be replaced.
         ValueError: no photo of a usable form, or arrays with ``out``.
     """
     folder = Path(photos) if _is_folder(photos) else None  # type: ignore[arg-type]
@@ -204,9 +210,14 @@ def _answer_into(
     files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
     state = this_process()
     settings = {"system": answers_key(system), "score_threshold": score_threshold}
+    # Before the lock, as taking it would already leave a file in somebody else's folder.
+    _check_out(out, settings)
     with storage.folder_lock(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
-            _claim(out, settings)
+            _check_out(out, settings)
+            storage.sweep(out)
+            storage.sweep(out / _PARTS)
+            storage.write_json(out / cache.CONFIG, settings)
         state.wait_for_everyone()
         chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
 
@@ -232,16 +243,26 @@ def _answer_into(
     return faces
 
 
-def _claim(out: Path, settings: dict) -> None:
-    """Record which system the folder's answers come from; refuse those of another."""
+def _check_out(out: Path, settings: dict) -> None:
+    """Refuse a folder that holds anything but (part of) the answers that ``settings`` stand for."""
     record = out / cache.CONFIG
+    for name in (NET, CHECKPOINT):
+        if (out / name).exists():
+            raise CheckpointError(f"{out}: holds a net or its training; choose another out")
     if record.exists():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        try:
+            found = storage.read_record(record, "answers")
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
+        if found.keys() != settings.keys():
+            raise CheckpointError(f"{record}: not a record of answers; choose another out")
         if found != settings:
-            differs = ", ".join(sorted(k for k in settings if found.get(k) != settings[k]))
+            differs = ", ".join(sorted(k for k in settings if found[k] != settings[k]))
             raise CheckpointError(f"{out}: holds answers of another {differs}; choose another out")
-    else:
-        storage.write_json(record, settings)
+        return
+    for name in (FACES, EMBEDDINGS, UNREADABLE, _PARTS):
+        if (out / name).exists():
+            raise CheckpointError(f"{out}: holds {name} that was not made here; choose another out")
 
 
 def answers_key(system: System) -> str:
