@@ -251,6 +251,19 @@ def test_a_second_run_in_the_same_folder_is_refused(dataset, tmp_path):
     worker.run(dataset, tmp_path / "run", stop_after=1)
 
 
+def test_what_a_killed_run_left_half_written_is_swept_away(dataset, tmp_path):
+    folder = tmp_path / "run"
+    halves = [folder / ".tmpAbCd12", folder / ".0123456789abcdef.part.safetensors"]
+    folder.mkdir()
+    for half in halves:
+        half.write_bytes(b"half")
+    with folder_lock(folder), pytest.raises(FolderInUseError):
+        worker.run(dataset, folder)
+    assert all(half.exists() for half in halves)  # of the run that holds the folder, maybe
+    worker.run(dataset, folder, stop_after=1)
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {train.CHECKPOINT}
+
+
 class LossOfNan(torch.nn.Module):
     """Its loss is not a number from the third step on."""
 

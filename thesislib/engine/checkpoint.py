@@ -44,11 +44,19 @@ def write_tensors(path: Path | str, tensors: Mapping[str, torch.Tensor], about: 
     """Write tensors and ``about`` (JSON) to a safetensors file, whole or not at all.
 
     A SHA-256 over both is written too, so that a file altered later is refused.
+
+    Raises:
+        OSError: it cannot be written, for want of room or of leave; the message names the file,
+            and what was there stays.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"about": json.dumps(about), "checksum": _checksum(plain, about)}
-    with storage.atomic_write(path) as aside:
-        save_file(plain, aside, metadata=metadata)
+    try:
+        with storage.atomic_write(path) as aside:
+            save_file(plain, aside, metadata=metadata)
+    # Both name the file that is written aside, or none.
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path}: cannot be written ({error})") from error
 
 
 def read_tensors(

@@ -160,6 +160,7 @@ def fit(
         NonFiniteLossError: names the photos of the offending batch.
         CheckpointError: the folder's checkpoint is damaged or of another training.
         FolderInUseError: another run is writing to the folder.
+        OSError: the checkpoint cannot be written; it is named, and the one before stays.
         ValueError: fewer training photos than processes, or none.
     """
     cuda = torch.cuda.is_available()
@@ -169,6 +170,8 @@ def fit(
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
+        if accelerator.is_main_process:
+            storage.sweep(folder)
         return _fit(
             accelerator,
             WithLoss(net, loss),
@@ -407,8 +410,9 @@ def train_net(
     net.provenance = {**about, "history": history}
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if accelerator.is_main_process:
-        save_net(out, net)
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        with storage.folder_lock(out, wait=True):  # another call may sweep the folder just now
+            save_net(out, net)
+            (out / CHECKPOINT).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return load_net(out)  # running statistics of batch norm are each process's own
