@@ -37,6 +37,7 @@ from thesislib.engine.checkpoint import (
     save_net,
     start_from,
 )
+from thesislib.engine.interruption import held_back
 from thesislib.environment import commit
 from thesislib.models.anchors import fit_anchors
 from thesislib.models.convolutions import use_channels_last
@@ -44,7 +45,7 @@ from thesislib.models.joint import JointNet
 from thesislib.models.loss import JointLoss
 from thesislib.profiles import Profile, get_profile
 
-CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after an interruption
+CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after a kill
 
 
 class NonFiniteLossError(RuntimeError):
@@ -136,7 +137,9 @@ def fit(
     """Train a net, or go on where an interrupted call with the same folder stopped.
 
     Runs on whatever Accelerate finds (CPU, GPU, several processes under ``torchrun``), in bf16
-    where :func:`precision` says so; ``profile.batch`` is the global batch.
+    where :func:`precision` says so; ``profile.batch`` is the global batch. Ctrl-C ends it after the
+    step under way, with a checkpoint; a second Ctrl-C, a kill, or Ctrl-C under ``torchrun`` end it
+    at once and cost up to ``CHECKPOINT_SECONDS`` of work.
 
     Args:
         net: called with photos uint8 [N, 3, S, S]; trained in place.
@@ -157,6 +160,7 @@ def fit(
         ``data_wait_share``.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C.
         NonFiniteLossError: names the photos of the offending batch.
         CheckpointError: the folder's checkpoint is damaged or of another training.
         FolderInUseError: another run is writing to the folder.
@@ -246,7 +250,9 @@ def _fit(
         unit="step",
         disable=not (progress and accelerator.is_main_process),
     )
-    with bar:
+    # One of several processes would be waited for by the others.
+    alone = accelerator.num_processes == 1
+    with bar, held_back() if alone else contextlib.nullcontext(lambda: False) as interrupted:
         while step < call_end:
             began = time.monotonic()
             photos, targets = next(batches)
@@ -279,9 +285,12 @@ def _fit(
                     loss=f"{history[-1]['total']:.3f}",
                     photos_s=f"{history[-1]['photos_per_second']:.0f}",
                 )
-            if step == call_end or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+            stop = step == call_end or interrupted()
+            if stop or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 save()
                 last_saved = time.monotonic()
+            if stop:
+                break
     accelerator.wait_for_everyone()
     # Takes autocast out of ``forward`` again: a net just trained is tested as one that was loaded.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
