@@ -113,7 +113,7 @@ def _predict(
     found = tl.predict(system, folder or photos, threshold, out=out, progress=_progress())
     if not _is_main():
         return
-    files = [Path(file) for file in one_by_one(photos)]
+    files = [Path(str(file)) for file in one_by_one(photos)]
     for at, (file, faces) in enumerate(zip(files, found, strict=True)):
         print(f"{file}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
         for face in faces:

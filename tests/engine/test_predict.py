@@ -65,6 +65,24 @@ def test_one_photo_a_list_and_a_folder_give_the_same(net, photos):
     assert_same(several, net.predict(photos[0].parents[1], LOW))
 
 
+def test_pil_images_and_arrays_that_cannot_be_written_to_are_photos(net, photos, recwarn):
+    images = [Image.open(photo) for photo in photos]
+    wanted = predict(net, photos, LOW)
+    assert_same(net.predict(images, LOW), wanted)
+    assert_same([net.predict(images[0], LOW)], wanted[:1])
+    frozen = [np.asarray(image) for image in images]
+    assert not frozen[0].flags.writeable
+    assert_same(net.predict(frozen, LOW), wanted)
+    assert not len(recwarn)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"a.jpg", ["a.jpg", None], [["a.jpg"]]])
+def test_what_is_no_photo_is_a_type_error_and_leaves_no_folder(net, tmp_path, wrong):
+    with pytest.raises(TypeError, match="expected a path, an array or a PIL image, got "):
+        net.predict(wrong, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_faces_lie_in_the_photo_best_first_with_a_name_and_an_embedding_of_length_1(net, photos):
     for photo in photos:
         height, width = read_photo(photo).shape[:2]
@@ -227,6 +245,8 @@ def test_what_a_killed_run_left_in_its_out_is_swept_away(net, photos, tmp_path):
 def test_arrays_are_not_kept(net, tmp_path):
     with pytest.raises(ValueError, match="not for arrays"):
         net.predict([noise(60, 60)], out=tmp_path / "out")
+    with pytest.raises(ValueError, match="not for arrays"):
+        net.predict(Image.fromarray(noise(60, 60)), out=tmp_path / "out")
 
 
 def test_embeddings_of_annotated_faces_come_in_the_tables_order(party, net):

@@ -448,6 +448,12 @@ def test_a_training_may_begin_with_another_nets_weights(party, dataset, tmp_path
     assert second.provenance["start"] == bytes_hash(tmp_path / "first" / "net.safetensors")
 
 
+def test_a_folders_name_is_no_dataset(party, tmp_path):
+    with pytest.raises(TypeError, match=r"expected a Dataset, as tl\.read_dataset\(\.\.\.\) gives"):
+        train.train(str(party), TINY, out=tmp_path / "net", progress=False)
+    assert not (tmp_path / "net").exists()
+
+
 def test_a_seed_below_0_is_refused_before_there_is_a_folder(party, tmp_path):
     with pytest.raises(ValueError, match="seed: expected a whole number of at least 0, got -1"):
         train.train(read_dataset(party), TINY, out=tmp_path / "net", seed=-1, progress=False)

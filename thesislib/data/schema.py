@@ -158,6 +158,17 @@ def read_dataset(folder: Path | str) -> Dataset:
     return Dataset(folder.resolve(), table)
 
 
+def check_dataset(dataset: object) -> None:
+    """Refuse what is no dataset, the name of its folder among it.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(dataset, Dataset):
+        told = "dataset: expected a Dataset, as tl.read_dataset(...) gives"
+        raise TypeError(f"{told}, got {dataset!r:.80}")
+
+
 def read_annotations(folder: Path | str) -> pd.DataFrame:
     """Read and check ``annotations.csv`` alone, without a look at the photos.
 

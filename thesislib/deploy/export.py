@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from thesislib import storage
-from thesislib.data.images import as_photo, read_photo
+from thesislib.data.images import open_photo
 from thesislib.data.schema import Dataset
 from thesislib.deploy.graph import (
     OUTPUTS,
@@ -159,9 +159,7 @@ def _replace(folder: Path, aside: Path, written: list[str]) -> None:
 
 
 def _seen(photo: Photo, joint: bool) -> np.ndarray:
-    if not isinstance(photo, np.ndarray):
-        return read_photo(photo)
-    return as_photo(photo) if joint else photo
+    return photo if isinstance(photo, np.ndarray) and not joint else open_photo(photo)
 
 
 def _accuracy(about: dict[str, Any], dataset: Dataset, run: Run) -> dict[str, float]:

@@ -207,6 +207,7 @@ class Gallery:
 
         Raises:
             PhotoError: a photo cannot be read.
+            TypeError: neither path, array nor PIL image.
             ValueError: an empty name, no photos, or a photo with no face or several; it is named.
             NotSupportedError: a gallery without a net.
         """
@@ -517,7 +518,7 @@ def _only_face(faces: list[Face], photo: str, score_threshold: float) -> Face:
 def _photo_name(photo: Photo, at: int) -> str:
     if isinstance(photo, np.ndarray):
         return f"photo {at} (an array of shape {list(photo.shape)})"
-    return str(photo)
+    return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
 
 
 def _check_name(what: str, name: object) -> None:

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm.auto import tqdm
 
 from thesislib import cache, storage
-from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
+from thesislib.data.images import PHOTO_FORMS, PHOTO_SUFFIXES, PhotoError, check_form, open_photo
 from thesislib.engine.checkpoint import (
     CHECKPOINT,
     NET,
@@ -28,9 +29,8 @@ from thesislib.engine.checkpoint import (
 from thesislib.engine.processes import share_out, this_process
 from thesislib.faces import Face
 
-Photo = str | Path | np.ndarray
+Photo = str | Path | np.ndarray | Image.Image
 Photos = Photo | Sequence[Photo]
-ONE = (str, Path, np.ndarray)  # what is one photo, or one folder
 CHUNK = 64  # photos answered as one piece of work, and kept as one file
 MAX_BYTES = 256 * 2**20  # of decoded photos at a time: large ones are answered in smaller batches
 FACES, EMBEDDINGS, UNREADABLE = "faces.csv", "embeddings.npy", "unreadable.csv"
@@ -62,9 +62,10 @@ def predict(
 
     Args:
         system: what finds and names faces.
-        photos: one photo or a sequence of photos, each a path or an array (uint8, uint16 or
-            float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all photos
-            are taken, in order of their paths. A folder in a sequence gives way to its photos.
+        photos: one photo or a sequence of photos, each a path, a PIL image or an array (uint8,
+            uint16 or float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all
+            photos are taken, in order of their paths. A folder in a sequence gives way to its
+            photos.
         score_threshold: detections with scores up to this one are dropped.
         out: a folder in which the answers are kept while they come, so that an interrupted call
             goes on (all processes must see it). It ends as ``faces.csv``, one row per face, and
@@ -80,10 +81,11 @@ def predict(
             warning names them, and ``unreadable.csv`` in ``out``.
         CheckpointError: ``out`` holds the answers of another system or threshold, or what was not
             made here and would be replaced.
-        ValueError: no photo of a usable form, or arrays with ``out``.
+        TypeError: neither path, array nor PIL image.
+        ValueError: an array that is no photo, a folder without photos, or ``out`` and no paths.
     """
     folder = Path(photos) if _is_folder(photos) else None  # type: ignore[arg-type]
-    single = folder is None and isinstance(photos, ONE)
+    single = folder is None and isinstance(photos, PHOTO_FORMS)
     given = _as_list(photos)
     several = one_by_one(given)
     # What was asked for by its own name must be there and readable.
@@ -100,16 +102,20 @@ def one_by_one(photos: Photos) -> list[Photo]:
     """Photos one by one: a folder, alone or among others, gives way to the photos in it.
 
     Raises:
+        TypeError: neither path, array nor PIL image.
         ValueError: a folder without photos.
     """
     listed: list[Photo] = []
     for photo in _as_list(photos):
+        check_form(photo)
         listed += photos_in(photo) if _is_folder(photo) else [photo]  # type: ignore[arg-type]
     return listed
 
 
 def _as_list(photos: Photos) -> list[Photo]:
-    return [photos] if isinstance(photos, ONE) else list(photos)  # type: ignore[list-item, arg-type]
+    if not isinstance(photos, Iterable) or isinstance(photos, PHOTO_FORMS):
+        return [photos]
+    return list(photos)
 
 
 def _is_folder(photo: object) -> bool:
@@ -156,9 +162,9 @@ def _answer_chunk(
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
     def read(photo: Photo) -> np.ndarray | PhotoError:
         try:
-            return as_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+            return open_photo(photo)
         except PhotoError as error:
-            if Path(photo) in named:  # type: ignore[arg-type]
+            if not isinstance(photo, str | Path) or Path(photo) in named:
                 raise
             return error
 
@@ -205,9 +211,11 @@ def _answer_into(
     progress: bool,
     folder: Path | None,
 ) -> list[list[Face]]:
-    if any(isinstance(photo, np.ndarray) for photo in photos):
-        raise ValueError("out: answers are kept for photos that are files, not for arrays")
-    files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
+    files = [Path(photo) for photo in photos if isinstance(photo, str | Path)]
+    if len(files) < len(photos):
+        raise ValueError(
+            "out: answers are kept for photos that are files, not for arrays or images"
+        )
     state = this_process()
     settings = {"system": answers_key(system), "score_threshold": score_threshold}
     # Before the lock, as taking it would already leave a file in somebody else's folder.

@@ -24,7 +24,7 @@ from thesislib.data.loading import (
     list_photos,
     training_batches,
 )
-from thesislib.data.schema import Dataset, DatasetError
+from thesislib.data.schema import Dataset, DatasetError, check_dataset
 from thesislib.engine.checkpoint import (
     CHECKPOINT,
     NET,
@@ -340,10 +340,12 @@ def train(
         the net in evaluation mode, on the GPU where there is one.
 
     Raises:
+        TypeError: ``dataset`` is none, a folder's name, say.
         DatasetError: nobody in the dataset is named.
         CheckpointError: ``out`` holds another training, or ``start`` cannot be used.
         NonFiniteLossError, FolderInUseError, ValueError: see :func:`fit`.
     """
+    check_dataset(dataset)
     profile = get_profile(profile) if isinstance(profile, str) else profile
     if not dataset.identities:
         raise DatasetError(f"{dataset.folder}: nobody in it is named, so no name can be learned")
