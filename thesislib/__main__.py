@@ -99,7 +99,7 @@ def predict(
         net: Folder or file of a trained net.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
-        score_threshold: Detections with scores up to this one are dropped.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
     _predict(tl.load(net), [photo, *more], out, draw, score_threshold)
 
@@ -224,7 +224,7 @@ def recognise(
         gallery: Gallery file.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
-        score_threshold: Detections with scores up to this one are dropped.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
     people = tl.Gallery.load(gallery, tl.load(net))
     _predict(people, [photo, *more], out, draw, score_threshold)

@@ -144,6 +144,8 @@ def test_a_photo_with_no_face_or_several_is_refused_by_name(painted, tmp_path):
         painted.enrol("Clara", [good, tmp_path / "nowhere.jpg"])
     with pytest.raises(ValueError, match="name: this is no name: ''"):
         painted.enrol("", good)
+    with pytest.raises(ValueError, match="score_threshold: not a number"):
+        painted.enrol("Clara", good, score_threshold=float("nan"))
     assert painted.identities == ["Anna", "Boris"] and len(painted) == 3
     painted.enrol("Clara", photo_of((0.4, 1, 2)), score_threshold=0.3)
     assert "Clara" in painted.identities

@@ -1,5 +1,6 @@
 """Faces in many photos: in order, one photo as many, kept on disk, shared among processes."""
 
+import math
 import os
 import subprocess
 import sys
@@ -99,6 +100,31 @@ def test_faces_lie_in_the_photo_best_first_with_a_name_and_an_embedding_of_lengt
 def test_a_higher_threshold_keeps_the_surer_faces_alone(net, photos):
     for few, many in zip(net.predict(photos, 0.6), net.predict(photos, LOW), strict=True):
         assert [f.score for f in few] == [f.score for f in many if f.score > 0.6]
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, 2, -1])
+def test_a_threshold_that_no_score_can_have_is_refused(net, photos, tmp_path, threshold):
+    told = "not a number" if math.isnan(threshold) else f"expected 0 to 1, got {threshold}"
+    for ask in (
+        lambda: net.predict(photos, threshold, out=tmp_path / "out"),
+        lambda: net.predict_arrays([noise(60, 60)], threshold),
+    ):
+        with pytest.raises(ValueError, match=f"score_threshold: {told}"):
+            ask()
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_are_no_shares_have_thresholds_of_their_own(photos):
+    class Margins:
+        highest_score = math.inf
+
+        def predict_arrays(self, photos, score_threshold):
+            return [[score_threshold] for _ in photos]
+
+    for threshold in (-1.0, 3.0):
+        assert predict(Margins(), photos[0], threshold) == [threshold]
+    with pytest.raises(ValueError, match="score_threshold: not a number"):
+        predict(Margins(), photos[0], math.nan)
 
 
 def test_a_photo_that_cannot_be_read_is_named_and_in_a_folder_left_out(net, photos, tmp_path):

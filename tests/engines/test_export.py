@@ -313,6 +313,9 @@ def test_thresholds_below_the_graph_s_are_refused(nets, runs):
     system = GraphSystem(runs["grid", "torch"], PARTY, INPUT_PX, 0.05)
     with pytest.raises(ValueError, match=r"score_threshold: 0\.01, and the exported graph has"):
         system.predict_arrays([EMPTY], 0.01)
+    for threshold in (float("nan"), 2.0, -1.0):
+        with pytest.raises(ValueError, match=r"score_threshold: (not a number|expected 0 to 1)"):
+            system.predict_arrays([EMPTY], threshold)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_ten
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import Photo, Photos, System, one_by_one, predict
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
 
@@ -208,10 +208,12 @@ class Gallery:
         Raises:
             PhotoError: a photo cannot be read.
             TypeError: neither path, array nor PIL image.
-            ValueError: an empty name, no photos, or a photo with no face or several; it is named.
+            ValueError: an empty name, no photos, a threshold out of range, or a photo with no face
+                or several; it is named.
             NotSupportedError: a gallery without a net.
         """
         _check_name("name", name)
+        check_score_threshold(score_threshold)
         several = one_by_one(photos)
         if not several:
             raise ValueError(f"photos: none of {name!r}")

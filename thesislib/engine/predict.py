@@ -27,7 +27,7 @@ from thesislib.engine.checkpoint import (
     write_tensors,
 )
 from thesislib.engine.processes import share_out, this_process
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 
 Photo = str | Path | np.ndarray | Image.Image
 Photos = Photo | Sequence[Photo]
@@ -39,7 +39,10 @@ _DECODED = 8  # photos decoded at a time
 
 
 class System(Protocol):
-    """What finds and names faces."""
+    """What finds and names faces.
+
+    Scores are 0 to 1 unless it has an attribute ``highest_score`` that says otherwise.
+    """
 
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float
@@ -66,7 +69,8 @@ def predict(
             uint16 or float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all
             photos are taken, in order of their paths. A folder in a sequence gives way to its
             photos.
-        score_threshold: detections with scores up to this one are dropped.
+        score_threshold: detections with scores up to this one are dropped; 0 to 1, or any number
+            for a system whose ``highest_score`` is infinite.
         out: a folder in which the answers are kept while they come, so that an interrupted call
             goes on (all processes must see it). It ends as ``faces.csv``, one row per face, and
             ``embeddings.npy``, float32 [D, E], row by row. Photos must be paths then.
@@ -82,8 +86,10 @@ def predict(
         CheckpointError: ``out`` holds the answers of another system or threshold, or what was not
             made here and would be replaced.
         TypeError: neither path, array nor PIL image.
-        ValueError: an array that is no photo, a folder without photos, or ``out`` and no paths.
+        ValueError: an array that is no photo, a folder without photos, ``out`` and no paths, or a
+            threshold out of range.
     """
+    check_score_threshold(score_threshold, getattr(system, "highest_score", 1.0))
     folder = Path(photos) if _is_folder(photos) else None  # type: ignore[arg-type]
     single = folder is None and isinstance(photos, PHOTO_FORMS)
     given = _as_list(photos)
