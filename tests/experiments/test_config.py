@@ -144,7 +144,7 @@ def test_a_dataset_is_found_by_its_path_or_its_name(root, monkeypatch):
 
 
 def test_data_pointing_nowhere_is_named(root):
-    with pytest.raises(DatasetError, match="nowhere: no such folder; DATA must name"):
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
         configs.parts(make_config(root / "nowhere", "smoke"))
 
 
