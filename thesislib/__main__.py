@@ -110,10 +110,10 @@ def _predict(
     from thesislib.engine.predict import one_by_one
 
     folder = photos[0] if len(photos) == 1 and photos[0].is_dir() else None
+    files = [Path(str(file)) for file in one_by_one(photos)]
     found = tl.predict(system, folder or photos, threshold, out=out, progress=_progress())
     if not _is_main():
         return
-    files = [Path(str(file)) for file in one_by_one(photos)]
     for at, (file, faces) in enumerate(zip(files, found, strict=True)):
         print(f"{file}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
         for face in faces:
