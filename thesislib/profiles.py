@@ -5,7 +5,7 @@ import math
 
 # Settings that are numbers of at least this much.
 _AT_LEAST = {
-    **dict.fromkeys(("input_px", "pooling", "anchors", "embedding_dim"), 1),
+    **dict.fromkeys(("input_px", "stride", "pooling", "anchors", "embedding_dim"), 1),
     **dict.fromkeys(("epochs", "batch", "transfer_steps"), 1),
     **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
     **dict.fromkeys(("weight_decay", "colour", "upsampling", "workers"), 0),
@@ -91,7 +91,8 @@ class Profile:
         self._check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
         low, high = self.crop_scale
         self._check("crop_scale", 0 < low <= high < math.inf, "two numbers, 0 < low <= high")
-        self._check("stride", self.stride in (16, 32), "16 or 32")
+        if self.backbone.startswith("resnet"):
+            self._check("stride", self.stride in (16, 32), "16 or 32")
         cell = self.stride * self.pooling
         self._check("input_px", self.input_px >= cell, f"at least one cell, {cell} pixels")
 
