@@ -27,5 +27,9 @@ def test_another_seed_word_or_number_gives_other_numbers():
 
 def test_numbers_of_numpy_are_keys_like_any_other():
     assert seeds.torch_seed(np.int64(3), "order", np.int32(2)) == seeds.torch_seed(3, "order", 2)
-    with pytest.raises(ValueError):
-        seeds.generator(-1, "order")
+
+
+def test_a_seed_below_0_is_refused_by_name():
+    for draw in (seeds.generator, seeds.torch_seed):
+        with pytest.raises(ValueError, match="seed: expected a whole number of at least 0, got -1"):
+            draw(-1, "order")

@@ -81,6 +81,27 @@ def test_the_temporary_file_keeps_the_suffix(tmp_path):
         aside.touch()
 
 
+def test_a_folder_aside_is_gone_at_the_end_with_what_was_not_moved(tmp_path):
+    with pytest.raises(KeyError), storage.folder_aside(tmp_path / "new") as aside:
+        assert aside.parent == tmp_path / "new"
+        (aside / "a").touch()
+        (aside / "b").touch()
+        (aside / "a").rename(tmp_path / "new" / "a")
+        raise KeyError
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
+def test_what_killed_runs_left_is_swept_away_and_nothing_else(tmp_path):
+    kept = {"a.part", ".tmp", ".tmp_mine", ".tmpabcdefg", ".lock", "net.safetensors", ".part"}
+    for name in [*kept, ".tmpa1B2c3", f".{'0' * 16}.part.safetensors", f".{'f' * 16}.part"]:
+        (tmp_path / name).touch()
+    (tmp_path / f".{'a' * 16}.part").mkdir()
+    (tmp_path / f".{'a' * 16}.part" / "net.onnx").touch()
+    storage.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    storage.sweep(tmp_path / "nothing")
+
+
 def test_json_is_read_back_and_sorted(tmp_path):
     storage.write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": "Анна"})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

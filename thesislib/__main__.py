@@ -21,6 +21,8 @@ from thesislib.profiles import PROFILES, Margin, Profile
 from thesislib.storage import folder_lock
 
 Split = Literal["photo", "session"]
+# Beside one that must be given: a tuple alone may be empty.
+More = Positional[tuple[Path, ...]]
 
 
 def _changes() -> type:
@@ -75,16 +77,15 @@ def train(
         seed: Random seed.
         start: A net whose weights to begin with.
     """
-    settings = _changed(profile, changes)
-    net = tl.train(
-        tl.read_dataset(data), settings, out, seed=seed, start=start, progress=_progress()
-    )
+    dataset, settings = tl.read_dataset(data), _changed(profile, changes)
+    net = tl.train(dataset, settings, out, seed=seed, start=start, progress=_progress())
     if _is_main():
         print(f"{len(net.identities)} people learned: {out}")
 
 
 def predict(
-    photos: Positional[tuple[Path, ...]],
+    photo: Positional[Path],
+    more: More,
     net: Path,
     out: Path | None = None,
     draw: Path | None = None,
@@ -93,23 +94,24 @@ def predict(
     """Find and name the faces in photos.
 
     Args:
-        photos: Photos, or one folder of photos.
+        photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
+        more: Further ones.
         net: Folder or file of a trained net.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
-        score_threshold: Detections with scores up to this one are dropped.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
-    _predict(tl.load(net), photos, out, draw, score_threshold)
+    _predict(tl.load(net), [photo, *more], out, draw, score_threshold)
 
 
 def _predict(
-    system: Any, photos: Sequence[Path], out: Path | None, draw: Path | None, threshold: float
+    system: Any, photos: list[Path], out: Path | None, draw: Path | None, threshold: float
 ) -> None:
-    from thesislib.engine.predict import photos_in
+    from thesislib.engine.predict import one_by_one
 
     folder = photos[0] if len(photos) == 1 and photos[0].is_dir() else None
-    files = [file for path in photos for file in (photos_in(path) if path.is_dir() else [path])]
-    found = tl.predict(system, folder or files, threshold, out=out, progress=_progress())
+    files = [Path(str(file)) for file in one_by_one(photos)]
+    found = tl.predict(system, folder or photos, threshold, out=out, progress=_progress())
     if not _is_main():
         return
     for at, (file, faces) in enumerate(zip(files, found, strict=True)):
@@ -151,14 +153,12 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
         to: Folder for the files.
         calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
     """
-    from thesislib.data.images import read_photo
-
     photos = []
     if calibration is not None:
         dataset = tl.read_dataset(calibration)
         # Of all people, not of the first few.
         chosen = dataset.photos[:: -(-len(dataset.photos) // 200)]
-        photos = [read_photo(dataset.folder / name) for name in chosen]
+        photos = [dataset.folder / name for name in chosen]
     tl.load(net, device="cpu").export(to, photos)
     print(f"exported: {to}")
 
@@ -167,18 +167,19 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
 
 
 def enrol(
-    name: Positional[str], photos: Positional[tuple[Path, ...]], net: Path, gallery: Path
+    name: Positional[str], photo: Positional[Path], more: More, net: Path, gallery: Path
 ) -> None:
     """Enrol a person in a gallery, by photos that show nobody else.
 
     Args:
         name: The person's name.
-        photos: One or more photos, or a folder of them.
+        photo: A photo, or a folder of photos.
+        more: Further ones.
         net: Folder or file of a trained net.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
     with _changing(gallery, net) as people:
-        people.enrol(name, photos[0] if len(photos) == 1 else list(photos))
+        people.enrol(name, [photo, *more])
     print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
 
 
@@ -206,7 +207,8 @@ def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
 
 
 def recognise(
-    photos: Positional[tuple[Path, ...]],
+    photo: Positional[Path],
+    more: More,
     net: Path,
     gallery: Path,
     out: Path | None = None,
@@ -216,15 +218,16 @@ def recognise(
     """Find faces in photos and name those who are enrolled in a gallery.
 
     Args:
-        photos: Photos, or one folder of photos.
+        photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
+        more: Further ones.
         net: Folder or file of the net that the gallery was made with.
         gallery: Gallery file.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
-        score_threshold: Detections with scores up to this one are dropped.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
     people = tl.Gallery.load(gallery, tl.load(net))
-    _predict(people, photos, out, draw, score_threshold)
+    _predict(people, [photo, *more], out, draw, score_threshold)
 
 
 # --- datasets ---------------------------------------------------------------------------------
@@ -232,7 +235,8 @@ def recognise(
 
 def data(
     source: Positional[str],
-    folder: Positional[tuple[str, ...]],
+    folder: Positional[Path],
+    more: More,
     to: Path,
     identities: Path | None = None,
 ) -> None:
@@ -242,25 +246,24 @@ def data(
         source: What the photos are: folder (a folder per person), georgia_tech,
             caltech_faces_1999, fei, lfw, celeba, wider_face, coco; or merge, for several dataset
             folders into one; or synthetic, for a named set of people who do not exist.
-        folder: The source's folder or archive; for merge two or more; for synthetic the set.
+        folder: The source's folder or archive; for merge a dataset folder; for synthetic the set.
+        more: For merge: further dataset folders.
         to: Dataset folder to make.
         identities: For caltech_faces_1999: CSV table first,last,identity.
     """
     from thesislib.data import importers
 
     if source == "merge":
-        dataset = importers.merge([Path(one) for one in folder], to, _progress())
-    elif len(folder) > 1:
+        dataset = importers.merge([folder, *more], to, _progress())
+    elif more:
         raise ValueError("more than one folder is for merge")
     elif source == "synthetic":
         from thesislib.synthetic import sets
 
-        if folder[0] not in sets.SETS:
-            raise ValueError(f"no set {folder[0]!r}; choose one of {', '.join(sets.SETS)}")
-        sets.make(to, sets.SETS[folder[0]], progress=_progress())
+        sets.make(to, sets.get_set(str(folder)), progress=_progress())
         dataset = tl.read_dataset(to)
     else:
-        dataset = importers.import_photos(source, folder[0], to, identities, _progress())
+        dataset = importers.import_photos(source, folder, to, identities, _progress())
     print(importers.summary(dataset))
 
 

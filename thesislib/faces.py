@@ -1,6 +1,7 @@
 """What is found in a photo: faces."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -33,3 +34,20 @@ class Face:
             f"Face({self.name or 'nobody'!r} {self.name_score:.2f}, "
             f"box [{x1}, {y1}, {x2}, {y2}], score {self.score:.2f})"
         )
+
+
+def check_score_threshold(threshold: float, highest: float = 1.0) -> None:
+    """Refuse a threshold that no score can be compared with.
+
+    Args:
+        threshold: of the scores of faces.
+        highest: score that a system may give; infinite where scores are no shares, and any number
+            is a threshold.
+
+    Raises:
+        ValueError: not a number, or below 0 or above the highest.
+    """
+    if math.isnan(threshold):
+        raise ValueError("score_threshold: not a number")
+    if math.isfinite(highest) and not 0 <= threshold <= highest:
+        raise ValueError(f"score_threshold: expected 0 to {highest:g}, got {threshold:g}")

@@ -1,6 +1,15 @@
 """The one place that knows the settings: a profile is everything a run needs but data and seed."""
 
 import dataclasses
+import math
+
+# Settings that are numbers of at least this much.
+_AT_LEAST = {
+    **dict.fromkeys(("input_px", "stride", "pooling", "anchors", "embedding_dim"), 1),
+    **dict.fromkeys(("epochs", "batch", "transfer_steps"), 1),
+    **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
+    **dict.fromkeys(("weight_decay", "colour", "upsampling", "workers"), 0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Margin:
     def __post_init__(self) -> None:
         if self.kind not in ("cosface", "arcface"):
             raise ValueError(f"margin {self.kind!r} is unknown; choose cosface or arcface")
-        if self.size < 0 or self.scale <= 0:
+        if not (0 <= self.size < math.inf and 0 < self.scale < math.inf):
             raise ValueError(f"margin of {self.size} at scale {self.scale} is out of range")
 
 
@@ -33,6 +42,9 @@ class Profile:
     """Settings of the model, its training and its baseline.
 
     Input and crops are in pixels; learning rates are per step of a whole (global) batch.
+
+    Raises:
+        ValueError: a number out of its range; the message names the setting, its value and range.
     """
 
     name: str
@@ -69,6 +81,24 @@ class Profile:
     new_people: str = "newcomers"  # and the new people of Experiment 2
     # bookkeeping
     workers: int = 0  # processes that make crops beside the training process
+
+    def __post_init__(self) -> None:
+        for name, least in _AT_LEAST.items():
+            self._check(name, least <= getattr(self, name) < math.inf, f"at least {least}")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0")
+        for name in ("warm_up", "flip"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        self._check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
+        low, high = self.crop_scale
+        self._check("crop_scale", 0 < low <= high < math.inf, "two numbers, 0 < low <= high")
+        if self.backbone.startswith("resnet"):
+            self._check("stride", self.stride in (16, 32), "16 or 32")
+        cell = self.stride * self.pooling
+        self._check("input_px", self.input_px >= cell, f"at least one cell, {cell} pixels")
+
+    def _check(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)}")
 
 
 PROFILES = {

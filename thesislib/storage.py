@@ -4,13 +4,18 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 
 LOCK = ".lock"
+# What a killed run leaves behind of its writing: our temporary files, and those of safetensors.
+_LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.part(\.\w+)?|\.tmp[0-9A-Za-z]{6}")
 
 
 class FolderInUseError(RuntimeError):
@@ -45,6 +50,41 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def folder_aside(folder: Path | str) -> Iterator[Path]:
+    """Yield a new folder within ``folder``, for files to be moved once all are whole.
+
+    It is removed when the block ends, with what is still in it.
+
+    Args:
+        folder: made if it is not there.
+
+    Yields:
+        the new folder.
+    """
+    aside = Path(folder) / f".{secrets.token_hex(8)}.part"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(folder: Path | str) -> None:
+    """Remove the temporary files and folders of killed runs; the folder's lock must be held.
+
+    Args:
+        folder: whose own entries are looked at, not those of folders in it; may be missing.
+    """
+    for path in Path(folder).glob(".*"):
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path``, whole or not at all."""
     with atomic_write(path) as aside:
@@ -54,6 +94,26 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: object) -> None:
     """Write ``value`` as JSON to ``path``, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path | str, of: str) -> dict[str, Any]:
+    """Read the record of a folder, a JSON object.
+
+    Args:
+        path: of the file.
+        of: what it is a record of, for the error.
+
+    Raises:
+        ValueError: no JSON, or JSON of another type; the message names the file.
+        OSError: it cannot be read.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}: not a record of {of}; choose another folder, or remove this one")
+    return record
 
 
 @contextlib.contextmanager

@@ -115,6 +115,9 @@ def test_a_detection_below_the_threshold_is_dropped(two_faces):
     system = TwoStage(classifier(), "face", 1, NO_CHANGE)
     (faces,) = system.predict_arrays([noise(60, 90)], score_threshold=0.5)
     assert [face.score for face in faces] == [pytest.approx(0.9)]
+    assert system.predict_arrays([noise(60, 90)], score_threshold=9.0) == [[]]
+    with pytest.raises(ValueError, match="score_threshold: not a number"):
+        system.predict_arrays([noise(60, 90)], score_threshold=float("nan"))
 
 
 @pytest.mark.parametrize("sees", ["photo", "face"])

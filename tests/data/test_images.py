@@ -11,7 +11,7 @@ from conftest import noise
 from PIL import Image
 
 from thesislib.data import images
-from thesislib.data.images import PhotoError, photo_size, read_photo
+from thesislib.data.images import PhotoError, as_photo, open_photo, photo_size, read_photo
 
 ORIENTATION = 0x0112
 # EXIF 2.32, tag 0x0112: what the stored rows and columns are of the upright photo, so how the
@@ -305,6 +305,54 @@ def test_photo_size_agrees_with_read_photo(tmp_path, orientation, suffix):
     path = saved(tmp_path / f"a.{suffix}", noise(20, 30), exif=exif)
     width, height = photo_size(path)
     assert read_photo(path).shape == (height, width, 3)
+
+
+# Photos that are no files
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "I;16"])
+def test_a_pil_image_is_read_as_its_file_is(tmp_path, mode):
+    if mode == "I;16":
+        image = Image.fromarray(noise(20, 30)[..., 0].astype(np.uint16) * 256)
+    else:
+        image = Image.fromarray(noise(20, 30)).convert(mode)
+    image.save(tmp_path / "a.tif")
+    read = as_photo(image)
+    assert read.flags.writeable and read.dtype == np.uint8
+    np.testing.assert_array_equal(read, read_photo(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(read, open_photo(image))
+
+
+def test_a_pil_image_is_turned_upright_and_left_as_it_is(tmp_path):
+    upright = noise(20, 30)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    with Image.open(saved(tmp_path / "a.png", STORED[6](upright), exif=exif)) as image:
+        np.testing.assert_array_equal(as_photo(image), upright)
+        assert image.size == (20, 30)
+
+
+def test_a_pil_image_of_a_damaged_file_is_named(tmp_path):
+    path = saved(tmp_path / "a.jpg", noise(60, 90))
+    path.write_bytes(path.read_bytes()[:700])
+    with Image.open(path) as image, pytest.raises(PhotoError, match=r"a\.jpg: photo is truncated"):
+        as_photo(image)
+
+
+def test_an_array_that_cannot_be_written_to_is_copied():
+    array = noise(20, 30)
+    assert as_photo(array) is array
+    array.flags.writeable = False
+    read = as_photo(array)
+    assert read.flags.writeable and (read == array).all()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"photo", [[1, 2], [3, 4]]])
+@pytest.mark.parametrize("read", [open_photo, as_photo])
+def test_what_is_no_photo_is_a_type_error(read, wrong):
+    told = f"expected a path, an array or a PIL image, got {type(wrong).__name__}"
+    with pytest.raises(TypeError, match=told):
+        read(wrong)
 
 
 # Names and scale

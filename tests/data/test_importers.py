@@ -487,6 +487,16 @@ def test_a_photo_that_changed_is_imported_again(people, tmp_path, portraits):
     assert (to / "photos/Анна Петрова/1.jpg").read_bytes() != before
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"folder"'])
+def test_a_damaged_record_is_named(people, tmp_path, text):
+    to = tmp_path / "to"
+    to.mkdir()
+    (to / "import.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"import\.json: not a record of an import"):
+        quietly("folder", people, to)
+    assert files_of(to) == {"import.json": text.encode()}
+
+
 def test_a_folder_of_another_import_is_refused_untouched(people, georgia, tmp_path):
     to = tmp_path / "to"
     quietly("georgia_tech", georgia, to)

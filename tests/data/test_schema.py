@@ -183,7 +183,9 @@ def test_a_partial_box_is_refused(write_dataset):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    assert "no such folder" in refusal(tmp_path / "none")
+    told = refusal(tmp_path / "no folder")
+    assert "no such folder" in told and "DATA" not in told
+    assert f"python -m thesislib data synthetic quick --to '{tmp_path}/no folder'" in told
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path):

@@ -118,7 +118,9 @@ def test_photos_are_enrolled_in_every_form(painted, tmp_path):
     folder.mkdir()
     for at in range(3):
         Image.fromarray(photo_of((0.9, 100, 100 + at))).save(folder / f"{at}.png")
-    for photos in (folder, str(folder), sorted(folder.iterdir()), folder / "0.png"):
+    files = sorted(folder.iterdir())
+    images = [Image.open(file) for file in files]
+    for photos in (folder, [folder], str(folder), files, images, folder / "0.png"):
         gallery = Gallery(Painted())
         gallery.enrol("Анна Ким", photos)
         assert gallery.identities == ["Анна Ким"]
@@ -132,6 +134,7 @@ def test_a_photo_with_no_face_or_several_is_refused_by_name(painted, tmp_path):
     for photos, message in (
         ([good, path], rf"^{path}: 2 faces, and one was expected"),
         ([good, photo_of()], r"^photo 1 \(an array of shape \[3, 1, 3\]\): no face with a score "),
+        (Image.fromarray(photo_of()), r"^photo 0 \(an image\): no face with a score "),
         (photo_of((0.4, 1, 2), (0.2, 1, 2)), r"no face .* above 0\.5; the best .* has 0\.40$"),
         ([], "photos: none of 'Clara'"),
     ):
@@ -141,6 +144,8 @@ def test_a_photo_with_no_face_or_several_is_refused_by_name(painted, tmp_path):
         painted.enrol("Clara", [good, tmp_path / "nowhere.jpg"])
     with pytest.raises(ValueError, match="name: this is no name: ''"):
         painted.enrol("", good)
+    with pytest.raises(ValueError, match="score_threshold: not a number"):
+        painted.enrol("Clara", good, score_threshold=float("nan"))
     assert painted.identities == ["Anna", "Boris"] and len(painted) == 3
     painted.enrol("Clara", photo_of((0.4, 1, 2)), score_threshold=0.3)
     assert "Clara" in painted.identities

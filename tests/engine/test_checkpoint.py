@@ -177,6 +177,23 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_nothing_beside_it(path, monke
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_safetensors_cannot_write_is_an_os_error_that_names_the_file(path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    save_checkpoint(path, *trained(), ABOUT)
+    before = path.read_bytes()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(f"{path}: cannot be written")):
+            save_checkpoint(path, *trained(seed=1), ABOUT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(OSError, match=re.escape(f"{path / 'a'}: cannot be written")):
+        write_tensors(path / "a", {}, {})
+
+
 # Beginning with another run's weights
 
 

@@ -106,3 +106,9 @@ def test_oracle_boxes_are_asked_of_a_system_that_can(dataset):
     report = evaluate(Knows([[]] * 6), dataset)
     assert report.oracle_box_accuracy() == pytest.approx(3 / 5)
     assert report.joint_accuracy(0.5) == 0
+
+
+def test_a_folders_name_is_no_dataset(dataset):
+    for folder in (str(dataset.folder), dataset.folder, dataset.table):
+        with pytest.raises(TypeError, match=r"expected a Dataset, as tl\.read_dataset\(\.\.\.\)"):
+            evaluate(Scripted([]), folder)

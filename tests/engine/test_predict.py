@@ -1,5 +1,6 @@
 """Faces in many photos: in order, one photo as many, kept on disk, shared among processes."""
 
+import math
 import os
 import subprocess
 import sys
@@ -65,6 +66,24 @@ def test_one_photo_a_list_and_a_folder_give_the_same(net, photos):
     assert_same(several, net.predict(photos[0].parents[1], LOW))
 
 
+def test_pil_images_and_arrays_that_cannot_be_written_to_are_photos(net, photos, recwarn):
+    images = [Image.open(photo) for photo in photos]
+    wanted = predict(net, photos, LOW)
+    assert_same(net.predict(images, LOW), wanted)
+    assert_same([net.predict(images[0], LOW)], wanted[:1])
+    frozen = [np.asarray(image) for image in images]
+    assert not frozen[0].flags.writeable
+    assert_same(net.predict(frozen, LOW), wanted)
+    assert not len(recwarn)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"a.jpg", ["a.jpg", None], [["a.jpg"]]])
+def test_what_is_no_photo_is_a_type_error_and_leaves_no_folder(net, tmp_path, wrong):
+    with pytest.raises(TypeError, match="expected a path, an array or a PIL image, got "):
+        net.predict(wrong, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_faces_lie_in_the_photo_best_first_with_a_name_and_an_embedding_of_length_1(net, photos):
     for photo in photos:
         height, width = read_photo(photo).shape[:2]
@@ -83,6 +102,31 @@ def test_a_higher_threshold_keeps_the_surer_faces_alone(net, photos):
         assert [f.score for f in few] == [f.score for f in many if f.score > 0.6]
 
 
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, 2, -1])
+def test_a_threshold_that_no_score_can_have_is_refused(net, photos, tmp_path, threshold):
+    told = "not a number" if math.isnan(threshold) else f"expected 0 to 1, got {threshold}"
+    for ask in (
+        lambda: net.predict(photos, threshold, out=tmp_path / "out"),
+        lambda: net.predict_arrays([noise(60, 60)], threshold),
+    ):
+        with pytest.raises(ValueError, match=f"score_threshold: {told}"):
+            ask()
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_are_no_shares_have_thresholds_of_their_own(photos):
+    class Margins:
+        highest_score = math.inf
+
+        def predict_arrays(self, photos, score_threshold):
+            return [[score_threshold] for _ in photos]
+
+    for threshold in (-1.0, 3.0):
+        assert predict(Margins(), photos[0], threshold) == [threshold]
+    with pytest.raises(ValueError, match="score_threshold: not a number"):
+        predict(Margins(), photos[0], math.nan)
+
+
 def test_a_photo_that_cannot_be_read_is_named_and_in_a_folder_left_out(net, photos, tmp_path):
     broken = photos[2]
     broken.write_bytes(b"no photo")
@@ -92,6 +136,26 @@ def test_a_photo_that_cannot_be_read_is_named_and_in_a_folder_left_out(net, phot
     found = net.predict(photos[0].parents[1], LOW, out=out)
     assert len(found) == 7 and found[photos.index(broken)] == []
     assert pd.read_csv(out / "unreadable.csv")["photo"].tolist() == [str(broken)]
+
+
+def test_several_folders_leave_out_what_one_leaves_out(net, photos, tmp_path):
+    broken, folders = photos[2], [photos[0].parent, str(photos[-1].parent)]
+    whole = net.predict(folders, LOW)
+    assert_same(whole, net.predict(photos, LOW))
+    broken.write_bytes(b"no photo")
+    out = tmp_path / "out"
+    for _ in range(2):  # the second time from what was kept
+        with pytest.warns(UserWarning, match=f"1 photos left out: .*{broken.name}"):
+            found = net.predict(folders, LOW, out=out)
+        assert_same(found, [*whole[:2], [], *whole[3:]])
+    assert pd.read_csv(out / "unreadable.csv")["photo"].tolist() == [str(broken)]
+    # A photo that is named itself must be readable, beside a folder too.
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict([folders[1], broken], LOW)
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict([*folders, broken], LOW)
+    with pytest.raises(PhotoError, match=broken.name):
+        net.predict(photos, LOW, out=out)
 
 
 def test_a_folder_without_photos_is_refused(net, tmp_path):
@@ -157,9 +221,58 @@ def test_answers_of_another_net_or_threshold_are_refused(net, photos, tmp_path):
     assert (tmp_path / "out" / "faces.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("faces.csv", "holds faces.csv that was not made here"),
+        ("embeddings.npy", "holds embeddings.npy that was not made here"),
+        ("unreadable.csv", "holds unreadable.csv that was not made here"),
+        ("parts", "holds parts that was not made here"),
+        ("net.safetensors", "holds a net or its training"),
+        ("checkpoint.safetensors", "holds a net or its training"),
+    ],
+)
+def test_an_out_that_holds_something_else_is_refused_untouched(net, photos, tmp_path, name, told):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("the user's own")
+    with pytest.raises(CheckpointError, match=f"out: {told}; choose another out"):
+        net.predict(photos, LOW, out=out)
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "the user's own"
+
+
+def test_a_training_among_kept_answers_is_refused(net, photos, tmp_path):
+    net.predict(photos[:1], LOW, out=tmp_path / "out")
+    (tmp_path / "out" / "net.safetensors").touch()
+    with pytest.raises(CheckpointError, match="holds a net or its training"):
+        net.predict(photos[:1], LOW, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["", '{"system": "a', "[]", "null", '{"profile": {}}', "\udcff"])
+def test_a_record_that_is_none_of_answers_is_refused_untouched(net, photos, tmp_path, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(CheckpointError, match=r"config\.json: not a record of answers"):
+        net.predict(photos, LOW, out=out)
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_what_a_killed_run_left_in_its_out_is_swept_away(net, photos, tmp_path):
+    out = tmp_path / "out"
+    net.predict(photos, LOW, out=out)
+    (out / ".0123456789abcdef.part.csv").touch()
+    (out / "parts" / ".tmpAbCd12").touch()
+    net.predict(photos, LOW, out=out)
+    assert not list(out.rglob(".tmp*")) and not list(out.rglob(".*part*"))
+
+
 def test_arrays_are_not_kept(net, tmp_path):
     with pytest.raises(ValueError, match="not for arrays"):
         net.predict([noise(60, 60)], out=tmp_path / "out")
+    with pytest.raises(ValueError, match="not for arrays"):
+        net.predict(Image.fromarray(noise(60, 60)), out=tmp_path / "out")
 
 
 def test_embeddings_of_annotated_faces_come_in_the_tables_order(party, net):

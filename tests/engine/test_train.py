@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import distributed_worker as worker
@@ -18,6 +19,7 @@ from thesislib.benchmarks import limits
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.engine import train
 from thesislib.engine.checkpoint import CheckpointError, load_net, read_tensors
+from thesislib.engine.interruption import held_back
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 from thesislib.models.loss import IdentityLoss, JointLoss
@@ -251,6 +253,74 @@ def test_a_second_run_in_the_same_folder_is_refused(dataset, tmp_path):
     worker.run(dataset, tmp_path / "run", stop_after=1)
 
 
+class InterruptedLoss(JointLoss):
+    """Ctrl-C comes in the middle of the second step, when running statistics have moved."""
+
+    steps, times = 0, 1
+
+    def forward(self, *arguments):
+        self.steps += 1
+        for _ in range(self.times if self.steps == 2 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().forward(*arguments)
+
+
+def interrupted_run(dataset, folder, workers=0, times=1):
+    loss, crops = InterruptedLoss(), worker.crops_of(dataset)
+    loss.times = times
+    profile = dataclasses.replace(worker.PROFILE, workers=workers)
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(thin_net(), loss, crops, profile, 0, folder, worker.RUN, progress=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return loss.steps
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_ends_after_the_step_under_way_and_loses_nothing(dataset, tmp_path, workers):
+    whole = worker.run(dataset, tmp_path / "whole")
+    assert interrupted_run(dataset, tmp_path / "run", workers) == 2
+    assert read_tensors(tmp_path / "run" / train.CHECKPOINT)[1]["step"] == 2
+    assert_same_run(worker.run(dataset, tmp_path / "run"), whole)
+
+
+def test_a_second_ctrl_c_ends_at_once_with_the_checkpoint_before(dataset, tmp_path, monkeypatch):
+    whole = worker.run(dataset, tmp_path / "whole")
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    interrupted_run(dataset, tmp_path / "run", times=2)
+    assert read_tensors(tmp_path / "run" / train.CHECKPOINT)[1]["step"] == 1
+    assert_same_run(worker.run(dataset, tmp_path / "run"), whole)
+
+
+def test_ctrl_c_at_the_end_of_a_training_is_not_forgotten():
+    with pytest.raises(KeyboardInterrupt), held_back() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+    with pytest.raises(ValueError, match="another error"), held_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("another error")
+    with ThreadPoolExecutor(1) as thread:  # where no signal can be held back
+
+        def ask():
+            with held_back() as interrupted:
+                return interrupted()
+
+        assert thread.submit(ask).result() is False
+
+
+def test_what_a_killed_run_left_half_written_is_swept_away(dataset, tmp_path):
+    folder = tmp_path / "run"
+    halves = [folder / ".tmpAbCd12", folder / ".0123456789abcdef.part.safetensors"]
+    folder.mkdir()
+    for half in halves:
+        half.write_bytes(b"half")
+    with folder_lock(folder), pytest.raises(FolderInUseError):
+        worker.run(dataset, folder)
+    assert all(half.exists() for half in halves)  # of the run that holds the folder, maybe
+    worker.run(dataset, folder, stop_after=1)
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {train.CHECKPOINT}
+
+
 class LossOfNan(torch.nn.Module):
     """Its loss is not a number from the third step on."""
 
@@ -376,6 +446,18 @@ def test_a_training_may_begin_with_another_nets_weights(party, dataset, tmp_path
     weight = "backbone.conv1.weight"
     torch.testing.assert_close(first.state_dict()[weight], second.state_dict()[weight])
     assert second.provenance["start"] == bytes_hash(tmp_path / "first" / "net.safetensors")
+
+
+def test_a_folders_name_is_no_dataset(party, tmp_path):
+    with pytest.raises(TypeError, match=r"expected a Dataset, as tl\.read_dataset\(\.\.\.\) gives"):
+        train.train(str(party), TINY, out=tmp_path / "net", progress=False)
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_seed_below_0_is_refused_before_there_is_a_folder(party, tmp_path):
+    with pytest.raises(ValueError, match="seed: expected a whole number of at least 0, got -1"):
+        train.train(read_dataset(party), TINY, out=tmp_path / "net", seed=-1, progress=False)
+    assert not (tmp_path / "net").exists()
 
 
 def test_a_dataset_in_which_nobody_is_named_is_refused(write_dataset, tmp_path):

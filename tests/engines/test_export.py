@@ -1,5 +1,6 @@
 """Exported nets answer as PyTorch does, and damaged ones are refused."""
 
+import errno
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ import torch
 from conftest import DEVICES, PARTY, noise, random_boxes, thin_net
 
 from thesislib import storage
+from thesislib.data.images import PhotoError
 from thesislib.data.schema import read_dataset
 from thesislib.deploy import export as exporting
 from thesislib.deploy import int8
@@ -311,6 +313,81 @@ def test_thresholds_below_the_graph_s_are_refused(nets, runs):
     system = GraphSystem(runs["grid", "torch"], PARTY, INPUT_PX, 0.05)
     with pytest.raises(ValueError, match=r"score_threshold: 0\.01, and the exported graph has"):
         system.predict_arrays([EMPTY], 0.01)
+    for threshold in (float("nan"), 2.0, -1.0):
+        with pytest.raises(ValueError, match=r"score_threshold: (not a number|expected 0 to 1)"):
+            system.predict_arrays([EMPTY], threshold)
+
+
+@pytest.fixture
+def written_once(folder, monkeypatch):
+    """The graph was written once; writing it takes most of the time."""
+    written = folder / "roi" / ONNX
+    monkeypatch.setattr(exporting, "_write_onnx", lambda _, path, about: shutil.copy(written, path))
+
+
+def bytes_in(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != ".lock"}
+
+
+@pytest.mark.parametrize("earlier", ["nothing", "an export of it", "a checkpoint"])
+def test_the_folder_of_another_nets_training_is_refused_untouched(
+    nets, tmp_path, written_once, earlier
+):
+    own, other = (JointNet(["anna"], [[16.0, 20.0]], 64, "resnet18") for _ in range(2))
+    own.save(tmp_path)
+    if earlier == "an export of it":
+        assert export(own, tmp_path)["of_training"]
+    if earlier == "a checkpoint":
+        (tmp_path / "net.safetensors").rename(tmp_path / "checkpoint.safetensors")
+    before = bytes_in(tmp_path)
+    with pytest.raises(ExportError, match=f"{tmp_path}: holds the training of another net"):
+        export(other, tmp_path)
+    assert bytes_in(tmp_path) == before
+    if earlier == "nothing":
+        assert not (tmp_path / ".lock").exists()
+
+
+def test_a_net_is_exported_into_the_folder_of_its_own_training(tmp_path, written_once):
+    net = JointNet(["anna"], [[16.0, 20.0]], 64, "resnet18")
+    net.provenance = {"seed": 0, "history": []}
+    net.save(tmp_path)
+    before = (tmp_path / "net.safetensors").read_bytes()
+    net.provenance = None
+    for _ in range(2):
+        export(net, tmp_path)
+        read_about(tmp_path)
+    assert (tmp_path / "net.safetensors").read_bytes() == before
+
+
+def test_a_failing_export_leaves_the_good_one_before_it(nets, copied, tmp_path, monkeypatch):
+    before = bytes_in(copied)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no photo")
+    with pytest.raises(PhotoError, match=r"broken\.png"):
+        export(nets["grid"], copied, [noise(60, 60), broken])
+    with pytest.raises(PhotoError, match=r"broken\.png"):
+        export(nets["grid"], tmp_path / "new", [broken])
+    assert not (tmp_path / "new").exists()
+
+    def full_disk(graph, path, about):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(exporting, "_write_onnx", full_disk)
+    with pytest.raises(OSError, match="No space left on device"):
+        export(nets["grid"], copied)
+    assert bytes_in(copied) == before
+    read_about(copied)
+
+
+def test_an_earlier_export_and_what_a_killed_one_left_give_way(nets, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "grid", copy)
+    (copy / ".0123456789abcdef.part").mkdir()
+    (copy / ".0123456789abcdef.part" / "net.onnx").write_bytes(b"half")
+    about = export(nets["roi"], copy)
+    assert set(bytes_in(copy)) == {ABOUT, *about["sha256"]} and INT8 not in about["sha256"]
+    assert read_about(copy) == about
 
 
 @pytest.fixture

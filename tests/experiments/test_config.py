@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import math
+import re
 import shlex
 
 import pandas as pd
@@ -19,12 +21,12 @@ from thesislib.profiles import PROFILES, Margin, Profile, get_profile
 from thesislib.reporting.figures import save
 
 ENVIRONMENT = ("PROFILE", "DATA", "SPLIT", "SEED", "EPOCHS", "BATCH", "TARGET")
-# Of every field of a profile, a value that no profile has.
+# Of every field of a profile, a value that the profile smoke does not have.
 CHANGED = {
     "backbone": "resnet50",
     "input_px": 72,
     "stride": 16,
-    "pooling": 3,
+    "pooling": 2,
     "anchors": 5,
     "embedding_dim": 17,
     "normalised": False,
@@ -142,7 +144,7 @@ def test_a_dataset_is_found_by_its_path_or_its_name(root, monkeypatch):
 
 
 def test_data_pointing_nowhere_is_named(root):
-    with pytest.raises(DatasetError, match="nowhere: no such folder; DATA must name"):
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
         configs.parts(make_config(root / "nowhere", "smoke"))
 
 
@@ -180,6 +182,29 @@ def test_a_dataset_is_read_again_when_a_file_in_it_changed_and_only_then(config)
     Image.fromarray(noise(32, 48, seed=77)).save(config.data / first.dataset.photos[0])
     again = configs.parts(config)
     assert again.dataset.content_hash != first.dataset.content_hash
+
+
+OUT_OF_RANGE = [
+    *((name, 0) for name in ("input_px", "pooling", "anchors", "embedding_dim")),
+    *((name, 0) for name in ("epochs", "batch", "transfer_steps", "learning_rate")),
+    *((name, -0.5) for name in ("lambda_box", "lambda_no_object", "lambda_identity", "colour")),
+    *((name, math.nan) for name in ("learning_rate", "weight_decay", "warm_up", "flip")),
+    *(("learning_rate", math.inf), ("warm_up", 1.5), ("flip", -0.1), ("label_smoothing", 1.0)),
+    *(("upsampling", -1), ("workers", -1), ("stride", 8), ("stride", 0), ("input_px", 63)),
+    *(("crop_scale", scale) for scale in [(0.0, 1.0), (1.2, 0.9), (0.5, math.nan)]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE)
+def test_a_setting_out_of_its_range_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected .*, got {re.escape(str(value))}"):
+        Profile("x", **{name: value})
+
+
+@pytest.mark.parametrize("margin", [(-1.0, 16.0), (math.nan, 16.0), (0.2, 0.0), (0.2, math.inf)])
+def test_a_margin_out_of_its_range_is_refused(margin):
+    with pytest.raises(ValueError, match="out of range"):
+        Margin("cosface", *margin)
 
 
 # --- what tells runs apart --------------------------------------------------------------------

@@ -119,7 +119,16 @@ def test_a_photo_may_be_a_file(tmp_path):
     from_array = np.asarray(draw(white(), faces))
     for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
         assert np.array_equal(np.asarray(draw(path, faces)), from_array)
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(np.asarray(draw(image, faces)), from_array)
     with pytest.raises(PhotoError, match=r"none\.png: photo is missing"):
         draw(tmp_path / "none.png", faces)
     with pytest.raises(ValueError, match="photo of shape"):
         draw(np.zeros((3, 600, 800), np.uint8), faces)
+
+
+def test_faces_of_several_photos_are_refused():
+    with pytest.raises(TypeError, match="faces: expected those of one photo, got list; of several"):
+        draw(white(), [[face((300, 200, 400, 320), "Anna")]])
+    with pytest.raises(TypeError, match="expected a path, an array or a PIL image, got NoneType"):
+        draw(None, [])

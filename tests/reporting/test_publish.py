@@ -193,6 +193,15 @@ def test_nothing_to_publish_is_an_error(project):
     refused(project, "nothing to publish; run `make figures` first")
 
 
+def test_results_that_are_never_published_are_told_of(project):
+    ran(row(profile="smoke"))
+    draw("errors", profile="smoke with epochs 3")
+    refused(project, "nothing to publish; only results of the profile smoke are there")
+    draw("errors", profile="quick with epochs 3")
+    told = r"only figures of changed profiles are there \(quick with epochs 3, smoke\); run `make"
+    refused(project, told)
+
+
 def test_pictures_of_private_datasets_are_refused(project):
     ran(row(), NEW)
     draw("detections", dataset="synthetic-staff", private=True, faces=True)

@@ -177,6 +177,14 @@ def test_folder_of_another_version_is_refused(tmp_path):
         make(tmp_path, SMALL, progress=False)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"people"'])
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "synthetic.json").write_text(text)
+    with pytest.raises(ValueError, match=r"synthetic\.json: not a record of synthetic people"):
+        make(tmp_path, SMALL, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["synthetic.json"]
+
+
 @pytest.mark.parametrize("name", ["photos", "annotations.csv"])
 def test_folder_of_something_else_is_refused_untouched(tmp_path, name):
     (tmp_path / name).mkdir()

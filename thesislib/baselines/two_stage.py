@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.loading import Photo
 from thesislib.data.transforms import cut_square, resize, scaled_size
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.boxes import (
     BoxCalibration,
     apply_box_calibration,
@@ -49,6 +50,8 @@ class TwoStage:
     Raises:
         ValueError: unknown ``sees``.
     """
+
+    highest_score = math.inf  # of an SVM's margin
 
     def __init__(
         self,
@@ -123,7 +126,11 @@ class TwoStage:
             photos: uint8 [H, W, 3] RGB.
             score_threshold: detections with scores up to this one are dropped; scores are the
                 detector's (SVM margin, above 0).
+
+        Raises:
+            ValueError: a threshold that is not a number.
         """
+        check_score_threshold(score_threshold, self.highest_score)
         answers = []
         for photo in photos:
             faces = self._classify(self._preprocess(self._detect(photo)))

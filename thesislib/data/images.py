@@ -17,6 +17,8 @@ MAX_PIXELS = 100_000_000
 # Endings, in lower case, of the files in a folder that are taken for photos.
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
+PHOTO_FORMS = (str, Path, np.ndarray, Image.Image)  # what is one photo, or its file
+
 _SWAPS_SIDES = {5, 6, 7, 8}  # EXIF orientations that turn the photo by 90 degrees
 _EXIF_ORIENTATION = 0x0112
 # What Pillow raises on a file that is damaged, by format and by place of the damage.
@@ -91,15 +93,47 @@ def read_photo(path: Path | str, short_side: int | None = None) -> np.ndarray:
     return np.array(image)
 
 
-def as_photo(photo: np.ndarray) -> np.ndarray:
-    """Any array that is plainly a photo as uint8 [H, W, 3].
+def open_photo(photo: str | Path | np.ndarray | Image.Image) -> np.ndarray:
+    """A photo in any form: a file as :func:`read_photo` reads it, or as :func:`as_photo` takes it.
 
-    Args:
-        photo: [H, W], [H, W, 1] or [H, W, 3]; uint8, uint16 (0..65535) or float (0..1).
+    Returns:
+        uint8 array [H, W, 3], RGB.
 
     Raises:
-        ValueError: anything else, named.
+        PhotoError, TypeError, ValueError: see there.
     """
+    return read_photo(photo) if isinstance(photo, str | Path) else as_photo(photo)
+
+
+def check_form(photo: object) -> None:
+    """Refuse what is a photo in none of its forms.
+
+    Raises:
+        TypeError: neither a path, nor an array, nor a PIL image.
+    """
+    if not isinstance(photo, PHOTO_FORMS):
+        raise TypeError(f"expected a path, an array or a PIL image, got {type(photo).__name__}")
+
+
+def as_photo(photo: np.ndarray | Image.Image) -> np.ndarray:
+    """Any array or PIL image that is plainly a photo as uint8 [H, W, 3], which may be written to.
+
+    Args:
+        photo: array [H, W], [H, W, 1] or [H, W, 3]; uint8, uint16 (0..65535) or float (0..1). Or a
+            PIL image of any mode, turned upright as its EXIF says.
+
+    Raises:
+        ValueError: another array, named.
+        PhotoError: a PIL image whose file is damaged.
+        TypeError: anything else.
+    """
+    check_form(photo)
+    if isinstance(photo, Image.Image):
+        try:
+            return np.array(_to_rgb(ImageOps.exif_transpose(photo)))
+        except _DAMAGE as error:
+            name = getattr(photo, "filename", "") or "PIL image"
+            raise PhotoError(f"{name}: photo is truncated or damaged ({error})") from None
     photo = np.asarray(photo)
     if photo.ndim == 2:
         photo = photo[:, :, None]
@@ -121,7 +155,8 @@ def as_photo(photo: np.ndarray) -> np.ndarray:
         raise ValueError(f"photo of {photo.dtype}: expected uint8, uint16 or float")
     if photo.shape[2] == 1:
         photo = np.repeat(photo, 3, axis=2)
-    return np.ascontiguousarray(photo)
+    # PyTorch warns of arrays that cannot be written to, such as np.asarray gives of a PIL image.
+    return np.require(photo, requirements=["C", "W"])
 
 
 @contextlib.contextmanager

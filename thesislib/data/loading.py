@@ -1,6 +1,7 @@
 """From photos on disk to training batches: decoded once, randomly cropped, equal in every run."""
 
 import dataclasses
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -258,9 +259,15 @@ def training_batches(
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=False,
+            worker_init_fn=_leave_interrupts,
         )
     )
     return batches if workers else _one_ahead(batches)
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the training process, which wants batches until its step is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:

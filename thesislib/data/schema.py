@@ -22,6 +22,7 @@ import functools
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -152,10 +153,25 @@ def read_dataset(folder: Path | str) -> Dataset:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; DATA must name a dataset folder")
+        raise DatasetError(
+            f"{folder}: no such folder; a dataset of synthetic people is made by "
+            f"`python -m thesislib data synthetic quick --to {shlex.quote(str(folder))}`, "
+            "one of your photos as data/README.md says"
+        )
     table = read_annotations(folder)
     _check_photos(folder, folder / ANNOTATIONS, table)
     return Dataset(folder.resolve(), table)
+
+
+def check_dataset(dataset: object) -> None:
+    """Refuse what is no dataset, the name of its folder among it.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(dataset, Dataset):
+        told = "dataset: expected a Dataset, as tl.read_dataset(...) gives"
+        raise TypeError(f"{told}, got {dataset!r:.80}")
 
 
 def read_annotations(folder: Path | str) -> pd.DataFrame:

@@ -12,6 +12,8 @@ import copy
 import functools
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import torch
 from torch import nn
 
 from thesislib import storage
-from thesislib.data.images import as_photo, read_photo
+from thesislib.data.images import open_photo
 from thesislib.data.schema import Dataset
 from thesislib.deploy.graph import (
     OUTPUTS,
@@ -32,7 +34,7 @@ from thesislib.deploy.graph import (
     suppress_in_onnx,
 )
 from thesislib.deploy.int8 import quantise, quietly
-from thesislib.engine.checkpoint import NET, save_net
+from thesislib.engine.checkpoint import CHECKPOINT, NET, holds, save_net
 from thesislib.engine.evaluate import SCORE_THRESHOLD, evaluate
 from thesislib.engine.predict import Photo
 from thesislib.environment import require
@@ -59,7 +61,8 @@ def export(
 
     Args:
         net: trained; it is left as it is.
-        folder: where the files go; what an earlier export left there is replaced.
+        folder: where the files go; an earlier export there is replaced, once the new one is whole.
+            The folder of a training may hold the export of its own net alone.
         calibration: for int8: training photos, a few hundred, paths or arrays uint8 [H, W, 3];
             of a classifier what it sees, uint8 [3, H, W]. Without them int8 is not made.
         check: for int8 of a joint net: photos, of neither calibration nor test, of people the net
@@ -70,6 +73,7 @@ def export(
         what ``about.json`` says.
 
     Raises:
+        ExportError: ``folder`` is a training's, of another net.
         CheckpointError: a net of a class that cannot be saved.
         MissingExtraError: what exporting needs is not installed.
         PhotoError: a photo of the calibration cannot be read.
@@ -83,6 +87,9 @@ def export(
     if check is not None and not joint:
         raise ValueError("check: a classifier finds no faces; it cannot be checked on a dataset")
     folder = Path(folder)
+    # Before the lock, as taking it would already leave a file in the folder.
+    _check_folder(folder, net)
+    photos = [_seen(photo, joint) for photo in calibration]
     net = copy.deepcopy(net).cpu().eval()
     graph = PhotosToFaces(net) if joint else PhotosToLogits(net)
     about: dict[str, Any] = {
@@ -96,31 +103,63 @@ def export(
         about["fingerprint"] = net.fingerprint
         about["lowest_score"] = SCORE_THRESHOLD
     with storage.folder_lock(folder):
-        # Without it nothing of the folder is used, so that an export is whole or not there.
-        (folder / ABOUT).unlink(missing_ok=True)
-        save_net(folder, net)
-        with storage.atomic_write(folder / ONNX) as aside:
-            _write_onnx(graph, aside, about)
-        written = [NET, ONNX]
-        model = _to_openvino(folder / ONNX)
-        written += _write_openvino(model, folder / OPENVINO)
-        about["int8"] = None
-        if len(calibration):
-            photos = [_seen(photo, joint) for photo in calibration]
-            measure = functools.partial(_accuracy, about, check) if check else None
-            about["int8"], quantised = quantise(model, photos, measure)
-            if about["int8"]["offered"]:
-                written += _write_openvino(quantised, folder / INT8)
-        about["sha256"] = {name: storage.bytes_hash(folder / name) for name in sorted(written)}
-        about["checksum"] = _checksum(about)
-        storage.write_json(folder / ABOUT, about)
+        _check_folder(folder, net)
+        storage.sweep(folder)
+        with storage.folder_aside(folder) as aside:
+            if _of_training(folder):
+                shutil.copyfile(folder / NET, aside / NET)  # stays as it is, byte for byte
+                about["of_training"] = True
+            else:
+                save_net(aside, net)
+            _write_onnx(graph, aside / ONNX, about)
+            written = [NET, ONNX]
+            model = _to_openvino(aside / ONNX)
+            written += _write_openvino(model, aside / OPENVINO)
+            about["int8"] = None
+            if photos:
+                measure = functools.partial(_accuracy, about, check) if check else None
+                about["int8"], quantised = quantise(model, photos, measure)
+                if about["int8"]["offered"]:
+                    written += _write_openvino(quantised, aside / INT8)
+            about["sha256"] = {name: storage.bytes_hash(aside / name) for name in sorted(written)}
+            about["checksum"] = _checksum(about)
+            storage.write_json(aside / ABOUT, about)
+            _replace(folder, aside, written)
     return about
 
 
+def _check_folder(folder: Path, net: nn.Module) -> None:
+    """Refuse the folder of another net's training, which an export would overwrite."""
+    training = _of_training(folder) or (folder / CHECKPOINT).exists()
+    if training and not holds(folder, net):
+        raise ExportError(f"{folder}: holds the training of another net; choose another folder")
+
+
+def _of_training(folder: Path) -> bool:
+    """Whether the folder's net is a training's own, and not an earlier export's."""
+    if not (folder / NET).exists():
+        return False
+    try:
+        return "of_training" in json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except OSError:
+        return True
+    except (ValueError, TypeError):  # a damaged description, but of an export
+        return False
+
+
+def _replace(folder: Path, aside: Path, written: list[str]) -> None:
+    """Move a whole export to its place."""
+    # Without it nothing of the folder is used, so that an export is whole or not there.
+    (folder / ABOUT).unlink(missing_ok=True)
+    for name in (*written, ABOUT):
+        os.replace(aside / name, folder / name)
+    for file in (folder / INT8, (folder / INT8).with_suffix(".bin")):
+        if file.name not in written:
+            file.unlink(missing_ok=True)
+
+
 def _seen(photo: Photo, joint: bool) -> np.ndarray:
-    if not isinstance(photo, np.ndarray):
-        return read_photo(photo)
-    return as_photo(photo) if joint else photo
+    return photo if isinstance(photo, np.ndarray) and not joint else open_photo(photo)
 
 
 def _accuracy(about: dict[str, Any], dataset: Dataset, run: Run) -> dict[str, float]:
@@ -192,7 +231,6 @@ def _to_openvino(onnx: Path) -> Any:
 def _write_openvino(model: Any, path: Path) -> list[str]:
     import openvino as ov
 
-    path.with_suffix(".bin").unlink(missing_ok=True)
     ov.save_model(model, path, compress_to_fp16=False)
     return [path.name, path.with_suffix(".bin").name]
 

@@ -22,8 +22,8 @@ from thesislib.deploy.threshold import (
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, Photos, System, photos_in, predict
-from thesislib.faces import Face
+from thesislib.engine.predict import Photo, Photos, System, one_by_one, predict
+from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
 
@@ -207,14 +207,14 @@ class Gallery:
 
         Raises:
             PhotoError: a photo cannot be read.
-            ValueError: an empty name, no photos, or a photo with no face or several; it is named.
+            TypeError: neither path, array nor PIL image.
+            ValueError: an empty name, no photos, a threshold out of range, or a photo with no face
+                or several; it is named.
             NotSupportedError: a gallery without a net.
         """
         _check_name("name", name)
-        if isinstance(photos, str | Path) and Path(photos).is_dir():
-            photos = photos_in(photos)
-        several: list[Photo]
-        several = [photos] if isinstance(photos, str | Path | np.ndarray) else list(photos)  # type: ignore[list-item]
+        check_score_threshold(score_threshold)
+        several = one_by_one(photos)
         if not several:
             raise ValueError(f"photos: none of {name!r}")
         # Low, so that an error can tell how close the best detection came.
@@ -520,7 +520,7 @@ def _only_face(faces: list[Face], photo: str, score_threshold: float) -> Face:
 def _photo_name(photo: Photo, at: int) -> str:
     if isinstance(photo, np.ndarray):
         return f"photo {at} (an array of shape {list(photo.shape)})"
-    return str(photo)
+    return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
 
 
 def _check_name(what: str, name: object) -> None:

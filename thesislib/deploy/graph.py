@@ -12,7 +12,7 @@ from thesislib.data.transforms import resize, scaled_size
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import Photos, predict
 from thesislib.environment import require
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 
 # The last of a net that finds them alone.
 OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings", "landmarks")
@@ -127,13 +127,14 @@ class GraphSystem:
 
         Args:
             photos: uint8 [H, W, 3] RGB, of any sizes; those of one size go through together.
-            score_threshold: detections with scores up to this one are dropped; at least
-                ``lowest_score``.
+            score_threshold: detections with scores up to this one are dropped; ``lowest_score`` to
+                1.
 
         Raises:
-            ValueError: a threshold below ``lowest_score``, or a photo so long and narrow that it
-                cannot be scaled.
+            ValueError: a threshold out of range, or a photo so long and narrow that it cannot be
+                scaled.
         """
+        check_score_threshold(score_threshold)
         if score_threshold < self.lowest_score:
             raise ValueError(
                 f"score_threshold: {score_threshold:g}, and the exported graph has dropped "

@@ -18,6 +18,7 @@ from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
 NET = "net.safetensors"
+CHECKPOINT = "checkpoint.safetensors"  # of a training under way
 # The published net, which knows faces but nobody by name: see docs/model_card.md.
 DEFAULT = "default"
 DLIB = "dlib"  # what a training begins with that takes dlib's recogniser
@@ -48,11 +49,19 @@ def write_tensors(path: Path | str, tensors: Mapping[str, torch.Tensor], about: 
     """Write tensors and ``about`` (JSON) to a safetensors file, whole or not at all.
 
     A SHA-256 over both is written too, so that a file altered later is refused.
+
+    Raises:
+        OSError: it cannot be written, for want of room or of leave; the message names the file,
+            and what was there stays.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"about": json.dumps(about), "checksum": _checksum(plain, about)}
-    with storage.atomic_write(path) as aside:
-        save_file(plain, aside, metadata=metadata)
+    try:
+        with storage.atomic_write(path) as aside:
+            save_file(plain, aside, metadata=metadata)
+    # Both name the file that is written aside, or none.
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path}: cannot be written ({error})") from error
 
 
 def read_tensors(
@@ -155,6 +164,27 @@ def load_net(path: Path | str, device: torch.device | str | None = None) -> Any:
     load_state(net, tensors, path)
     net.provenance = about["provenance"]
     return net.to(device or best_device()).eval()
+
+
+def holds(path: Path | str, net: nn.Module) -> bool:
+    """Whether a file holds this very net: its kind, settings, identities and weights.
+
+    Args:
+        path: as for :func:`load_net`; may be missing or damaged.
+        net: a :class:`JointNet` or :class:`FaceClassifier`.
+    """
+    try:
+        tensors, about = read_tensors(net_file(path), "net")
+    except CheckpointError:
+        return False
+    own = net.state_dict()
+    return (
+        isinstance(about, dict)
+        and KINDS.get(about.get("kind", "")) is type(net)
+        and all(about.get(what) == getattr(net, what) for what in ("settings", "identities"))
+        and tensors.keys() == own.keys()
+        and all(torch.equal(value, own[name].cpu()) for name, value in tensors.items())
+    )
 
 
 def net_file(path: Path | str) -> Path:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from thesislib.data.columns import BOX
 from thesislib.data.images import read_photo
-from thesislib.data.schema import Dataset
+from thesislib.data.schema import Dataset, check_dataset
 from thesislib.engine.predict import CHUNK, System, predict
 from thesislib.engine.processes import share_out
 from thesislib.faces import Face
@@ -159,7 +159,12 @@ def evaluate(
             has learned the dataset's own.
         out: a folder in which answers are kept, see :func:`thesislib.engine.predict.predict`.
         progress: show bars.
+
+    Raises:
+        TypeError: ``dataset`` is none, a folder's name, say.
+        PhotoError, CheckpointError: see :func:`thesislib.engine.predict.predict`.
     """
+    check_dataset(dataset)
     names = dataset.photos
     files = [dataset.folder / name for name in names]
     found = predict(system, files, SCORE_THRESHOLD, out=out, progress=progress)

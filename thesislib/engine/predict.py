@@ -6,7 +6,6 @@ by ``predict_arrays``; :func:`predict` is the one way from files to those answer
 
 import contextlib
 import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,23 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm.auto import tqdm
 
 from thesislib import cache, storage
 from thesislib.data.columns import BOX, LANDMARKS
-from thesislib.data.images import PHOTO_SUFFIXES, PhotoError, as_photo, read_photo
-from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.data.images import PHOTO_FORMS, PHOTO_SUFFIXES, PhotoError, check_form, open_photo
+from thesislib.engine.checkpoint import (
+    CHECKPOINT,
+    NET,
+    CheckpointError,
+    read_tensors,
+    write_tensors,
+)
 from thesislib.engine.processes import share_out, this_process
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 
-Photo = str | Path | np.ndarray
+Photo = str | Path | np.ndarray | Image.Image
 Photos = Photo | Sequence[Photo]
 CHUNK = 64  # photos answered as one piece of work, and kept as one file
 MAX_BYTES = 256 * 2**20  # of decoded photos at a time: large ones are answered in smaller batches
@@ -34,7 +40,10 @@ _DECODED = 8  # photos decoded at a time
 
 
 class System(Protocol):
-    """What finds and names faces."""
+    """What finds and names faces.
+
+    Scores are 0 to 1 unless it has an attribute ``highest_score`` that says otherwise.
+    """
 
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float
@@ -57,10 +66,12 @@ def predict(
 
     Args:
         system: what finds and names faces.
-        photos: one photo or a sequence of photos, each a path or an array (uint8, uint16 or
-            float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all photos
-            are taken, in order of their paths.
-        score_threshold: detections with scores up to this one are dropped.
+        photos: one photo or a sequence of photos, each a path, a PIL image or an array (uint8,
+            uint16 or float in 0..1; [H, W], [H, W, 1] or [H, W, 3] RGB); or a folder, of which all
+            photos are taken, in order of their paths. A folder in a sequence gives way to its
+            photos.
+        score_threshold: detections with scores up to this one are dropped; 0 to 1, or any number
+            for a system whose ``highest_score`` is infinite.
         out: a folder in which the answers are kept while they come, so that an interrupted call
             goes on (all processes must see it). It ends as ``faces.csv``, one row per face (with
             landmarks from a net that finds them), and ``embeddings.npy``, float32 [D, E], row by
@@ -72,24 +83,51 @@ def predict(
         list of such lists, in order.
 
     Raises:
-        PhotoError: a photo cannot be read; it is named. In a folder such photos have no faces; a
+        PhotoError: a photo cannot be read; it is named. Those of folders then have no faces; a
             warning names them, and ``unreadable.csv`` in ``out``.
-        CheckpointError: ``out`` holds the answers of another system or threshold.
-        ValueError: no photo of a usable form, or arrays with ``out``.
+        CheckpointError: ``out`` holds the answers of another system or threshold, or what was not
+            made here and would be replaced.
+        TypeError: neither path, array nor PIL image.
+        ValueError: an array that is no photo, a folder without photos, ``out`` and no paths, or a
+            threshold out of range.
     """
-    folder = None
-    if isinstance(photos, str | Path) and Path(photos).is_dir():
-        folder = Path(photos)
-        photos = photos_in(folder)
-    single = isinstance(photos, str | Path | np.ndarray)
-    several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item, arg-type]
-    skip = folder is not None
+    check_score_threshold(score_threshold, getattr(system, "highest_score", 1.0))
+    folder = Path(photos) if _is_folder(photos) else None  # type: ignore[arg-type]
+    single = folder is None and isinstance(photos, PHOTO_FORMS)
+    given = _as_list(photos)
+    several = one_by_one(given)
+    # What was asked for by its own name must be there and readable.
+    named = {Path(one) for one in given if isinstance(one, str | Path)}
     if out is None:
-        answers, unreadable = _answer(system, several, score_threshold, skip, progress)
+        answers, unreadable = _answer(system, several, score_threshold, named, progress)
         _warn(unreadable)
     else:
-        answers = _answer_into(Path(out), system, several, score_threshold, skip, progress, folder)
+        answers = _answer_into(Path(out), system, several, score_threshold, named, progress, folder)
     return answers[0] if single else answers
+
+
+def one_by_one(photos: Photos) -> list[Photo]:
+    """Photos one by one: a folder, alone or among others, gives way to the photos in it.
+
+    Raises:
+        TypeError: neither path, array nor PIL image.
+        ValueError: a folder without photos.
+    """
+    listed: list[Photo] = []
+    for photo in _as_list(photos):
+        check_form(photo)
+        listed += photos_in(photo) if _is_folder(photo) else [photo]  # type: ignore[arg-type]
+    return listed
+
+
+def _as_list(photos: Photos) -> list[Photo]:
+    if not isinstance(photos, Iterable) or isinstance(photos, PHOTO_FORMS):
+        return [photos]
+    return list(photos)
+
+
+def _is_folder(photo: object) -> bool:
+    return isinstance(photo, str | Path) and Path(photo).is_dir()
 
 
 def photos_in(folder: Path | str) -> list[Path]:
@@ -110,12 +148,12 @@ def photos_in(folder: Path | str) -> list[Path]:
 
 
 def _answer(
-    system: System, photos: list[Photo], score_threshold: float, skip: bool, progress: bool
+    system: System, photos: list[Photo], score_threshold: float, named: set[Path], progress: bool
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
     """Answers to photos, and which could not be read and why."""
     chunks = [photos[at : at + CHUNK] for at in range(0, len(photos), CHUNK)]
     with _bar(len(chunks), progress) as bar:
-        found = share_out(chunks, lambda c: _answer_chunk(system, c, score_threshold, skip), bar)
+        found = share_out(chunks, lambda c: _answer_chunk(system, c, score_threshold, named), bar)
     faces = [face for answered, _ in found for face in answered]
     return faces, [problem for _, problems in found for problem in problems]
 
@@ -128,13 +166,13 @@ def _bar(chunks: int, progress: bool) -> tqdm:
 
 
 def _answer_chunk(
-    system: System, photos: Sequence[Photo], score_threshold: float, skip: bool
+    system: System, photos: Sequence[Photo], score_threshold: float, named: set[Path]
 ) -> tuple[list[list[Face]], list[tuple[str, str]]]:
     def read(photo: Photo) -> np.ndarray | PhotoError:
         try:
-            return as_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+            return open_photo(photo)
         except PhotoError as error:
-            if not skip:
+            if not isinstance(photo, str | Path) or Path(photo) in named:
                 raise
             return error
 
@@ -177,33 +215,41 @@ def _answer_into(
     system: System,
     photos: list[Photo],
     score_threshold: float,
-    skip: bool,
+    named: set[Path],
     progress: bool,
     folder: Path | None,
 ) -> list[list[Face]]:
-    if any(isinstance(photo, np.ndarray) for photo in photos):
-        raise ValueError("out: answers are kept for photos that are files, not for arrays")
-    files = [Path(photo) for photo in photos]  # type: ignore[arg-type]
+    files = [Path(photo) for photo in photos if isinstance(photo, str | Path)]
+    if len(files) < len(photos):
+        raise ValueError(
+            "out: answers are kept for photos that are files, not for arrays or images"
+        )
     state = this_process()
     settings = {"system": answers_key(system), "score_threshold": score_threshold}
+    # Before the lock, as taking it would already leave a file in somebody else's folder.
+    _check_out(out, settings)
     with storage.folder_lock(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
-            _claim(out, settings)
+            _check_out(out, settings)
+            storage.sweep(out)
+            storage.sweep(out / _PARTS)
+            storage.write_json(out / cache.CONFIG, settings)
         state.wait_for_everyone()
         chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
 
         def answer(chunk: list[Path]) -> str:
             part = out / _PARTS / f"{_chunk_key(chunk)}.safetensors"
             if not part.exists():
-                _write_part(part, *_answer_chunk(system, chunk, score_threshold, skip))
+                _write_part(part, *_answer_chunk(system, chunk, score_threshold, named))
             return part.name
 
         with _bar(len(chunks), progress) as bar:
             parts = share_out(chunks, answer, bar)
         read = [_read_part(out / _PARTS / name) for name in parts]
         unreadable = [problem for _, found in read for problem in found]
-        if unreadable and not skip:
-            raise PhotoError(unreadable[0][1])
+        for name, reason in unreadable:
+            if Path(name) in named:  # left out by an earlier call, over its folder
+                raise PhotoError(reason)
         faces = [answer for answers, _ in read for answer in answers]
         if state.is_main_process:
             names = [file.relative_to(folder).as_posix() if folder else str(file) for file in files]
@@ -213,16 +259,26 @@ def _answer_into(
     return faces
 
 
-def _claim(out: Path, settings: dict) -> None:
-    """Record which system the folder's answers come from; refuse those of another."""
+def _check_out(out: Path, settings: dict) -> None:
+    """Refuse a folder that holds anything but (part of) the answers that ``settings`` stand for."""
     record = out / cache.CONFIG
+    for name in (NET, CHECKPOINT):
+        if (out / name).exists():
+            raise CheckpointError(f"{out}: holds a net or its training; choose another out")
     if record.exists():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        try:
+            found = storage.read_record(record, "answers")
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
+        if found.keys() != settings.keys():
+            raise CheckpointError(f"{record}: not a record of answers; choose another out")
         if found != settings:
-            differs = ", ".join(sorted(k for k in settings if found.get(k) != settings[k]))
+            differs = ", ".join(sorted(k for k in settings if found[k] != settings[k]))
             raise CheckpointError(f"{out}: holds answers of another {differs}; choose another out")
-    else:
-        storage.write_json(record, settings)
+        return
+    for name in (FACES, EMBEDDINGS, UNREADABLE, _PARTS):
+        if (out / name).exists():
+            raise CheckpointError(f"{out}: holds {name} that was not made here; choose another out")
 
 
 def answers_key(system: System) -> str:

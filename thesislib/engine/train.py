@@ -24,9 +24,10 @@ from thesislib.data.loading import (
     list_photos,
     training_batches,
 )
-from thesislib.data.schema import Dataset, DatasetError
+from thesislib.data.schema import Dataset, DatasetError, check_dataset
 from thesislib.data.views import Views
 from thesislib.engine.checkpoint import (
+    CHECKPOINT,
     NET,
     best_device,
     load_checkpoint,
@@ -37,6 +38,7 @@ from thesislib.engine.checkpoint import (
     start_from,
     start_hash,
 )
+from thesislib.engine.interruption import held_back
 from thesislib.environment import commit
 from thesislib.models.anchors import fit_anchors
 from thesislib.models.convolutions import use_channels_last
@@ -45,8 +47,7 @@ from thesislib.models.loss import JointLoss
 from thesislib.models.pyramid_loss import PyramidLoss
 from thesislib.profiles import Profile, get_profile
 
-CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after an interruption
+CHECKPOINT_SECONDS = 60.0  # at most this much work is done again after a kill
 
 
 class NonFiniteLossError(RuntimeError):
@@ -149,7 +150,9 @@ def fit(
     """Train a net, or go on where an interrupted call with the same folder stopped.
 
     Runs on whatever Accelerate finds (CPU, GPU, several processes under ``torchrun``), in bf16
-    where :func:`precision` says so; ``profile.batch`` is the global batch.
+    where :func:`precision` says so; ``profile.batch`` is the global batch. Ctrl-C ends it after the
+    step under way, with a checkpoint; a second Ctrl-C, a kill, or Ctrl-C under ``torchrun`` end it
+    at once and cost up to ``CHECKPOINT_SECONDS`` of work.
 
     Args:
         net: called with photos uint8 [N, 3, S, S]; trained in place.
@@ -170,9 +173,11 @@ def fit(
         ``data_wait_share``.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C.
         NonFiniteLossError: names the photos of the offending batch.
         CheckpointError: the folder's checkpoint is damaged or of another training.
         FolderInUseError: another run is writing to the folder.
+        OSError: the checkpoint cannot be written; it is named, and the one before stays.
         ValueError: fewer training photos than processes, or none.
     """
     cuda = torch.cuda.is_available()
@@ -182,6 +187,8 @@ def fit(
     folder = Path(folder)
     lock = storage.folder_lock(folder) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, _deterministic(accelerator.device):
+        if accelerator.is_main_process:
+            storage.sweep(folder)
         return _fit(
             accelerator,
             WithLoss(net, loss),
@@ -256,7 +263,9 @@ def _fit(
         unit="step",
         disable=not (progress and accelerator.is_main_process),
     )
-    with bar:
+    # One of several processes would be waited for by the others.
+    alone = accelerator.num_processes == 1
+    with bar, held_back() if alone else contextlib.nullcontext(lambda: False) as interrupted:
         while step < call_end:
             began = time.monotonic()
             photos, targets = next(batches)
@@ -290,9 +299,12 @@ def _fit(
                     loss=f"{history[-1]['total']:.3f}",
                     photos_s=f"{history[-1]['photos_per_second']:.0f}",
                 )
-            if step == call_end or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+            stop = step == call_end or interrupted()
+            if stop or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
                 save()
                 last_saved = time.monotonic()
+            if stop:
+                break
     accelerator.wait_for_everyone()
     # Takes autocast out of ``forward`` again: a net just trained is tested as one that was loaded.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
@@ -343,10 +355,12 @@ def train(
         the net in evaluation mode, on the GPU where there is one.
 
     Raises:
+        TypeError: ``dataset`` is none, a folder's name, say.
         DatasetError: nobody in the dataset is named.
         CheckpointError: ``out`` holds another training, or ``start`` cannot be used.
         NonFiniteLossError, FolderInUseError, ValueError: see :func:`fit`.
     """
+    check_dataset(dataset)
     profile = get_profile(profile) if isinstance(profile, str) else profile
     if not dataset.identities:
         raise DatasetError(f"{dataset.folder}: nobody in it is named, so no name can be learned")
@@ -422,8 +436,9 @@ def train_net(
     net.provenance = {**about, "history": history}
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if accelerator.is_main_process:
-        save_net(out, net)
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        with storage.folder_lock(out, wait=True):  # another call may sweep the folder just now
+            save_net(out, net)
+            (out / CHECKPOINT).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return load_net(out)  # running statistics of batch norm are each process's own
@@ -473,7 +488,11 @@ def new_joint_net(
         photos: training photos, whose boxes the anchors are fitted to.
         profile: settings.
         seed: of anchors and weights.
+
+    Raises:
+        ValueError: a seed below 0.
     """
+    seeds.check(seed)
     sizes = [
         (photo.boxes[:, 2:] - photo.boxes[:, :2]).numpy() * (profile.input_px / min(photo.size))
         for photo in photos

@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.ops import box_iou, roi_align
 
 from thesislib.data.transforms import PADDING, resize, scaled_size
-from thesislib.faces import Face
+from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
 from thesislib.models.chips import sample_patches
@@ -393,8 +393,12 @@ class JointNet(nn.Module):
 
         Args:
             photos: uint8 [H, W, 3] RGB, of any sizes; those of one size are one batch.
-            score_threshold: detections with scores up to this one are dropped.
+            score_threshold: detections with scores up to this one are dropped; 0 to 1.
+
+        Raises:
+            ValueError: a threshold out of range.
         """
+        check_score_threshold(score_threshold)
         self.eval()
         answers: list[list[Face]] = [[] for _ in photos]
         for size, members in self._by_scaled_size(photos).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from thesislib.data.images import as_photo, read_photo
+from thesislib.data.images import open_photo
 from thesislib.faces import Face
 from thesislib.reporting import fonts
 
@@ -17,7 +17,7 @@ _LEAST_FONT = 13  # pixels
 Rectangle = tuple[float, float, float, float]
 
 
-def draw(photo: str | Path | np.ndarray, faces: Sequence[Face]) -> Image.Image:
+def draw(photo: str | Path | np.ndarray | Image.Image, faces: Sequence[Face]) -> Image.Image:
     """Draw the faces that were found in a photo.
 
     A known person has a blue box with the name at it, in any script; a face that is nobody's has
@@ -25,8 +25,8 @@ def draw(photo: str | Path | np.ndarray, faces: Sequence[Face]) -> Image.Image:
     or within it, always inside the photo, shortened where they are wider than it.
 
     Args:
-        photo: a file, or an array as :func:`thesislib.data.images.as_photo` takes it: uint8
-            [H, W, 3] RGB.
+        photo: a file, a PIL image, or an array as :func:`thesislib.data.images.as_photo` takes it:
+            uint8 [H, W, 3] RGB.
         faces: boxes and landmarks in the photo's pixels, as ``predict`` gives them; may be empty.
 
     Returns:
@@ -36,9 +36,15 @@ def draw(photo: str | Path | np.ndarray, faces: Sequence[Face]) -> Image.Image:
     Raises:
         PhotoError: the file is missing, damaged or no image.
         ValueError: an array that is no photo.
+        TypeError: no photo, or faces that are none: those of several photos, say.
     """
-    pixels = as_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
-    picture = Image.fromarray(pixels)
+    for face in faces:
+        if not isinstance(face, Face):
+            raise TypeError(
+                f"faces: expected those of one photo, got {type(face).__name__}; of several photos "
+                "or a folder, predict gives a list of faces for each"
+            )
+    picture = Image.fromarray(open_photo(photo))
     scale = max(1, -(-LEAST_SIDE // max(picture.size)))
     if scale > 1:
         size = (scale * picture.width, scale * picture.height)

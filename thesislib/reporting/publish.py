@@ -54,7 +54,7 @@ def publish(
         if record["profile"] != _MEANINGLESS and CHANGED not in record["profile"]
     }
     if not results and not figures:
-        raise ValueError(f"{source}: nothing to publish; run `make figures` first")
+        raise ValueError(f"{source}: nothing to publish; {_why_nothing(source)}")
     _check_figures(source, figures)
     notebooks = _notebooks(figures)
 
@@ -69,6 +69,19 @@ def publish(
     ]
     changed += [page for page in pages() if readme.refresh(page, target / "tables")]
     return changed
+
+
+def _why_nothing(source: Path) -> str:
+    """What lies there instead of what could be published, and what to do."""
+    todo = "run `make figures` first"
+    profiles = {record["profile"] for record in read_manifest(source).values()}
+    for file in (source / "tables").glob("*.csv"):
+        profiles |= set(tables.read_table(file)["profile"])
+    if not profiles:
+        return todo
+    if {name.split(CHANGED)[0] for name in profiles} == {_MEANINGLESS}:
+        return f"only results of the profile smoke are there, which mean nothing; {todo}"
+    return f"only figures of changed profiles are there ({', '.join(sorted(profiles))}); {todo}"
 
 
 def pages() -> list[Path]:

@@ -1,7 +1,6 @@
 """Datasets of synthetic people on disk: sets by name, and the making of them."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -44,6 +43,17 @@ SETS = {
 }
 
 
+def get_set(name: str) -> SyntheticSet:
+    """The set of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SETS:
+        raise ValueError(f"no set {name!r}; choose one of {', '.join(SETS)}")
+    return SETS[name]
+
+
 def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: bool = True) -> None:
     """Make a dataset of synthetic people, or finish one that was interrupted.
 
@@ -58,8 +68,8 @@ def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: boo
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: ``folder`` was made with other numbers or by something else; nothing in it
-            is touched then.
+        ValueError: ``folder`` was made with other numbers or by something else, or its record is
+            damaged; nothing in it is touched then.
         storage.FolderInUseError: another run is writing to ``folder``.
     """
     folder = Path(folder)
@@ -90,7 +100,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError if ``folder`` holds anything but (part of) what ``settings`` would make."""
     record = folder / SYNTHETIC_RECORD
     if record.exists():
-        made_with = json.loads(record.read_text(encoding="utf-8"))
+        made_with = storage.read_record(record, "synthetic people")
         differing = [
             f"{key} is {made_with.get(key)} there and {settings.get(key)} here"
             for key in sorted({*made_with, *settings})

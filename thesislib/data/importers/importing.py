@@ -129,11 +129,15 @@ def check_target(to: Path, settings: dict[str, Any]) -> None:
     """Refuse a folder that holds anything but (part of) what an import of these settings makes.
 
     Raises:
-        DatasetError: another import's record lies there, or a dataset without one.
+        DatasetError: another import's record lies there, a damaged one, or a dataset without one.
     """
     record = to / RECORD
     if record.exists():
-        if json.loads(record.read_text(encoding="utf-8")) != settings:
+        try:
+            found = storage.read_record(record, "an import")
+        except ValueError as error:
+            raise DatasetError(str(error)) from None
+        if found != settings:
             raise DatasetError(f"{to}: made by another import ({record.name} there says which)")
     elif any((to / name).exists() for name in ("photos", ANNOTATIONS)):
         raise DatasetError(f"{to}: holds a dataset that was not imported; choose another folder")
