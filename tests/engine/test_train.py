@@ -17,6 +17,7 @@ from conftest import ANCHORS, NO_BOX, face, thin_net
 
 from thesislib.benchmarks import limits
 from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.engine import optimiser as rates
 from thesislib.engine import train
 from thesislib.engine.checkpoint import CheckpointError, load_net, read_tensors
 from thesislib.engine.interruption import held_back
@@ -90,13 +91,13 @@ def test_the_learning_rate_against_a_loop(steps, warm_up):
             wanted = 0.003 / rising * (step + 1)
         else:
             wanted = 0.003 * math.cos(math.pi / 2 * (step - rising) / (steps - rising)) ** 2
-        told = train.learning_rate(step, steps, 0.003, warm_up)
+        told = rates.learning_rate(step, steps, 0.003, warm_up)
         assert told == pytest.approx(wanted, rel=1e-9, abs=1e-12)
 
 
 def test_only_matrices_and_kernels_are_decayed():
     net = train.WithLoss(thin_net(), JointLoss(learned=True))
-    decayed, spared = train.make_optimiser(net, Profile("x", weight_decay=0.1)).param_groups
+    decayed, spared = rates.make_optimiser(net, Profile("x", weight_decay=0.1)).param_groups
     assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     kernels = {names[id(parameter)] for parameter in decayed["params"]}

@@ -15,7 +15,8 @@ from thesislib.data.schema import Dataset, DatasetError, read_dataset, subset
 from thesislib.engine import transfer
 from thesislib.engine.checkpoint import CheckpointError, load_net
 from thesislib.engine.embed import annotated_faces, embed
-from thesislib.engine.train import learning_rate, training_crops
+from thesislib.engine.optimiser import learning_rate
+from thesislib.engine.train import training_crops
 from thesislib.models.joint import JointNet
 from thesislib.profiles import Margin, get_profile
 

@@ -39,8 +39,8 @@ from thesislib.data.detector import detect_faces
 from thesislib.deploy.engines import machine
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
+from thesislib.engine.optimiser import precision
 from thesislib.engine.timing import RUNS, joint_stages, take_turns
-from thesislib.engine.train import precision
 from thesislib.environment import commit
 from thesislib.experiments import systems
 from thesislib.experiments.config import Config, parts

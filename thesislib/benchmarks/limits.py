@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thesislib.benchmarks import nets
 from thesislib.benchmarks.nets import Bench
-from thesislib.engine.train import precision
+from thesislib.engine.optimiser import precision
 from thesislib.experiments.config import parts
 from thesislib.models.joint import JointNet
 

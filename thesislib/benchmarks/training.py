@@ -26,8 +26,9 @@ from thesislib.data.loading import (
     training_batches,
 )
 from thesislib.data.transforms import Augmentation
+from thesislib.engine.optimiser import make_optimiser, precision
 from thesislib.engine.timing import take_turns
-from thesislib.engine.train import WithLoss, joint_loss, make_optimiser, precision, training_crops
+from thesislib.engine.train import WithLoss, joint_loss, training_crops
 from thesislib.experiments.config import Config, parts
 from thesislib.experiments.systems import new_joint
 from thesislib.models.backbone import RESNETS

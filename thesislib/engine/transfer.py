@@ -20,14 +20,8 @@ from thesislib import seeds
 from thesislib.data.loading import Crops, collate, list_photos
 from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.embed import annotated_faces, embed
-from thesislib.engine.train import (
-    joint_loss,
-    learning_rate,
-    new_joint_net,
-    provenance,
-    train_net,
-    training_crops,
-)
+from thesislib.engine.optimiser import learning_rate
+from thesislib.engine.train import joint_loss, new_joint_net, provenance, train_net, training_crops
 from thesislib.environment import commit
 from thesislib.metrics.similarity import normalise
 from thesislib.models.anchors import assign

@@ -14,8 +14,9 @@ from thesislib import cache, paths
 from thesislib.data.schema import Dataset, read_dataset, subset
 from thesislib.data.splits import SPLIT_KINDS, make_split
 from thesislib.engine.checkpoint import NET, net_file
+from thesislib.engine.optimiser import precision
 from thesislib.engine.processes import this_process
-from thesislib.engine.train import precision, provenance
+from thesislib.engine.train import provenance
 from thesislib.environment import commit
 from thesislib.profiles import CHANGED, PROFILES, Margin, Profile, get_profile
 from thesislib.synthetic import sets
