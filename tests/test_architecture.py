@@ -46,6 +46,7 @@ MAY_IMPORT = {
     },
     "reporting": {"data"},
 }
+MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"ground"}
 # Methods of a net that are the front door's words; their work is done in the rooms above.
 FRONT_DOOR = {("models.joint", "engine.predict"), ("models.joint", "engine.checkpoint")}
 FRONT_DOOR |= {("models.joint", "deploy.export")}

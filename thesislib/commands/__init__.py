@@ -1,0 +1,1 @@
+"""What ``python -m thesislib`` can do: a function a command."""

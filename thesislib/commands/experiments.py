@@ -1,0 +1,206 @@
+"""Commands of experiments and benchmarks, and of what is published of them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from thesislib.commands.settings import Changes, ProfileName, Split, changed, is_main, show
+
+# --- experiments ------------------------------------------------------------------------------
+
+
+def _config(
+    data: Path | None, profile: str, changes: Any, split: str = "photo", seed: int = 0, **more: Any
+) -> Any:
+    from thesislib.experiments import config as configs
+
+    config = configs.make_config(data, changed(profile, changes), split, seed, **more)
+    configs.prepare(config)
+    return config
+
+
+def experiment1(
+    changes: Changes,
+    data: Path | None = None,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    start: Path | None = None,
+    holdout: bool = False,
+    systems: tuple[Literal["joint", "two_stage_photo", "two_stage_face"], ...] = (),
+) -> None:
+    """Experiment 1: joint detection and identification against the two-stage pipeline.
+
+    Args:
+        data: Dataset folder, or the name of one in data/; else synthetic people.
+        split: How photos are divided.
+        profile: Settings to begin with.
+        seed: Random seed.
+        start: A net whose weights all systems begin with.
+        holdout: Tune on a part of the training part; the test part is not read.
+        systems: Which; else all three.
+    """
+    from thesislib.experiments import baseline_comparison
+    from thesislib.tables import SYSTEMS
+
+    config = _config(data, profile, changes, split, seed, start=start, holdout=holdout)
+    show(baseline_comparison.run(config, systems or SYSTEMS), "system")
+
+
+def experiment2(
+    source: Path,
+    target: Path,
+    changes: Changes,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    start: Path | None = None,
+    steps: int | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    at_least: int = 8,
+) -> None:
+    """Experiment 2: new people for a trained joint net, by retraining more or less of it.
+
+    Args:
+        source: Dataset whose people the net has learned.
+        target: Dataset of the new people.
+        split: How the source's photos are divided.
+        profile: Settings to begin with.
+        seed: Random seed of the source's net.
+        start: A net whose weights the source's net begins with.
+        steps: Optimiser steps of each training; else the profile's.
+        seeds: Seeds of the transfer runs.
+        at_least: Photos a new person must have.
+    """
+    from thesislib import paths
+    from thesislib.experiments import config as configs
+    from thesislib.experiments import transfer
+
+    config = _config(source, profile, changes, split, seed, start=start)
+    made = configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people)
+    if made and not target.exists():
+        configs.make_synthetic(config.profile.new_people)
+    table = transfer.run(config, target, steps, run_seeds=seeds, at_least=at_least)
+    show(table, "variant", "photos_per_person", "seed")
+
+
+def experiment3(
+    changes: Changes,
+    data: Path | None = None,
+    others: tuple[Path, ...] = (),
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    arms: tuple[str, ...] = (),
+    holdout: bool = False,
+    draws: int = 200,
+) -> None:
+    """Experiment 3: embeddings of people who were not in the training.
+
+    Args:
+        data: Dataset some of whose people are never seen; else synthetic people.
+        others: Datasets of further people who are never seen.
+        profile: Settings to begin with.
+        seed: Random seed.
+        arms: Training variants; else all that the profile has time for.
+        holdout: Tune on a part of the training part.
+        draws: Bootstrap resamples of people.
+    """
+    from thesislib.experiments import embeddings
+
+    config = embeddings.make_config(data, changed(profile, changes), seed, holdout)
+    show(embeddings.run(config, arms, others, draws), "people", "arm")
+
+
+def pretraining(
+    data: Path,
+    changes: Changes,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+) -> None:
+    """Does a net that has learned synthetic people learn real ones better?
+
+    Args:
+        data: Dataset of real people.
+        split: How photos are divided.
+        profile: Settings to begin with.
+        seed: Random seed.
+    """
+    from thesislib.experiments import pretraining as experiment
+
+    show(experiment.compare(_config(data, profile, changes, split, seed)), "arm")
+
+
+def stand_in(
+    changes: Changes, data: Path | None = None, profile: ProfileName = "quick", seed: int = 0
+) -> None:
+    """Are synthetic people a fair stand-in for real ones?
+
+    Args:
+        data: Dataset of synthetic people with sessions; else the profile's.
+        profile: Settings to begin with.
+        seed: Random seed.
+    """
+    from thesislib.experiments import stand_in as experiment
+
+    table, _ = experiment.measure(_config(data, profile, changes, seed=seed))
+    if is_main():
+        print(table[["measure", "split", "value", "low", "high", "n"]].to_string(index=False))
+
+
+# --- benchmarks -------------------------------------------------------------------------------
+
+
+def benchmark(
+    size: Literal["benchmark", "smoke"] = "benchmark", seed: int = 0, peers: Path | None = None
+) -> None:
+    """Speed and accuracy of every engine, turn by turn; 18 minutes on two cores.
+
+    Args:
+        size: How much is done; smoke takes a minute, and its numbers mean nothing.
+        seed: Random seed.
+        peers: Folder with the weights of OpenCV's models, to compare with.
+    """
+    from thesislib.benchmarks import headline
+    from thesislib.benchmarks.targets import targets
+
+    found = targets(*headline.run(size, seed, peers, progress=True))
+    print(found.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+
+
+def gallery_speed(templates: tuple[int, ...] = (100_000, 1_000_000), probes: int = 300) -> None:
+    """Time of identifying in large galleries, and what the quick search loses to the exact one.
+
+    Args:
+        templates: Sizes of the galleries, multiples of 10 000.
+        probes: Of enrolled people, and as many of strangers.
+    """
+    from thesislib.benchmarks import gallery
+
+    gallery.run(templates, probes)
+
+
+def training_speed(
+    changes: Changes, data: Path | None = None, profile: ProfileName = "quick", rounds: int = 5
+) -> None:
+    """The training loop against the same loop written naively, turn by turn.
+
+    Args:
+        data: Dataset folder; else synthetic people.
+        profile: Settings to begin with.
+        rounds: Turns of each loop.
+    """
+    from thesislib.benchmarks import training
+
+    config = _config(data, profile, changes)
+    print(training.summary(config, training.compare(config, rounds)))
+
+
+def publish() -> None:
+    """Take the results of runs/ over into the committed tables, figures, notebooks and pages."""
+    from thesislib import paths
+    from thesislib.reporting import publish as publishing
+
+    changed = publishing.publish()
+    for file in changed:
+        print(file.relative_to(paths.ROOT))
+    print(f"{len(changed)} files changed; `git diff` shows how" if changed else "nothing changed")

@@ -1,0 +1,261 @@
+"""Commands of nets, photos, galleries and datasets."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+import thesislib as tl
+from thesislib.commands.settings import Changes, ProfileName, changed, is_main, progress
+from thesislib.storage import folder_lock
+
+# Beside one that must be given: a tuple alone may be empty.
+More = Positional[tuple[Path, ...]]
+
+# --- nets and photos --------------------------------------------------------------------------
+
+
+def train(
+    data: Path,
+    out: Path,
+    changes: Changes,
+    profile: ProfileName = "laptop",
+    seed: int = 0,
+    start: Path | None = None,
+) -> None:
+    """Train a joint net on all photos of a dataset; asked again, go on where it stopped.
+
+    Args:
+        data: Dataset folder.
+        out: Folder of the training; gets net.safetensors, which stands alone.
+        profile: Settings to begin with.
+        seed: Random seed.
+        start: A net whose weights to begin with; dlib for dlib's recogniser, default for the
+            published net.
+    """
+    dataset, settings = tl.read_dataset(data), changed(profile, changes)
+    net = tl.train(dataset, settings, out, seed=seed, start=start, progress=progress())
+    if is_main():
+        print(f"{len(net.identities)} people learned: {out}")
+
+
+def distil(
+    photos: tuple[Path, ...],
+    out: Path,
+    changes: Changes,
+    profile: ProfileName = "default",
+    steps: int | None = None,
+    leave_out: int = 0,
+    seed: int = 0,
+) -> None:
+    """Teach a joint net what dlib's recogniser knows, from photos of anybody; asked again, go on.
+
+    Args:
+        photos: Folders: datasets, whose boxes and landmarks are used, or plain folders of photos.
+        out: Folder of the training; gets net.safetensors, which stands alone.
+        profile: Settings to begin with.
+        steps: Optimiser steps; else 1000 for each epoch of the profile.
+        leave_out: Photos whose number is divisible by this are left for measuring.
+        seed: Random seed.
+    """
+    from thesislib.engine.distil import distil as distilled
+
+    net = distilled(
+        photos,
+        out,
+        profile=changed(profile, changes),
+        steps=steps,
+        leave_out=leave_out,
+        seed=seed,
+        progress=progress(),
+    )
+    if is_main():
+        about = net.provenance or {}
+        told = f"{about['portraits']} portraits and {about['scenes']} scenes"
+        print(f"learned from {told}, {about['left_out']} photos left out: {out}")
+
+
+def predict(
+    photo: Positional[Path],
+    more: More,
+    net: Path,
+    out: Path | None = None,
+    draw: Path | None = None,
+    score_threshold: float = 0.5,
+) -> None:
+    """Find and name the faces in photos.
+
+    Args:
+        photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
+        more: Further ones.
+        net: Folder or file of a trained net.
+        out: Folder in which answers are kept while they come, ending as faces.csv.
+        draw: Folder for pictures with boxes and names.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
+    """
+    _predict(tl.load(net), [photo, *more], out, draw, score_threshold)
+
+
+def _predict(
+    system: Any, photos: list[Path], out: Path | None, draw: Path | None, threshold: float
+) -> None:
+    from thesislib.engine.predict import one_by_one
+
+    folder = photos[0] if len(photos) == 1 and photos[0].is_dir() else None
+    files = [Path(str(file)) for file in one_by_one(photos)]
+    found = tl.predict(system, folder or photos, threshold, out=out, progress=progress())
+    if not is_main():
+        return
+    for at, (file, faces) in enumerate(zip(files, found, strict=True)):
+        print(f"{file}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+        for face in faces:
+            x1, y1, x2, y2 = face.box.round().astype(int).tolist()
+            named = f"{face.name} ({face.name_score:.2f})" if face.name else "nobody"
+            print(f"  {named}, box [{x1}, {y1}, {x2}, {y2}], face {face.score:.2f}")
+        if draw is not None and faces:
+            # Photos of several folders may have one name.
+            name = file.relative_to(folder) if folder else Path(f"{at + 1:04} {file.name}")
+            picture = draw / name.with_name(f"{name.name}.faces.jpg")
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            tl.draw(file, faces).save(picture, quality=92)
+
+
+def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | None = None) -> None:
+    """Measure how well a net, or a gallery of its embeddings, finds and names a dataset's people.
+
+    Args:
+        data: Dataset folder.
+        net: Folder or file of a trained net.
+        gallery: Gallery whose people are looked for, in place of those the net has learned.
+        out: Folder in which answers are kept while they come.
+    """
+    system: Any = tl.load(net)
+    if gallery is not None:
+        system = tl.Gallery.load(gallery, system)
+    report = tl.evaluate(system, tl.read_dataset(data), out=out, progress=progress())
+    if is_main():
+        print(report.table().to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def export(net: Path, to: Path, calibration: Path | None = None) -> None:
+    """Write a net as ONNX and OpenVINO files.
+
+    Args:
+        net: Folder or file of a trained net.
+        to: Folder for the files.
+        calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
+    """
+    photos = []
+    if calibration is not None:
+        dataset = tl.read_dataset(calibration)
+        # Of all people, not of the first few.
+        chosen = dataset.photos[:: -(-len(dataset.photos) // 200)]
+        photos = [dataset.folder / name for name in chosen]
+    tl.load(net, device="cpu").export(to, photos)
+    print(f"exported: {to}")
+
+
+# --- galleries --------------------------------------------------------------------------------
+
+
+def enrol(
+    name: Positional[str], photo: Positional[Path], more: More, net: Path, gallery: Path
+) -> None:
+    """Enrol a person in a gallery, by photos that show nobody else.
+
+    Args:
+        name: The person's name.
+        photo: A photo, or a folder of photos.
+        more: Further ones.
+        net: Folder or file of a trained net.
+        gallery: Gallery file, <name>.safetensors; made if it is not there.
+    """
+    with _changing(gallery, net) as people:
+        people.enrol(name, [photo, *more])
+    print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
+
+
+def enrol_dataset(data: Path, net: Path, gallery: Path) -> None:
+    """Enrol everybody in a dataset in a gallery, each face read at its annotated box.
+
+    Args:
+        data: Dataset folder.
+        net: Folder or file of a trained net.
+        gallery: Gallery file, <name>.safetensors; made if it is not there.
+    """
+    with _changing(gallery, net) as people:
+        people.enrol_dataset(tl.read_dataset(data), progress=progress())
+    print(f"{data} enrolled; {len(people.identities)} people in {gallery}")
+
+
+@contextlib.contextmanager
+def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
+    """A gallery that is opened, or made, and saved at the end; nobody else changes it meanwhile."""
+    loaded = tl.load(net)
+    with folder_lock(gallery.parent, wait=True):
+        people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
+        yield people
+        people.save(gallery)
+
+
+def recognise(
+    photo: Positional[Path],
+    more: More,
+    net: Path,
+    gallery: Path,
+    out: Path | None = None,
+    draw: Path | None = None,
+    score_threshold: float = 0.5,
+) -> None:
+    """Find faces in photos and name those who are enrolled in a gallery.
+
+    Args:
+        photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
+        more: Further ones.
+        net: Folder or file of the net that the gallery was made with.
+        gallery: Gallery file.
+        out: Folder in which answers are kept while they come, ending as faces.csv.
+        draw: Folder for pictures with boxes and names.
+        score_threshold: Detections with scores up to this one are dropped; 0 to 1.
+    """
+    people = tl.Gallery.load(gallery, tl.load(net))
+    _predict(people, [photo, *more], out, draw, score_threshold)
+
+
+# --- datasets ---------------------------------------------------------------------------------
+
+
+def data(
+    source: Positional[str],
+    folder: Positional[Path],
+    more: More,
+    to: Path,
+    identities: Path | None = None,
+) -> None:
+    """Make a dataset of photos as people have them, of other datasets, or of synthetic people.
+
+    Args:
+        source: What the photos are: folder (a folder per person), georgia_tech,
+            caltech_faces_1999, fei, lfw, celeba, wider_face, coco; or merge, for several dataset
+            folders into one; or synthetic, for a named set of people who do not exist.
+        folder: The source's folder or archive; for merge a dataset folder; for synthetic the set.
+        more: For merge: further dataset folders.
+        to: Dataset folder to make.
+        identities: For caltech_faces_1999: CSV table first,last,identity.
+    """
+    from thesislib.data import importers
+
+    if source == "merge":
+        dataset = importers.merge([folder, *more], to, progress())
+    elif more:
+        raise ValueError("more than one folder is for merge")
+    elif source == "synthetic":
+        from thesislib.synthetic import sets
+
+        sets.make(to, sets.get_set(str(folder)), progress=progress())
+        dataset = tl.read_dataset(to)
+    else:
+        dataset = importers.import_photos(source, folder, to, identities, progress())
+    print(importers.summary(dataset))

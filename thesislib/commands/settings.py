@@ -1,0 +1,56 @@
+"""What commands share: settings of a profile as options, progress, and what is printed."""
+
+import dataclasses
+import os
+import typing
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from thesislib.profiles import PROFILES, Margin, Profile
+
+Split = Literal["photo", "session"]
+
+
+def _changes() -> type:
+    """A dataclass of all settings of a profile, each None: not changed."""
+    # One option for a margin's three fields, in their order.
+    hints = typing.get_type_hints(Profile) | {"margin": tuple[str, float, float]}
+    fields = []
+    for field in dataclasses.fields(Profile):
+        if field.name != "name":
+            told = arg(help="Overrides the profile.")
+            hint = Annotated[hints[field.name] | None, told]  # type: ignore
+            fields.append((field.name, hint, dataclasses.field(default=None)))
+    return dataclasses.make_dataclass("Changes", fields, frozen=True)
+
+
+if typing.TYPE_CHECKING:
+    Changes: typing.TypeAlias = Any
+    ProfileName: typing.TypeAlias = str
+else:
+    Changes = Annotated[_changes(), arg(name="", help="settings")]
+    ProfileName = Literal[tuple(PROFILES)]
+
+
+def changed(profile: str, changes: Any) -> Profile:
+    given = {name: v for name, v in dataclasses.asdict(changes).items() if v is not None}
+    if "margin" in given:
+        given["margin"] = Margin(*given["margin"])
+    return dataclasses.replace(PROFILES[profile], **given)
+
+
+def progress() -> bool:
+    return not os.environ.get("TQDM_DISABLE")
+
+
+def show(table: Any, *keys: str) -> None:
+    if is_main():
+        shown = table[[*keys, "metric", "value", "low", "high", "n"]]
+        print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def is_main() -> bool:
+    from thesislib.engine.processes import this_process
+
+    return this_process().is_main_process
