@@ -95,9 +95,8 @@ def test_boxes_and_landmarks_by_loops():
             middle[1] + half[1],
         ]
         assert boxes[1, place].tolist() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
-        wanted = [
-            [x + mx * side, y + my * side] for mx, my in zip(marks[::2], marks[1::2], strict=True)
-        ]
+        pairs = zip(marks[::2], marks[1::2], strict=True)
+        wanted = [[middle[0] + 2 * half[0] * mx, middle[1] + 2 * half[1] * my] for mx, my in pairs]
         np.testing.assert_allclose(points[1, place].numpy(), wanted, rtol=1e-5, atol=1e-4)
 
 
