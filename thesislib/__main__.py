@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable, ...] = (
     experiments.experiment1,
     experiments.experiment2,
     experiments.experiment3,
+    experiments.recogniser,
     experiments.pretraining,
     experiments.stand_in,
     experiments.benchmark,

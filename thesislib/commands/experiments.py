@@ -110,6 +110,32 @@ def experiment3(
     show(embeddings.run(config, arms, others, draws), "people", "arm")
 
 
+def recogniser(
+    data: tuple[Path, ...],
+    net: Path = Path("default"),
+    leave: int = 0,
+    photos: int | None = None,
+    seed: int = 0,
+    draws: int = 200,
+) -> None:
+    """How well a net tells apart people it has never seen, beside dlib's own pipeline.
+
+    Args:
+        data: Dataset folders; what is measured depends on what they have.
+        net: Folder or file of a net; else the published one.
+        leave: Where nobody is named, only photos whose number is divisible by this.
+        photos: The first so many people, or photos where nobody is named; else all.
+        seed: Random seed.
+        draws: Bootstrap resamples of people.
+    """
+    from thesislib.experiments import recogniser as experiment
+
+    table = experiment.run(data, net, leave=leave, photos=photos, seed=seed, draws=draws)
+    if is_main():
+        shown = table[["dataset", "measure", "system", "value", "low", "high", "n"]]
+        print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
 def pretraining(
     data: Path,
     changes: Changes,

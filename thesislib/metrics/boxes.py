@@ -58,7 +58,8 @@ def average_precision(
 
     Args:
         predictions: [P] mappings with ``boxes`` [N, 4] float pixels and ``scores`` [N] float.
-        truths: [P] mappings with ``boxes`` [M, 4] float pixels.
+        truths: [P] mappings with ``boxes`` [M, 4] float pixels, and where some faces are neither
+            to be found nor a mistake to be found, ``ignored`` [M] bool (COCO's crowds).
 
     Returns:
         ``ap50`` at an IoU of 0.5, and ``ap50_95``, the mean over 0.5, 0.55, ..., 0.95; in 0–1.
@@ -85,7 +86,9 @@ def average_precision(
         scores = checked_vector("predictions", np.asarray(prediction["scores"], dtype=np.float64))
         true_boxes = checked_boxes("truths", truth["boxes"])
         check_same_length("predictions", scores, "its boxes", boxes)
-        faces += len(true_boxes)
+        ignored = np.asarray(truth.get("ignored", np.zeros(len(true_boxes))), dtype=bool)
+        check_same_length("ignored", ignored, "its boxes", true_boxes)
+        faces += int((~ignored).sum())
         metric.update(
             [
                 {
@@ -98,6 +101,7 @@ def average_precision(
                 {
                     "boxes": torch.from_numpy(true_boxes),
                     "labels": torch.zeros(len(true_boxes), dtype=torch.int64),
+                    "iscrowd": torch.from_numpy(ignored.astype(np.int64)),
                 }
             ],
         )

