@@ -213,7 +213,7 @@ def _to_openvino(onnx: Path) -> Any:
     model = ov.Core().read_model(onnx)
     for node in model.get_ordered_ops():
         # OpenVINO's own linear mode leaves out antialiasing on a CPU; Pillow's has it built in.
-        if node.get_type_name() == "Interpolate":
+        if node.get_type_name() == "Interpolate" and _scales_photos(node):
             sizes = node.input(1).get_source_output()
             sizes = opset11.gather(sizes, np.array([2, 3]), np.int64(0))
             # Before the photo's channels are moved to the front: scaling wants them last, and
@@ -226,6 +226,11 @@ def _to_openvino(onnx: Path) -> Any:
             node.output(0).replace(opset11.transpose(like_pillow, order).output(0))
     model.validate_nodes_and_infer_types()
     return model
+
+
+def _scales_photos(node: Any) -> bool:
+    """Whether an interpolation is that of the photos, whose channels have just been moved."""
+    return node.input(0).get_source_output().get_node().get_type_name() == "Transpose"
 
 
 def _write_openvino(model: Any, path: Path) -> list[str]:

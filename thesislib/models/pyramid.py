@@ -92,7 +92,8 @@ def decode_pyramid(
 
 def whole_cells(size: Sequence[int]) -> tuple[int, int]:
     """Height and width, each rounded up to whole cells of the coarsest stride."""
-    rows, columns = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in size)
+    # Of positive numbers: those of an exported graph are divided towards zero.
+    rows, columns = ((side + STRIDES[-1] - 1) // STRIDES[-1] * STRIDES[-1] for side in size)
     return rows, columns
 
 
