@@ -13,6 +13,7 @@ from thesislib.data.views import (
     FacePhoto,
     Views,
     _tiles,
+    disturbed,
     mosaic_view,
     scene_view,
     seen_through,
@@ -150,3 +151,13 @@ def test_the_same_view_for_the_same_seed_and_the_teachers_answers_with_it(portra
 def test_no_photos():
     with pytest.raises(ValueError, match="no photos to make views of"):
         Views([], [], np.empty((0, 2, 4), np.float32), 320, 0.5, 10, 0)
+
+
+def test_disturbed_landmarks_are_about_where_they_were():
+    marks = np.repeat(MARKS, 2000, axis=0)
+    found = disturbed(marks, np.full(2000, 20.0), np.random.default_rng(0))
+    assert found.shape == marks.shape and found.dtype == np.float32
+    np.testing.assert_allclose(found.mean(axis=0), MARKS[0], atol=0.3)
+    off = np.linalg.norm(found - marks, axis=2).mean() / 20
+    assert 0.1 < off < 0.3  # of the distance of the eyes
+    assert not disturbed(MARKS[:0], np.empty(0), np.random.default_rng(0)).size

@@ -123,6 +123,7 @@ def test_the_distance_by_a_loop(weights):
         "ignored": torch.empty(0, 4),
         "answers": answers,
         "read_at": marks,
+        "coarse": marks + torch.tensor([1.0, -2.0]),
     }
     outputs = net(photos)
     losses = DistilLoss(spread=0.3)(net, outputs, [target])
@@ -133,8 +134,18 @@ def test_the_distance_by_a_loop(weights):
         total += share * float(((vector - answers[at]) ** 2).sum().detach()) / 0.3
         weight += share
     assert float(losses["distance"]) == pytest.approx(total / weight, rel=1e-4)
-    parts = {name: float(losses[name]) for name in ("confidence", "box", "landmark", "distance")}
+    # An untrained refiner leaves them where they are: each is off by (1, -2) pixels.
+    off = 0.0
+    for at in (0, 1, 2):
+        eyes = float((marks[at, 1] - marks[at, 0]).norm())
+        for pixels in (1.0, 2.0):
+            share = pixels / eyes
+            off += 5 * (share**2 / 2 / 0.05 if share < 0.05 else share - 0.025)
+    assert float(losses["refined"]) == pytest.approx(off / 3, rel=1e-3)
+    names = ("confidence", "box", "landmark", "distance", "refined")
+    parts = {name: float(losses[name].detach()) for name in names}
     wanted = parts["confidence"] + 2 * parts["box"] + parts["landmark"] + 2 * parts["distance"]
+    wanted += parts["refined"]
     assert float(losses["total"].detach()) == pytest.approx(wanted, rel=1e-4)
 
 
@@ -144,7 +155,7 @@ def test_a_student_begins_as_its_teacher(weights):
     for name, value in net.backbone.state_dict().items():
         assert torch.equal(value, weights[name])
     trained = {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad}
-    assert trained == {"regression_head", "embedding_head"}
+    assert trained == {"regression_head", "refiner", "embedding_head"}
     torch.testing.assert_close(
         net.embedding_head.embedding.linear.bias.detach(), torch.from_numpy(-centre)
     )

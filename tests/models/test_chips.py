@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from thesislib.models.chips import (
     PATCH,
     REFERENCE,
+    Refiner,
     chip_scales,
     chip_transforms,
     sample_patches,
@@ -76,3 +77,25 @@ def test_no_faces():
         torch.zeros(1, 4, 8, 8), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 2)
     )
     assert found.shape == (0, 4, PATCH, PATCH)
+
+
+def test_an_untrained_refiner_fits_the_average_face():
+    """It tells the reference's landmarks, wherever the first ones put the chip."""
+    landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, 10, 50)]).float()
+    features = torch.rand(2, 32, 60, 60)
+    photo = torch.tensor([0, 1])
+    torch.testing.assert_close(
+        Refiner()(features, photo, landmarks), landmarks, atol=1e-3, rtol=1e-5
+    )
+
+
+def test_a_refiner_tells_landmarks_in_the_chip():
+    refiner = Refiner()
+    with torch.no_grad():
+        refiner.points.bias.copy_(torch.arange(10.0) / 10)
+    landmarks = turned(0.5, 0.4, 30, 20)[None].float()
+    found = refiner(torch.zeros(1, 32, 40, 40), torch.tensor([0]), landmarks)[0].detach().numpy()
+    transform = chip_transforms(landmarks)[0].numpy()
+    for point, (x, y) in enumerate(REFERENCE):
+        moved = [x + 15 * (2 * point) / 10, y + 15 * (2 * point + 1) / 10, 1]
+        np.testing.assert_allclose(found[point], transform @ moved, rtol=1e-4)

@@ -210,7 +210,7 @@ def test_a_batch_without_faces_trains_all_the_same():
     losses = PyramidLoss()(model, outputs, [target([]), target([])])
     losses["total"].backward()
     for name, parameter in model.named_parameters():
-        unused = name.startswith(("classifier.", "backbone.", "embedding_head."))
+        unused = name.startswith(("classifier.", "backbone.", "embedding_head.", "refiner."))
         assert unused or parameter.grad is not None, name
     assert torch.isfinite(losses["total"])
 
@@ -239,7 +239,8 @@ def test_given_boxes_are_read_at_the_landmarks_of_the_place_that_fits_best():
         fit = box_iou(boxes[0, 40:41].numpy(), boxes[0].numpy())[0]
         place = int((torch.tensor(fit) * outputs.regression[0, :, 4].sigmoid()).argmax())
         where = torch.tensor([0])
-        wanted = model.embed(outputs.source, where, where, where, points[:, place])
+        marks = model.refiner(outputs.source, where, points[:, place])
+        wanted = model.embed(outputs.source, where, where, where, marks)
         found = model.embed_at(photos, [boxes[0, 40:41]])
     torch.testing.assert_close(found[0], wanted)
 

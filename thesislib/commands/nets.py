@@ -49,6 +49,7 @@ def distil(
     steps: int | None = None,
     leave_out: int = 0,
     seed: int = 0,
+    start: Path | None = None,
 ) -> None:
     """Teach a joint net what dlib's recogniser knows, from photos of anybody; asked again, go on.
 
@@ -59,6 +60,7 @@ def distil(
         steps: Optimiser steps; else 1000 for each epoch of the profile.
         leave_out: Photos whose number is divisible by this are left for measuring.
         seed: Random seed.
+        start: A distilled net to go on from; else dlib's recogniser.
     """
     from thesislib.engine.distil import distil as distilled
 
@@ -69,6 +71,7 @@ def distil(
         steps=steps,
         leave_out=leave_out,
         seed=seed,
+        start=start,
         progress=progress(),
     )
     if is_main():

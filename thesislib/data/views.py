@@ -30,6 +30,8 @@ SPLITS = {320: 0.85, 160: 0.6, 80: 0.35}  # how often a tile of that side is div
 SMALLEST_TILE = 64  # pixels, that is still divided
 MOST_READ = 6  # faces of a view that are compared with the teacher
 READ_NOISE = 0.03  # of the landmarks they are read at, as a share of the distance of the eyes
+# Of coarse landmarks: degrees, log, and shares of the distance of the eyes.
+COARSE_TURN, COARSE_SCALE, COARSE_SHIFT, COARSE_NOISE = 8.0, 0.15, 0.12, 0.06
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right of the five landmarks change places
 
 
@@ -55,8 +57,8 @@ class Views(TorchDataset):
 
     An item is uint8 [3, S, S] and its target, see :class:`thesislib.models.pyramid_loss.
     PyramidLoss`, with ``photo``, the names of what is in it, and of faces to compare with a
-    teacher ``answers`` float32 [F, E] (NaN for the others) and ``read_at`` float32 [F, 5, 2], the
-    landmarks with a little noise.
+    teacher ``answers`` float32 [F, E] (NaN for the others), ``read_at`` float32 [F, 5, 2], the
+    landmarks with a little noise, and ``coarse``, with as much as the heads' own have.
 
     Args:
         scenes: whole scenes; may be empty where there are portraits.
@@ -102,6 +104,7 @@ class Views(TorchDataset):
             names = ", ".join(self.portraits[at].path.name for at, _ in who)
         eyes = np.linalg.norm(found.landmarks[:, 1] - found.landmarks[:, 0], axis=1)
         noise = rng.normal(0, READ_NOISE, found.landmarks.shape) * eyes[:, None, None]
+        coarse = disturbed(found.landmarks, eyes, rng)
         target = {
             "boxes": torch.from_numpy(found.boxes),
             "landmarks": torch.from_numpy(found.landmarks),
@@ -109,9 +112,29 @@ class Views(TorchDataset):
             "identities": torch.full((len(found.boxes),), UNKNOWN),
             "answers": torch.from_numpy(answers),
             "read_at": torch.from_numpy((found.landmarks + noise).astype(np.float32)),
+            "coarse": torch.from_numpy(coarse),
             "photo": names,
         }
         return torch.from_numpy(np.array(image)).permute(2, 0, 1), target
+
+
+def disturbed(landmarks: np.ndarray, eyes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Landmarks float [F, 5, 2] as heads tell them: turned, scaled, shifted, and each off a bit.
+
+    Args:
+        landmarks: of faces.
+        eyes: float [F], distances of the eyes.
+        rng: draws.
+    """
+    middle = landmarks.mean(axis=1, keepdims=True)
+    count = len(landmarks)
+    turn = np.deg2rad(rng.normal(0, COARSE_TURN, count))
+    scale = np.exp(rng.normal(0, COARSE_SCALE, count))
+    c, s = (scale * f(turn) for f in (np.cos, np.sin))
+    linear = np.stack([np.stack([c, -s], axis=1), np.stack([s, c], axis=1)], axis=1)
+    moved = np.einsum("fij,fpj->fpi", linear, landmarks - middle) + middle
+    shift = rng.normal(0, COARSE_SHIFT, (count, 1, 2)) + rng.normal(0, COARSE_NOISE, moved.shape)
+    return (moved + shift * eyes[:, None, None]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
@@ -57,6 +58,7 @@ SCENE_SHARE = 0.6  # of the views, where there are scenes
 PORTRAIT = 0.35  # a photo of one face of at least this share of its shorter side is a portrait
 LEARNED_PX = 3.0  # faces smaller than this, in pixels of the photo, are not learned
 SCALES = (0.3, 2.4)  # pixels of a view for one of the chip between which faces are read
+REFINED_SCALES = (0.15, 2.4)  # likewise between which landmarks are refined
 FULL_SCALE = 0.7  # below it a face counts less, by the square: it shows less
 LAMBDA_DISTANCE = 2.0
 # Learning rate of dlib's stages, as a share of that of the heads: their weights are small, and no
@@ -75,6 +77,7 @@ def distil(
     steps: int | None = None,
     leave_out: int = 0,
     seed: int = 0,
+    start: Path | str | None = None,
     progress: bool = True,
 ) -> JointNet:
     """Teach a joint net to find faces and to tell people apart, from photos of anybody.
@@ -92,6 +95,7 @@ def distil(
         leave_out: photos whose number, in the file's name, is divisible by this are left for
             measuring; 0 leaves out none.
         seed: of everything random.
+        start: a distilled net to go on from; None for dlib's recogniser.
         progress: show bars.
 
     Returns:
@@ -129,6 +133,7 @@ def distil(
         _content(portraits, scenes),
         profile,
         seed,
+        start,
         photos=[Path(folder).name for folder in photos],
         portraits=len(portraits),
         scenes=len(scenes),
@@ -145,6 +150,7 @@ def distil(
         profile,
         out,
         about,
+        start=start,
         progress=progress,
         steps=about["steps"],
         label="distilling",
@@ -198,7 +204,7 @@ class DistilLoss(nn.Module):
     def forward(
         self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
     ) -> dict[str, torch.Tensor]:
-        """``confidence, box, landmark, distance``, detached, and ``total``.
+        """``confidence, box, landmark, refined, distance``, detached, and ``total``.
 
         Args:
             net: whose outputs these are.
@@ -219,14 +225,33 @@ class DistilLoss(nn.Module):
         away = (vectors - answers).square().sum(dim=1) / self.spread
         total = mean_over_processes(weight.sum()).clamp(min=1e-6)
         terms["distance"] = (away * weight).sum() / total + 0.0 * vectors.sum()
+        terms["refined"] = self._refined(net, outputs, targets)
         named = {name: term.detach() for name, term in terms.items()}
         named["total"] = (
             terms["confidence"]
             + 2.0 * terms["box"]
             + terms["landmark"]
             + LAMBDA_DISTANCE * terms["distance"]
+            + terms["refined"]
         )
         return named
+
+    def _refined(
+        self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
+    ) -> torch.Tensor:
+        """Smooth L1 of refined landmarks, in distances of the eyes."""
+        device = outputs.regression.device
+        photo = torch.cat([torch.full((len(t["boxes"]),), at) for at, t in enumerate(targets)])
+        true = torch.cat([target["landmarks"] for target in targets])
+        coarse = torch.cat([target["coarse"] for target in targets])
+        scale = chip_scales(true)
+        read = (scale > REFINED_SCALES[0]) & (scale < SCALES[1])  # NaN is neither
+        photo, true, coarse = (one[read].to(device) for one in (photo, true, coarse))
+        found = net.refiner(outputs.source, photo, coarse)
+        eyes = (true[:, 1] - true[:, 0]).norm(dim=1).clamp(min=1)[:, None, None]
+        off = (found - true) / eyes
+        count = mean_over_processes(torch.tensor(float(len(true)), device=device)).clamp(min=1e-6)
+        return F.smooth_l1_loss(off, torch.zeros_like(off), reduction="sum", beta=0.05) / count
 
 
 # --- photos -----------------------------------------------------------------------------------

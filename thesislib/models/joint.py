@@ -18,7 +18,7 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-from thesislib.models.chips import sample_patches
+from thesislib.models.chips import Refiner, sample_patches
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
@@ -166,6 +166,7 @@ class JointNet(nn.Module):
         self.backbone = dlib_stages(TRUNK, padded=True)
         self.pool = nn.Identity()
         self.regression_head = Pyramid()
+        self.refiner = Refiner()
         self.embedding_head = dlib_stages(FACE_LAYERS, padded=False)
 
     def start_from_dlib(self, weights: dict[str, torch.Tensor]) -> None:
@@ -307,6 +308,8 @@ class JointNet(nn.Module):
         limits = (score_threshold, self.nms_iou, self.max_detections)
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
+            refined = self.refiner(outputs.source, found.photo, found.landmarks)
+            found = found._replace(landmarks=refined)
         else:
             found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
         # Only detections that are kept are embedded and named.
@@ -379,8 +382,9 @@ class JointNet(nn.Module):
         for at, faces in enumerate(boxes):
             faces = faces.to(self.device)
             fit = box_iou(faces, found[at]) * outputs.regression[at, :, 4].sigmoid()
-            landmarks = points[at][fit.argmax(dim=1)]
             photo = torch.full((len(faces),), at, device=self.device)
+            landmarks = points[at][fit.argmax(dim=1)]
+            landmarks = self.refiner(outputs.source, photo, landmarks)
             answers.append(self.embed(outputs.source, photo, photo, faces, landmarks))
         return answers
 
