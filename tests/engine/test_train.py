@@ -95,6 +95,16 @@ def test_the_learning_rate_against_a_loop(steps, warm_up):
         assert told == pytest.approx(wanted, rel=1e-9, abs=1e-12)
 
 
+def test_a_part_may_learn_at_a_share_of_the_rate():
+    net = thin_net()
+    net.embedding_head.learning_share = 0.1
+    shares = {}
+    for group in rates.make_optimiser(net, Profile("x")).param_groups:
+        shares |= {id(parameter): group["share"] for parameter in group["params"]}
+    for name, parameter in net.named_parameters():
+        assert shares[id(parameter)] == (0.1 if name.startswith("embedding_head") else 1.0)
+
+
 def test_only_matrices_and_kernels_are_decayed():
     net = train.WithLoss(thin_net(), JointLoss(learned=True))
     decayed, spared = rates.make_optimiser(net, Profile("x", weight_decay=0.1)).param_groups

@@ -61,9 +61,6 @@ SCALES = (0.3, 2.4)  # pixels of a view for one of the chip between which faces 
 REFINED_SCALES = (0.15, 2.4)  # likewise between which landmarks are refined
 FULL_SCALE = 0.7  # below it a face counts less, by the square: it shows less
 LAMBDA_DISTANCE = 2.0
-# Learning rate of dlib's stages, as a share of that of the heads: their weights are small, and no
-# normalisation makes up for steps that are large beside them.
-FACE_LAYERS_RATE = 0.015
 LEFT_OUT = "left_out.csv"
 _TEACHER = "teacher"
 _CHUNK = 256  # portraits whose answers are kept as one file
@@ -186,7 +183,6 @@ def new_student(
     layers: Any = net.embedding_head
     with torch.no_grad():
         layers.embedding.linear.bias.copy_(-torch.from_numpy(centre))
-    layers.learning_share = FACE_LAYERS_RATE
     return net
 
 

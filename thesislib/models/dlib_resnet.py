@@ -30,6 +30,9 @@ _BLOCKS = {
 STAGES = ("stem", *_BLOCKS, "embedding")
 TRUNK, FACE_LAYERS = STAGES[:2], STAGES[2:]  # of a joint net: over the photo, and per face
 EMBEDDING_DIM = 128
+# Share of the learning rate of new layers (``optimiser.make_optimiser``): dlib's weights are small,
+# and no normalisation makes up for steps that are large beside them.
+LEARNING_SHARE = 0.015
 CHIP_PX = 150  # side of the square that dlib cuts out around a face, in pixels
 # What dlib subtracts from RGB in 0..1, and what it divides the rest by.
 MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)

@@ -23,6 +23,7 @@ from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
     FACE_LAYERS,
+    LEARNING_SHARE,
     TRUNK,
     copy_weights,
     dlib_stages,
@@ -168,6 +169,8 @@ class JointNet(nn.Module):
         self.regression_head = Pyramid()
         self.refiner = Refiner()
         self.embedding_head = dlib_stages(FACE_LAYERS, padded=False)
+        for stages in (self.backbone, self.embedding_head):
+            stages.learning_share = LEARNING_SHARE
 
     def start_from_dlib(self, weights: dict[str, torch.Tensor]) -> None:
         """Take over dlib's weights, see :func:`thesislib.models.dlib_resnet.read_weights`.
