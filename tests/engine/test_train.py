@@ -264,6 +264,14 @@ def test_a_second_run_in_the_same_folder_is_refused(dataset, tmp_path):
     worker.run(dataset, tmp_path / "run", stop_after=1)
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C as in a terminal; a suite in the background is started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class InterruptedLoss(JointLoss):
     """Ctrl-C comes in the middle of the second step, when running statistics have moved."""
 
@@ -287,14 +295,18 @@ def interrupted_run(dataset, folder, workers=0, times=1):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_ctrl_c_ends_after_the_step_under_way_and_loses_nothing(dataset, tmp_path, workers):
+def test_ctrl_c_ends_after_the_step_under_way_and_loses_nothing(
+    dataset, tmp_path, workers, listening
+):
     whole = worker.run(dataset, tmp_path / "whole")
     assert interrupted_run(dataset, tmp_path / "run", workers) == 2
     assert read_tensors(tmp_path / "run" / train.CHECKPOINT)[1]["step"] == 2
     assert_same_run(worker.run(dataset, tmp_path / "run"), whole)
 
 
-def test_a_second_ctrl_c_ends_at_once_with_the_checkpoint_before(dataset, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_ends_at_once_with_the_checkpoint_before(
+    dataset, tmp_path, monkeypatch, listening
+):
     whole = worker.run(dataset, tmp_path / "whole")
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
     interrupted_run(dataset, tmp_path / "run", times=2)
@@ -302,7 +314,7 @@ def test_a_second_ctrl_c_ends_at_once_with_the_checkpoint_before(dataset, tmp_pa
     assert_same_run(worker.run(dataset, tmp_path / "run"), whole)
 
 
-def test_ctrl_c_at_the_end_of_a_training_is_not_forgotten():
+def test_ctrl_c_at_the_end_of_a_training_is_not_forgotten(listening):
     with pytest.raises(KeyboardInterrupt), held_back() as interrupted:
         assert not interrupted()
         os.kill(os.getpid(), signal.SIGINT)
