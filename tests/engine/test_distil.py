@@ -111,7 +111,7 @@ def test_the_teacher_sees_chips_and_their_mirror_images(folder, weights, tmp_pat
 
 def test_the_distance_by_a_loop(weights):
     torch.manual_seed(0)
-    net = module.new_student(weights, np.zeros(128, np.float32), PROFILE, 0).eval()
+    net = module.new_student(np.zeros(128, np.float32), PROFILE, 0).eval()
     photos = torch.from_numpy(noise(192, 192)).permute(2, 0, 1)[None]
     marks = torch.tensor(REFERENCE)[None].repeat(3, 1, 1)
     marks[1] = marks[1] * 0.5 + 20  # half the chip's scale
@@ -151,7 +151,7 @@ def test_the_distance_by_a_loop(weights):
 
 def test_a_student_begins_as_its_teacher(weights):
     centre = np.linspace(-1, 1, 128, dtype=np.float32)
-    net = module.new_student(weights, centre, PROFILE, 0)
+    net = module.new_student(centre, PROFILE, 0)
     for name, value in net.backbone.state_dict().items():
         assert torch.equal(value, weights[name])
     trained = {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad}
@@ -165,13 +165,16 @@ def test_a_distillation_goes_on_and_the_net_stands_alone(folder, tmp_path, small
     common = {"profile": PROFILE, "progress": False}
     net = distil([folder], tmp_path / "out", steps=3, **common)
     assert isinstance(net, JointNet)
+    assert len(pd.read_csv(tmp_path / "out" / "left_out.csv")) == 0
     assert net.provenance["portraits"] == 3 and net.provenance["scenes"] == 2
     again = distil([folder], tmp_path / "out", steps=3, **common)
     assert again.fingerprint == net.fingerprint
     faces = load_net(tmp_path / "out").predict(noise(96, 96), score_threshold=0.0)
     assert faces and {(one.name, one.name_score) for one in faces} == {("", 0.0)}
+    (tmp_path / "out" / "left_out.csv").write_text("mine")
     with pytest.raises(CheckpointError, match="of another training; steps differ"):
         distil([folder], tmp_path / "out", steps=4, **common)
+    assert (tmp_path / "out" / "left_out.csv").read_text() == "mine"
 
 
 def test_the_same_seed_gives_the_same_net_also_when_interrupted(

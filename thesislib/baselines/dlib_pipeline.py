@@ -12,14 +12,7 @@ from thesislib.faces import Face
 from thesislib.metrics.boxes import box_iou
 from thesislib.models.backbone import Normalise
 from thesislib.models.chips import DLIB_REFERENCE, chip_transforms
-from thesislib.models.dlib_resnet import (
-    CHIP_PX,
-    EMBEDDING_DIM,
-    STAGES,
-    copy_weights,
-    dlib_stages,
-    read_weights,
-)
+from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser
 
 MIN_IOU = 0.3  # of dlib's box with a given one that is taken for the same face
 
@@ -40,12 +33,9 @@ class DlibPipeline:
     embedding_dim = EMBEDDING_DIM
 
     def __init__(self, upsampling: int = 1, device: torch.device | str = "cpu") -> None:
-        weights = read_weights()
         self.upsampling = upsampling
         self.device = torch.device(device)
-        self.net = dlib_stages(STAGES, padded=False)
-        copy_weights(self.net, weights)
-        self.net.to(self.device).eval()
+        self.net = dlib_recogniser().to(self.device)
         self.normalise = Normalise.of("dlib").to(self.device)
 
     @property

@@ -26,26 +26,25 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
-from thesislib import seeds, storage
+from thesislib import storage
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.detector import detect_faces, dlib_points
 from thesislib.data.images import PhotoError, read_photo
 from thesislib.data.schema import ANNOTATIONS, DatasetError, read_dataset
 from thesislib.data.transforms import warped
 from thesislib.data.views import FacePhoto, Views
-from thesislib.engine.checkpoint import best_device, read_tensors, write_tensors
+from thesislib.engine.checkpoint import (
+    DLIB,
+    best_device,
+    read_tensors,
+    start_from,
+    write_tensors,
+)
 from thesislib.engine.predict import photos_in
-from thesislib.engine.train import provenance, train_net
+from thesislib.engine.train import new_joint_net, provenance, train_net
 from thesislib.models.backbone import Normalise
 from thesislib.models.chips import DLIB_REFERENCE, REFERENCE, chip_scales, chip_transforms
-from thesislib.models.dlib_resnet import (
-    CHIP_PX,
-    EMBEDDING_DIM,
-    STAGES,
-    copy_weights,
-    dlib_stages,
-    read_weights,
-)
+from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser, read_weights
 from thesislib.models.joint import NOBODY, HeadOutputs, JointNet
 from thesislib.models.loss import mean_over_processes
 from thesislib.models.pyramid import places
@@ -122,9 +121,6 @@ def distil(
             f"{', '.join(map(str, photos))}: no face to learn from in {len(left_out)} photos; "
             + "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         )
-    out.mkdir(parents=True, exist_ok=True)
-    listed = pd.DataFrame(left_out, columns=["photo", "reason"])
-    storage.write_text(out / LEFT_OUT, listed.to_csv(index=False))
     answers = teacher_answers(portraits, weights, out / _TEACHER, progress)
     about = provenance(
         _content(portraits, scenes),
@@ -140,8 +136,8 @@ def distil(
     centre = answers.mean(axis=(0, 1)) if len(answers) else np.zeros(EMBEDDING_DIM, np.float32)
     spread = float(((answers - centre) ** 2).sum(axis=2).mean()) if len(answers) else 1.0
     views = EPOCH_STEPS * profile.batch
-    return train_net(
-        new_student(weights, centre, profile, seed),
+    net = train_net(
+        new_student(centre, profile, seed),
         DistilLoss(spread),
         lambda: Views(scenes, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed),
         profile,
@@ -152,32 +148,22 @@ def distil(
         steps=about["steps"],
         label="distilling",
     )
+    # Last: only now is it certain that the folder is this training's.
+    listed = pd.DataFrame(left_out, columns=["photo", "reason"])
+    storage.write_text(out / LEFT_OUT, listed.to_csv(index=False))
+    return net
 
 
-def new_student(
-    weights: dict[str, torch.Tensor], centre: np.ndarray, profile: Profile, seed: int
-) -> JointNet:
+def new_student(centre: np.ndarray, profile: Profile, seed: int) -> JointNet:
     """The joint net before it learns: dlib's stages, and heads that have found nothing yet.
 
     Args:
-        weights: dlib's, see :func:`thesislib.models.dlib_resnet.read_weights`.
         centre: float32 [E], mean of the teacher's embeddings, which is taken off.
         profile: settings.
         seed: of the heads.
     """
-    torch.manual_seed(seeds.torch_seed(seed, "weights"))
-    net = JointNet(
-        NOBODY,
-        np.empty((0, 2)),
-        input_px=profile.input_px,
-        backbone="dlib",
-        stride=profile.stride,
-        pooling=profile.pooling,
-        embedding_dim=EMBEDDING_DIM,
-        normalised=True,
-        embedding_source="landmarks",
-    )
-    net.start_from_dlib(weights)
+    net = new_joint_net(list(NOBODY), [], profile, seed)
+    start_from(net, DLIB)
     net.backbone.requires_grad_(False)
     net.classifier.requires_grad_(False)
     layers: Any = net.embedding_head
@@ -370,9 +356,7 @@ def teacher_answers(
         float32 [P, 2, E].
     """
     device = best_device()
-    teacher = dlib_stages(STAGES, padded=False)
-    copy_weights(teacher, weights)
-    teacher = teacher.to(device).eval()
+    teacher = dlib_recogniser(weights).to(device)
     normalise = Normalise.of("dlib").to(device)
     found = [np.empty((0, 2, EMBEDDING_DIM), np.float32)]
     starts = range(0, len(portraits), _CHUNK)

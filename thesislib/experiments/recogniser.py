@@ -320,7 +320,7 @@ def _command(
 ) -> str:
     words = ["python -m thesislib recogniser --data", Path(folder).name]
     usual = {"net": "default", "leave": 0, "photos": None, "seed": 0, "draws": DRAWS}
-    given = {"net": net, "leave": leave, "photos": photos, "seed": seed, "draws": draws}
+    given = {"net": Path(net).name, "leave": leave, "photos": photos, "seed": seed, "draws": draws}
     words += [f"--{name} {value}" for name, value in given.items() if value != usual[name]]
     return " ".join(words)
 

@@ -227,3 +227,14 @@ def _layers(content: bytes) -> Iterator[np.ndarray]:
 def copy_weights(net: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Give stages of :func:`dlib_stages` their part of dlib's weights."""
     net.load_state_dict({name: weights[name] for name in net.state_dict()})
+
+
+def dlib_recogniser(weights: dict[str, torch.Tensor] | None = None) -> nn.Sequential:
+    """dlib's whole recogniser, of normalised chips [N, 3, 150, 150], in evaluation mode.
+
+    Args:
+        weights: of :func:`read_weights`, which is called where they are not given.
+    """
+    net = dlib_stages(STAGES, padded=False)
+    copy_weights(net, weights or read_weights())
+    return net.eval()

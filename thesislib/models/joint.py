@@ -25,7 +25,6 @@ from thesislib.models.dlib_resnet import (
     FACE_LAYERS,
     LEARNING_SHARE,
     TRUNK,
-    copy_weights,
     dlib_stages,
 )
 from thesislib.models.heads import IdentityClassifier, full_precision
@@ -171,18 +170,6 @@ class JointNet(nn.Module):
         self.embedding_head = dlib_stages(FACE_LAYERS, padded=False)
         for stages in (self.backbone, self.embedding_head):
             stages.learning_share = LEARNING_SHARE
-
-    def start_from_dlib(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take over dlib's weights, see :func:`thesislib.models.dlib_resnet.read_weights`.
-
-        Raises:
-            ValueError: the net has another backbone.
-        """
-        if self.backbone_name != "dlib":
-            raise ValueError(f"dlib's weights do not fit a {self.backbone_name}")
-        copy_weights(self.backbone, weights)
-        if self.embedding_source == "landmarks":
-            copy_weights(self.embedding_head, weights)
 
     @property
     def settings(self) -> dict[str, Any]:
