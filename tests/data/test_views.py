@@ -15,6 +15,7 @@ from thesislib.data.views import (
     _tiles,
     disturbed,
     mosaic_view,
+    portrait_through,
     scene_view,
     seen_through,
 )
@@ -116,6 +117,15 @@ def test_a_mosaic_has_a_face_in_its_box(portraits):
     assert {at for at, _ in who} <= {0, 1, 2}
 
 
+def test_a_portrait_goes_on_beyond_its_edges_as_its_mirror_image():
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    view = portrait_through(pixels, np.array([[1.0, 0, -10], [0, 1, -20]]), 100)
+    rows = np.abs(np.arange(-20, 80))
+    rows = np.where(rows > 59, 118 - rows, rows)
+    inside = np.r_[np.abs(np.arange(-10, 90))]
+    np.testing.assert_array_equal(np.asarray(view)[:99, :99], pixels[rows][:, inside][:99, :99])
+
+
 def test_a_scene_view_moves_pixels_and_boxes_alike(portraits):
     for seed in range(6):
         view, found = scene_view(portraits[0], 96, np.random.default_rng(seed))
@@ -136,7 +146,7 @@ def test_the_same_view_for_the_same_seed_and_the_teachers_answers_with_it(portra
         same, told = again[0, at]
         assert torch.equal(image, same)
         assert torch.equal(target["boxes"], told["boxes"])
-        assert torch.equal(target["read_at"], told["read_at"])
+        assert torch.equal(target["coarse"], told["coarse"])
         assert image.shape == (3, 320, 320) and image.dtype == torch.uint8
         assert (target["identities"] == UNKNOWN).all()
         taught = ~target["answers"].isnan().any(dim=1)

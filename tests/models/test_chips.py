@@ -13,6 +13,8 @@ from thesislib.models.chips import (
     chip_scales,
     chip_transforms,
     sample_patches,
+    stacked,
+    stacked_size,
 )
 
 
@@ -48,33 +50,43 @@ def test_transform_is_found_again_and_is_least_squares(scale, angle, x, y, seed)
 
 
 def test_patches_by_loops():
-    """Each place of a patch is the map at the photo's pixel, bilinear, zero outside."""
+    """Each place of a patch is the map of the face's size at the photo's pixel, bilinear, zero
+    outside."""
     rng = np.random.default_rng(0)
-    features = torch.tensor(rng.normal(size=(2, 3, 40, 48)))
-    landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, -30, 50)])
-    photo = torch.tensor([1, 0])
+    maps = [torch.tensor(rng.normal(size=(2, 3, 40 >> band, 48 >> band))) for band in range(3)]
+    faces = ((0.8, 0.3, 40, 20), (1.3, -0.2, -30, 50), (1.6, 0.1, -20, 30), (3.2, 0, -99, -200))
+    landmarks = torch.stack([turned(*face) for face in faces])
+    photo = torch.tensor([1, 0, 1, 0])
+    features = stacked(maps)
+    assert stacked_size(features) == (160, 192)
     found = sample_patches(features, photo, landmarks)
-    assert found.shape == (2, 3, PATCH, PATCH)
-    for face in range(2):
+    assert found.shape == (4, 3, PATCH, PATCH)
+    for face, band in enumerate((0, 0, 1, 2)):
         transform = chip_transforms(landmarks)[face].numpy()
+        of_face = maps[band][photo[face]].numpy()
+        rows, columns = of_face.shape[1:]
         for row in range(0, PATCH, 4):
             for column in range(0, PATCH, 4):
-                x, y = transform @ [5 + 4 * column, 5 + 4 * row, 1]
+                x, y = transform @ [5 + 4 * column, 5 + 4 * row, 1] / 2**band
                 # From the photo's corner to the middle of a pixel, then to a place (4 r).
                 x, y = (x - 0.5) / 4, (y - 0.5) / 4
                 left, top = int(np.floor(x)), int(np.floor(y))
                 wanted = np.zeros(3)
                 for r, wr in ((top, 1 - (y - top)), (top + 1, y - top)):
                     for c, wc in ((left, 1 - (x - left)), (left + 1, x - left)):
-                        if 0 <= r < 40 and 0 <= c < 48:
-                            wanted += wr * wc * features[photo[face], :, r, c].numpy()
-                got = found[face, :, row, column]
-                torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-9, rtol=1e-6)
+                        if 0 <= r < rows and 0 <= c < columns:
+                            wanted += wr * wc * of_face[:, r, c]
+                got = found[face, :, row, column].numpy()
+                np.testing.assert_allclose(got, wanted, atol=1e-9, rtol=1e-6)
+
+
+def blank(photos=1, channels=32, rows=40, columns=40):
+    return stacked([torch.rand(photos, channels, rows >> b, columns >> b) for b in range(3)])
 
 
 def test_no_faces():
     found = sample_patches(
-        torch.zeros(1, 4, 8, 8), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 2)
+        blank(channels=4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 2)
     )
     assert found.shape == (0, 4, PATCH, PATCH)
 
@@ -82,7 +94,7 @@ def test_no_faces():
 def test_an_untrained_refiner_fits_the_average_face():
     """It tells the reference's landmarks, wherever the first ones put the chip."""
     landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, 10, 50)]).float()
-    features = torch.rand(2, 32, 60, 60)
+    features = blank(photos=2)
     photo = torch.tensor([0, 1])
     torch.testing.assert_close(
         Refiner()(features, photo, landmarks), landmarks, atol=1e-3, rtol=1e-5
@@ -94,7 +106,7 @@ def test_a_refiner_tells_landmarks_in_the_chip():
     with torch.no_grad():
         refiner.points.bias.copy_(torch.arange(10.0) / 10)
     landmarks = turned(0.5, 0.4, 30, 20)[None].float()
-    found = refiner(torch.zeros(1, 32, 40, 40), torch.tensor([0]), landmarks)[0].detach().numpy()
+    found = refiner(blank(), torch.tensor([0]), landmarks)[0].detach().numpy()
     transform = chip_transforms(landmarks)[0].numpy()
     for point, (x, y) in enumerate(REFERENCE):
         moved = [x + 15 * (2 * point) / 10, y + 15 * (2 * point + 1) / 10, 1]

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import random_boxes
 
 from thesislib.data.columns import UNKNOWN
 from thesislib.metrics.boxes import box_iou
+from thesislib.models.chips import REFERENCE
 from thesislib.models.joint import JointNet
 from thesislib.models.pyramid import (
     SIZES,
@@ -230,6 +232,20 @@ def test_identities_are_learned_at_annotated_landmarks():
     assert all(p.grad is not None for p in model.embedding_head.parameters())
 
 
+def test_a_face_is_read_from_a_smaller_photo_as_from_the_large_one():
+    """Twice and four times the size, a face has the embedding it has at the recogniser's size."""
+    model = net().eval()
+    marks = torch.tensor(REFERENCE)[None] * 0.8 + 5
+    photo = torch.rand(1, 3, 128, 128)
+    where = torch.tensor([0])
+    with torch.inference_mode():
+        small = model.embed(model(photo).source, where, where, where, marks)
+        for times in (2, 4):
+            large = F.interpolate(photo, scale_factor=times)
+            found = model.embed(model(large).source, where, where, where, times * marks)
+            torch.testing.assert_close(found, small, atol=1e-4, rtol=1e-4)
+
+
 def test_given_boxes_are_read_at_the_landmarks_of_the_place_that_fits_best():
     model = net().eval()
     photos = torch.randint(0, 256, (1, 3, 96, 128), dtype=torch.uint8)
@@ -239,7 +255,7 @@ def test_given_boxes_are_read_at_the_landmarks_of_the_place_that_fits_best():
         fit = box_iou(boxes[0, 40:41].numpy(), boxes[0].numpy())[0]
         place = int((torch.tensor(fit) * outputs.regression[0, :, 4].sigmoid()).argmax())
         where = torch.tensor([0])
-        marks = model.refiner(outputs.source, where, points[:, place])
+        marks = model.refined(outputs.source, where, points[:, place])
         wanted = model.embed(outputs.source, where, where, where, marks)
         found = model.embed_at(photos, [boxes[0, 40:41]])
     torch.testing.assert_close(found[0], wanted)

@@ -25,11 +25,10 @@ MIN_SIDE = 6.0  # pixels; smaller faces are neither learned nor background
 MIN_VISIBLE = 0.5  # share of a face; of less nothing is learned
 SCENE_SCALES = (0.35, 1.6)  # pixels of the view for one of the photo
 HOLDS_A_FACE = 0.7  # share of scene crops that are placed by one of the photo's faces
-ZOOM, TURN, SHIFT = (-0.25, 0.2), 12.0, 0.12  # of a portrait in its tile: log, degrees, share
+ZOOM, TURN, SHIFT = (-0.15, 0.4), 12.0, 0.12  # of a portrait in its tile: log, degrees, share
 SPLITS = {320: 0.85, 160: 0.6, 80: 0.35}  # how often a tile of that side is divided; others 0.3
 SMALLEST_TILE = 64  # pixels, that is still divided
 MOST_READ = 6  # faces of a view that are compared with the teacher
-READ_NOISE = 0.03  # of the landmarks they are read at, as a share of the distance of the eyes
 # Of coarse landmarks: degrees, log, and shares of the distance of the eyes.
 COARSE_TURN, COARSE_SCALE, COARSE_SHIFT, COARSE_NOISE = 8.0, 0.15, 0.12, 0.06
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right of the five landmarks change places
@@ -57,8 +56,8 @@ class Views(TorchDataset):
 
     An item is uint8 [3, S, S] and its target, see :class:`thesislib.models.pyramid_loss.
     PyramidLoss`, with ``photo``, the names of what is in it, and of faces to compare with a
-    teacher ``answers`` float32 [F, E] (NaN for the others), ``read_at`` float32 [F, 5, 2], the
-    landmarks with a little noise, and ``coarse``, with as much as the heads' own have.
+    teacher ``answers`` float32 [F, E] (NaN for the others); ``coarse`` float32 [F, 5, 2] are the
+    landmarks with as much noise as the heads' own have.
 
     Args:
         scenes: whole scenes; may be empty where there are portraits.
@@ -103,7 +102,6 @@ class Views(TorchDataset):
                 answers[face] = self.answers[who[face]]
             names = ", ".join(self.portraits[at].path.name for at, _ in who)
         eyes = np.linalg.norm(found.landmarks[:, 1] - found.landmarks[:, 0], axis=1)
-        noise = rng.normal(0, READ_NOISE, found.landmarks.shape) * eyes[:, None, None]
         coarse = disturbed(found.landmarks, eyes, rng)
         target = {
             "boxes": torch.from_numpy(found.boxes),
@@ -111,7 +109,6 @@ class Views(TorchDataset):
             "ignored": torch.from_numpy(found.ignored),
             "identities": torch.full((len(found.boxes),), UNKNOWN),
             "answers": torch.from_numpy(answers),
-            "read_at": torch.from_numpy((found.landmarks + noise).astype(np.float32)),
             "coarse": torch.from_numpy(coarse),
             "photo": names,
         }
@@ -218,15 +215,16 @@ def mosaic_view(
     for left, top, side in _tiles(0, 0, size, rng):
         at = int(rng.integers(len(portraits)))
         photo = portraits[at]
-        image = Image.fromarray(read_photo(photo.path))
-        zoom = min(image.size) / side * float(np.exp(rng.uniform(*ZOOM)))
+        pixels = read_photo(photo.path)
+        extent = np.array(pixels.shape[1::-1])
+        zoom = extent.min() / side * float(np.exp(rng.uniform(*ZOOM)))
         turn = np.deg2rad(rng.normal(0, TURN))
         mirrored = int(rng.random() < 0.5)
         c, s = zoom * np.cos(turn), zoom * np.sin(turn)
         linear = np.array([[-c if mirrored else c, -s], [-s if mirrored else s, c]])
-        middle = np.array(image.size) / 2 + rng.uniform(-SHIFT, SHIFT, 2) * min(image.size)
+        middle = extent / 2 + rng.uniform(-SHIFT, SHIFT, 2) * extent.min()
         transform = np.c_[linear, middle - linear @ [side / 2, side / 2]]
-        view.paste(recoloured(warped(image, transform, side), rng), (left, top))
+        view.paste(recoloured(portrait_through(pixels, transform, side), rng), (left, top))
         found = seen_through(photo, transform, side)
         offset = np.array([left, top], np.float32)
         corners = np.r_[offset, offset]
@@ -234,6 +232,19 @@ def mosaic_view(
         who += [(at, mirrored)] * len(found.boxes)
     boxes, landmarks, ignored = (np.concatenate(column) for column in zip(*parts, strict=True))
     return view, Seen(boxes, landmarks, ignored, np.arange(len(who))), who
+
+
+def portrait_through(pixels: np.ndarray, transform: np.ndarray, size: int) -> Image.Image:
+    """A square view of a portrait uint8 [H, W, 3], as :func:`warped` gives it of an image, but
+    continued beyond its edges.
+
+    Portraits are cut close, and a chip of the face reaches beyond them. There the photo goes on as
+    its mirror image, for teacher and student alike: what both see must be one thing.
+    """
+    margin = min(pixels.shape[:2]) // 3
+    more = np.pad(pixels, [(margin, margin), (margin, margin), (0, 0)], mode="reflect")
+    shifted = transform + np.array([[0, 0, margin], [0, 0, margin]])
+    return warped(Image.fromarray(more), shifted, size)
 
 
 def _tiles(left: int, top: int, side: int, rng: np.random.Generator) -> list[tuple[int, int, int]]:

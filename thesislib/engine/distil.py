@@ -31,8 +31,7 @@ from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.detector import detect_faces, dlib_points
 from thesislib.data.images import PhotoError, read_photo
 from thesislib.data.schema import ANNOTATIONS, DatasetError, read_dataset
-from thesislib.data.transforms import warped
-from thesislib.data.views import FacePhoto, Views
+from thesislib.data.views import FacePhoto, Views, portrait_through
 from thesislib.engine.checkpoint import (
     DLIB,
     best_device,
@@ -43,7 +42,14 @@ from thesislib.engine.checkpoint import (
 from thesislib.engine.predict import photos_in
 from thesislib.engine.train import new_joint_net, provenance, train_net
 from thesislib.models.backbone import Normalise
-from thesislib.models.chips import DLIB_REFERENCE, REFERENCE, chip_scales, chip_transforms
+from thesislib.models.chips import (
+    DLIB_REFERENCE,
+    PASSES,
+    REFERENCE,
+    chip_scales,
+    chip_transforms,
+    stacked_size,
+)
 from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser, read_weights
 from thesislib.models.joint import NOBODY, HeadOutputs, JointNet
 from thesislib.models.loss import mean_over_processes
@@ -56,10 +62,11 @@ EPOCH_STEPS = 1000  # between two rows of the history
 SCENE_SHARE = 0.6  # of the views, where there are scenes
 PORTRAIT = 0.35  # a photo of one face of at least this share of its shorter side is a portrait
 LEARNED_PX = 3.0  # faces smaller than this, in pixels of the photo, are not learned
-SCALES = (0.3, 2.4)  # pixels of a view for one of the chip between which faces are read
-REFINED_SCALES = (0.15, 2.4)  # likewise between which landmarks are refined
+SMALLEST_READ = 0.3  # pixels of a view for one of the chip, from which on faces are read
+REFINED_SCALES = (0.15, 4.0)  # likewise between which landmarks are refined
 FULL_SCALE = 0.7  # below it a face counts less, by the square: it shows less
-LAMBDA_DISTANCE = 2.0
+LAMBDA_DISTANCE, LAMBDA_REFINED = 2.0, 2.0
+BETA = 0.05  # of the distance of the eyes: below it the loss of refined landmarks is quadratic
 LEFT_OUT = "left_out.csv"
 _TEACHER = "teacher"
 _CHUNK = 256  # portraits whose answers are kept as one file
@@ -193,47 +200,55 @@ class DistilLoss(nn.Module):
             outputs: ``net(views)``.
             targets: see :class:`thesislib.data.views.Views`.
         """
-        device = outputs.regression.device
-        size = [net.stride * side for side in outputs.source.shape[-2:]]
-        terms, _, _ = finding_loss(outputs.regression, targets, places(size, device))
-        photo = torch.cat([torch.full((len(t["boxes"]),), at) for at, t in enumerate(targets)])
-        answers = torch.cat([target["answers"] for target in targets])
-        landmarks = torch.cat([target["read_at"] for target in targets])
-        scale = chip_scales(landmarks)
-        read = (scale > SCALES[0]) & (scale < SCALES[1]) & ~answers.isnan().any(dim=1)
-        photo, answers, landmarks = (one[read].to(device) for one in (photo, answers, landmarks))
-        weight = (scale[read].to(device) / FULL_SCALE).clamp(max=1).square()
-        vectors = net.embed(outputs.source, photo, photo, photo, landmarks)
-        away = (vectors - answers).square().sum(dim=1) / self.spread
-        total = mean_over_processes(weight.sum()).clamp(min=1e-6)
-        terms["distance"] = (away * weight).sum() / total + 0.0 * vectors.sum()
-        terms["refined"] = self._refined(net, outputs, targets)
+        size = stacked_size(outputs.source)
+        terms, _, _ = finding_loss(
+            outputs.regression, targets, places(size, outputs.regression.device)
+        )
+        terms["refined"], terms["distance"] = self._read(net, outputs, targets)
         named = {name: term.detach() for name, term in terms.items()}
         named["total"] = (
             terms["confidence"]
             + 2.0 * terms["box"]
             + terms["landmark"]
             + LAMBDA_DISTANCE * terms["distance"]
-            + terms["refined"]
+            + LAMBDA_REFINED * terms["refined"]
         )
         return named
 
-    def _refined(
+    def _read(
         self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
-    ) -> torch.Tensor:
-        """Smooth L1 of refined landmarks, in distances of the eyes."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Smooth L1 of refined landmarks, in distances of the eyes, a mean over faces and passes;
+        and the distance of faces read there to the teacher's answers."""
         device = outputs.regression.device
         photo = torch.cat([torch.full((len(t["boxes"]),), at) for at, t in enumerate(targets)])
-        true = torch.cat([target["landmarks"] for target in targets])
-        coarse = torch.cat([target["coarse"] for target in targets])
+        true, found, answers = (
+            torch.cat([target[name] for target in targets])
+            for name in ("landmarks", "coarse", "answers")
+        )
         scale = chip_scales(true)
-        read = (scale > REFINED_SCALES[0]) & (scale < SCALES[1])  # NaN is neither
-        photo, true, coarse = (one[read].to(device) for one in (photo, true, coarse))
-        found = net.refiner(outputs.source, photo, coarse)
+        seen = (scale > REFINED_SCALES[0]) & (scale < REFINED_SCALES[1])  # NaN is neither
+        photo, true, found, answers, scale = (
+            one[seen].to(device) for one in (photo, true, found, answers, scale)
+        )
         eyes = (true[:, 1] - true[:, 0]).norm(dim=1).clamp(min=1)[:, None, None]
-        off = (found - true) / eyes
-        count = mean_over_processes(torch.tensor(float(len(true)), device=device)).clamp(min=1e-6)
-        return F.smooth_l1_loss(off, torch.zeros_like(off), reduction="sum", beta=0.05) / count
+        off = true.new_zeros(())
+        for _ in range(PASSES):
+            found = net.refiner(outputs.source, photo, found.detach())
+            away = (found - true) / eyes
+            off = off + F.smooth_l1_loss(away, torch.zeros_like(away), reduction="sum", beta=BETA)
+        count = mean_over_processes(torch.tensor(float(len(true)), device=device))
+        read = (scale > SMALLEST_READ) & ~answers.isnan().any(dim=1)
+        vectors = net.embed(
+            outputs.source, photo[read], photo[read], photo[read], found[read].detach()
+        )
+        distance = (vectors - answers[read]).square().sum(dim=1) / self.spread
+        weight = (scale[read] / FULL_SCALE).clamp(max=1).square()
+        total = mean_over_processes(weight.sum()).clamp(min=1e-6)
+        return (
+            off / (PASSES * count.clamp(min=1e-6)),
+            (distance * weight).sum() / total + 0.0 * vectors.sum(),
+        )
 
 
 # --- photos -----------------------------------------------------------------------------------
@@ -378,7 +393,7 @@ def teacher_answers(
 def _chip(photo: FacePhoto) -> np.ndarray:
     """The face as dlib's recogniser takes it, uint8 [150, 150, 3]."""
     transform = chip_transforms(torch.from_numpy(photo.landmarks))[0].numpy()
-    return np.asarray(warped(Image.fromarray(read_photo(photo.path)), transform, CHIP_PX))
+    return np.asarray(portrait_through(read_photo(photo.path), transform, CHIP_PX))
 
 
 def _chunk_key(portraits: Sequence[FacePhoto]) -> str:

@@ -30,6 +30,9 @@ DLIB_REFERENCE = (
     (74.01, 87.78),
 )
 PATCH = 35  # places a side of the map of stride 4 that dlib's recogniser has of a chip
+BANDS = 3  # maps of the photo as it is, at half and at a quarter of its size
+PASSES = 2  # of the refiner: the second sees what the first has put nearly right
+_COARSER = 1.5  # from this many pixels for one of the chip a face is read from the next map
 _CHIP_SHARE = 15.0  # pixels of the chip that the refiner tells as 1
 _FIRST, _STRIDE = 5, 4  # place i of them is pixel 5 + 4 i of the chip
 
@@ -65,13 +68,38 @@ def chip_scales(landmarks: torch.Tensor) -> torch.Tensor:
     return chip_transforms(landmarks)[:, :, 0].norm(dim=1)
 
 
+def stacked(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Maps of a photo at its size and at halves of it, one below the other in one.
+
+    Args:
+        maps: BANDS of float [N, C, h, w], [N, C, h / 2, w / 2] and so on.
+
+    Returns:
+        float [N, C, R, w]: each map is followed by a row of zeros and filled up with zeros on the
+        right, so that what is sampled beyond a map's edge is zero.
+    """
+    width = maps[0].shape[-1]
+    return torch.cat([F.pad(one, (0, width - one.shape[-1], 0, 1)) for one in maps], dim=2)
+
+
+def stacked_size(features: torch.Tensor) -> tuple[int, int]:
+    """Height and width in pixels of the photos of which a map is :func:`stacked`."""
+    shares = 2**BANDS - 1  # of R less the rows of zeros, the first map has 4 of 7 parts
+    rows = (features.shape[-2] - BANDS) * 2 ** (BANDS - 1) // shares
+    return _STRIDE * rows, _STRIDE * features.shape[-1]
+
+
 def sample_patches(
     features: torch.Tensor, photo: torch.Tensor, landmarks: torch.Tensor
 ) -> torch.Tensor:
     """What the chips of faces would have at stride 4.
 
+    A face is read from the map in which it has about the size that the recogniser knows (as the
+    levels of a pyramid share RoIs by size: Lin et al. 2017, equation 1).
+
     Args:
-        features: float [N, C, H / 4, W / 4], of which place (r, c) is pixel (4 r, 4 c).
+        features: float [N, C, R, w], :func:`stacked` maps of stride 4, of which place (r, c) is
+            pixel (4 r, 4 c).
         photo: int64 [F], the photo of each face.
         landmarks: float [F, 5, 2], pixels of the photo, counted from its corner.
 
@@ -82,14 +110,26 @@ def sample_patches(
     ys, xs = torch.meshgrid(steps, steps, indexing="ij")
     # Chips count pixels from the middle of the first, photos here from its corner.
     chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [PATCH x PATCH, 3]
-    points = chip @ chip_transforms(landmarks).to(features.dtype).transpose(1, 2)  # [F, ..., 2]
-    rows, columns = features.shape[-2:]
-    extent = torch.tensor([columns, rows], device=features.device, dtype=features.dtype)
-    # Place c is the middle of pixel 4 c, which is 4 c + 0.5 from the photo's edge; grid_sample's
-    # edge is half a place before the first.
-    at = ((points - 0.5) / _STRIDE + 0.5) / extent * 2 - 1
-    grid = at.unflatten(1, (PATCH, PATCH))
-    return F.grid_sample(features[photo], grid, padding_mode="zeros", align_corners=False)
+    transforms = chip_transforms(landmarks).to(features.dtype)
+    points = chip @ transforms.transpose(1, 2)  # [F, PATCH x PATCH, 2]
+    scale = transforms[:, :, 0].norm(dim=1)
+    band = sum((scale > _COARSER * 2**step).to(features.dtype) for step in range(BANDS - 1))
+    shrunk = (2.0**-band)[:, None]  # sides of the face's map over those of the first
+    first = stacked_size(features)[0] // _STRIDE
+    rows = first * shrunk
+    # Maps above: first (2 - 2 shrunk) rows, and one of zeros each.
+    top = 2 * (first - rows) + band[:, None] + (photo * features.shape[-2])[:, None]
+    # Place c is the middle of pixel 4 c, which is 4 c + 0.5 from the photo's edge.
+    x, y = ((points * shrunk[:, None] - 0.5) / _STRIDE).unbind(dim=2)
+    y = torch.minimum(y.clamp(min=-1), rows) + top  # beyond the map it is the row of zeros
+    # The photos, too, lie one below the other: no map is copied for a face.
+    below = features.transpose(0, 1).flatten(1, 2)[None]
+    extent = torch.tensor(below.shape[:1:-1], device=features.device, dtype=features.dtype)
+    # grid_sample's edge is half a place before the first.
+    grid = (torch.stack([x, y], dim=2) + 0.5) / extent * 2 - 1
+    grid = grid.reshape(1, PATCH * len(landmarks), PATCH, 2)
+    found = F.grid_sample(below, grid, padding_mode="zeros", align_corners=False)
+    return found[0].reshape(features.shape[1], len(landmarks), PATCH, PATCH).transpose(0, 1)
 
 
 class Refiner(nn.Module):
@@ -106,19 +146,19 @@ class Refiner(nn.Module):
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 16, 1),
-            nn.ReLU(),
-            nn.Conv2d(16, 24, 3, stride=2, padding=1),
+            nn.Conv2d(channels, 24, 1),
             nn.ReLU(),
             nn.Conv2d(24, 32, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 32, 3, stride=2, padding=1),
+            nn.Conv2d(32, 48, 3, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 16, 1),
+            nn.Conv2d(48, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 8, 1),
             nn.ReLU(),
             nn.Flatten(),
         )
-        self.points = nn.Linear(16 * 5 * 5, 10)
+        self.points = nn.Linear(8 * 9 * 9, 10)
         nn.init.zeros_(self.points.weight)  # begins with the landmarks as they are on average
         nn.init.zeros_(self.points.bias)
 

@@ -18,7 +18,7 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-from thesislib.models.chips import Refiner, sample_patches
+from thesislib.models.chips import BANDS, PASSES, Refiner, sample_patches, stacked
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
@@ -46,7 +46,8 @@ class HeadOutputs(NamedTuple):
     # "landmarks": float [N, P, 15], those of the P places of a pyramid, and five landmarks
     regression: torch.Tensor
     # What embeddings are read from. "grid": embeddings float [N, E, A, rows, columns];
-    # "roi", "landmarks": the feature map float [N, C, H / stride, W / stride].
+    # "roi": the feature map float [N, C, H / stride, W / stride]; "landmarks": such maps of the
+    # photo and its halves, see chips.stacked.
     source: torch.Tensor
 
 
@@ -219,8 +220,12 @@ class JointNet(nn.Module):
         The right and the lower edge are padded to whole cells.
         """
         if self.embedding_source == "landmarks":
-            features = self.features(photos)
-            return HeadOutputs(self.regression_head(features).float(), features.float())
+            scaled = self.normalise(self._whole_cells(photos))
+            maps = [feature_map(self.backbone, scaled)]
+            for _ in range(1, BANDS):
+                scaled = F.avg_pool2d(scaled, 2)
+                maps.append(feature_map(self.backbone, scaled))
+            return HeadOutputs(self.regression_head(maps[0]).float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
@@ -266,6 +271,14 @@ class JointNet(nn.Module):
         with full_precision(source):
             return self.embedding_head(self.region_features(source, photo, boxes)).flatten(1)
 
+    def refined(
+        self, source: torch.Tensor, photo: torch.Tensor, landmarks: torch.Tensor
+    ) -> torch.Tensor:
+        """Landmarks float [F, 5, 2] as the heads tell them, to better ones; see :meth:`embed`."""
+        for _ in range(PASSES):
+            landmarks = self.refiner(source, photo, landmarks)
+        return landmarks
+
     def region_features(
         self, features: torch.Tensor, photo: torch.Tensor, boxes: torch.Tensor
     ) -> torch.Tensor:
@@ -298,7 +311,7 @@ class JointNet(nn.Module):
         limits = (score_threshold, self.nms_iou, self.max_detections)
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
-            refined = self.refiner(outputs.source, found.photo, found.landmarks)
+            refined = self.refined(outputs.source, found.photo, found.landmarks)
             found = found._replace(landmarks=refined)
         else:
             found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
@@ -374,7 +387,7 @@ class JointNet(nn.Module):
             fit = box_iou(faces, found[at]) * outputs.regression[at, :, 4].sigmoid()
             photo = torch.full((len(faces),), at, device=self.device)
             landmarks = points[at][fit.argmax(dim=1)]
-            landmarks = self.refiner(outputs.source, photo, landmarks)
+            landmarks = self.refined(outputs.source, photo, landmarks)
             answers.append(self.embed(outputs.source, photo, photo, faces, landmarks))
         return answers
 

@@ -110,7 +110,7 @@ class Pyramid(nn.Module):
         self.bottom_up = nn.ModuleList(
             nn.Sequential(
                 _Conv(width if at else channels, width, 3, stride=2),
-                *(_Residual(width) for _ in range(1 if at else 4)),
+                *(_Residual(width) for _ in range(1 if at else 3)),
             )
             for at in range(len(STRIDES))
         )

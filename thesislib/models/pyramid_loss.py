@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import box_iou, complete_box_iou_loss
 
 from thesislib.data.columns import UNKNOWN
+from thesislib.models.chips import stacked_size
 from thesislib.models.loss import logits_with_margin, mean_over_processes
 from thesislib.models.pyramid import Places, decode_places, places
 
@@ -77,8 +78,7 @@ class PyramidLoss(nn.Module):
         Returns:
             the four terms and ``identity_accuracy`` (0..1), detached, and ``total``.
         """
-        size = [net.stride * side for side in outputs.source.shape[-2:]]
-        at = places(size, outputs.regression.device)
+        at = places(stacked_size(outputs.source), outputs.regression.device)
         terms, assigned, points = finding_loss(outputs.regression, targets, at)
         total = terms["confidence"]
         for name, weight in self.weights.items():
@@ -97,9 +97,10 @@ class PyramidLoss(nn.Module):
         points: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy of faces read at annotated landmarks, or else at those of their surest
-        place, and the share named rightly."""
+        place, refined, and the share named rightly."""
         device = points.device
-        photos, landmarks, identities = [], [], []
+        photos, told, annotated, identities = [], [], [], []
+        unknown = torch.full_like(points[0, 0], torch.nan)
         logits = outputs.regression[..., 4]
         for photo, target in enumerate(targets):
             own = assigned.photo == photo
@@ -108,15 +109,17 @@ class PyramidLoss(nn.Module):
                 at = place[face == number]
                 if int(target["identities"][number]) == UNKNOWN or not len(at):
                     continue
-                found = points[photo, at[logits[photo, at].argmax()]].detach()
-                if "landmarks" in target:
-                    true = target["landmarks"][number].to(device)
-                    found = found if true.isnan().any() else true
+                marks = target.get("landmarks")
                 photos.append(photo)
-                landmarks.append(found)
+                told.append(points[photo, at[logits[photo, at].argmax()]].detach())
+                annotated.append(unknown if marks is None else marks[number].to(device))
                 identities.append(int(target["identities"][number]))
         where = torch.tensor(photos, dtype=torch.int64, device=device)
-        read = torch.stack(landmarks) if landmarks else points.new_zeros(0, 5, 2)
+        none = points.new_zeros(0, *unknown.shape)
+        true = torch.stack(annotated) if annotated else none
+        with torch.no_grad():
+            read = net.refined(outputs.source, where, torch.stack(told) if told else none)
+        read = torch.where(true.isnan().flatten(1).any(dim=1)[:, None, None], read, true)
         vectors = net.embed(outputs.source, where, where, where, read)
         wanted = torch.tensor(identities, dtype=torch.int64, device=device)
         named = net.classifier.at(vectors)
