@@ -14,7 +14,8 @@ from torch import nn
 
 from thesislib import paths
 from thesislib.data.schema import COLUMNS
-from thesislib.models.joint import JointNet
+from thesislib.engine import checkpoint
+from thesislib.models.joint import NOBODY, JointNet
 
 # The same examples in every run, however busy the machine is.
 hypothesis.settings.register_profile("thesislib", deadline=None, derandomize=True)
@@ -123,6 +124,23 @@ def kept_folders(own_folders, pytestconfig, monkeypatch):
     for name in ("DATA", "RUNS"):
         monkeypatch.setattr(paths, name, kept / name.lower())
     return own_folders
+
+
+def student_net(**settings):
+    """A net that reads faces at landmarks, from random weights, and knows nobody."""
+    torch.manual_seed(0)
+    usual = {"input_px": 96, "backbone": "dlib", "stride": 4, "pooling": 1, "embedding_dim": 128}
+    usual |= {"normalised": True, "embedding_source": "landmarks"}
+    return JointNet(NOBODY, [], **usual | settings).eval()
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A small net in the place of the published one."""
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "weights")
+    net = student_net()
+    net.save(tmp_path / "weights/default.safetensors")
+    return net
 
 
 def thin_net(seed=0, identities=("anna", "boris"), **settings):

@@ -5,7 +5,8 @@ import math
 
 # Settings that are numbers of at least this much.
 _AT_LEAST = {
-    **dict.fromkeys(("input_px", "stride", "pooling", "anchors", "embedding_dim"), 1),
+    **dict.fromkeys(("input_px", "started_px", "stride", "pooling", "anchors"), 1),
+    "embedding_dim": 1,
     **dict.fromkeys(("epochs", "batch", "transfer_steps"), 1),
     **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
     **dict.fromkeys(("weight_decay", "colour", "upsampling", "workers"), 0),
@@ -73,6 +74,7 @@ class Profile:
     label_smoothing: float = 0.0
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
+    started_px: int = 480  # input_px of a joint net that starts from dlib's recogniser
     # baseline
     upsampling: int = 1  # of dlib's detector
     # set of synthetic people, used when no dataset is given; a name in synthetic.sets.SETS
@@ -116,6 +118,7 @@ PROFILES = {
         crop_scale=(0.9, 1.1),
         label_smoothing=0.1,
         transfer_steps=60,
+        started_px=192,  # the photos have 128 pixels, and their faces about 70
         people="quick",
         many_people="many",
     ),
@@ -163,11 +166,27 @@ PROFILES = {
         epochs=2,
         batch=16,
         transfer_steps=2,
+        started_px=128,
         people="smoke",
         many_people="smoke_many",
         new_people="smoke_newcomers",
     ),
 }
+
+
+# What a run keeps of its own profile where its nets start from dlib's recogniser.
+_OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "started_px", "upsampling"]
+_OF_THE_RUN += ["people", "many_people", "new_people", "workers"]
+
+
+def started_profile(profile: Profile) -> Profile:
+    """A profile for nets that start from dlib's recogniser.
+
+    How the net is built and learns is the profile ``default``'s; how long, and from whom, the
+    given one's.
+    """
+    own = {name: getattr(profile, name) for name in _OF_THE_RUN}
+    return dataclasses.replace(PROFILES["default"], input_px=profile.started_px, **own)
 
 
 CHANGED = " with "  # between a profile's name and what was changed in it, where figures tell both

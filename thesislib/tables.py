@@ -34,7 +34,7 @@ RUN_COLUMNS = (
 )
 PRECISIONS = ("fp32", "bf16", "fp16")
 SPLITS = ("photo", "session")
-SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
+SYSTEMS = ("joint", "two_stage_photo", "two_stage_face", "two_stage_aligned")
 # What needs no training of ours, and the controls that have one of the two tasks.
 REFERENCES = (
     "chance",
@@ -65,6 +65,7 @@ METRICS = (
 )
 VARIANTS = ("class_mean", "nearest", "classifier", "classifier_embedding", "all", "scratch")
 MAIN_ARM = "normalised"  # of Experiment 3: the one whose groups of people are shown
+STARTED_ARM = "started"  # and the one that starts from dlib's recogniser
 
 EXPERIMENT1_KEYS = ("dataset", "split", "system", "profile", "seed", "run")
 EXPERIMENT1_COLUMNS = (

@@ -127,7 +127,7 @@ def test_without_a_detection_it_says_nothing(sees):
 
 
 def test_it_sees_photo_or_face():
-    with pytest.raises(ValueError, match="'shoes' is unknown; choose photo or face"):
+    with pytest.raises(ValueError, match="'shoes' is unknown; choose photo, face, aligned"):
         TwoStage(classifier(), "shoes", 0, NO_CHANGE)
 
 
@@ -198,7 +198,7 @@ def test_calibration_recovers_a_planted_change():
 def test_calibration_without_detections_is_an_error():
     photo = Photo("a.jpg", torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), (10, 10))
     empty = pd.DataFrame(columns=detector.DETECTION_COLUMNS)
-    with pytest.raises(ValueError, match="dlib found no annotated face"):
+    with pytest.raises(ValueError, match="no annotated face of the training photos was found"):
         two_stage.calibrate(empty, [photo])
 
 

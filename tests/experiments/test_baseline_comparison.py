@@ -10,14 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from conftest import DEVICES, NO_BOX, PARTY, face
+from conftest import DEVICES, PARTY
+from guests import SIZE, write_guests
 from PIL import Image
 
 from thesislib import paths, tables
-from thesislib.data.schema import COLUMNS
 from thesislib.engine import train
 from thesislib.experiments import baseline_comparison as comparison
 from thesislib.experiments import config as configs
@@ -25,8 +24,6 @@ from thesislib.experiments.config import Config
 from thesislib.metrics.statistics import bootstrap_interval, mcnemar_exact
 from thesislib.models.joint import JointNet
 from thesislib.profiles import Profile
-from thesislib.synthetic import scene
-from thesislib.tables import SYSTEMS
 
 PROFILE = Profile(
     "tiny",
@@ -39,32 +36,7 @@ PROFILE = Profile(
     epochs=1,
     batch=8,
 )
-SIZE = 112  # height of a portrait in pixels
-
-
-def write_guests(folder):
-    """Portraits side by side: three people, alone, together and with strangers.
-
-    One photo shows strangers alone and one shows nobody; two photos of each person are theirs
-    alone.
-    """
-    alone = [(name,) for name in PARTY]
-    shown = [*alone, *alone, PARTY, PARTY[:2], ("", PARTY[2]), PARTY[1:], ("", ""), ()]
-    rows = []
-    (folder / "photos").mkdir(parents=True)
-    for at, people in enumerate(shown):
-        name, strips, boxes = f"photos/{at:03d}.png", [], []
-        for place, identity in enumerate(people):
-            number = PARTY.index(identity) if identity else 10 + at + place
-            pixels, (drawn,) = scene.render_photo(number, 0, at, size=SIZE)
-            boxes.append(drawn.box + np.tile([sum(strip.shape[1] for strip in strips), 0], 2))
-            strips.append(pixels)
-        photo = np.concatenate(strips or [np.full((SIZE, SIZE, 3), 90, np.uint8)], axis=1)
-        Image.fromarray(photo).save(folder / name)
-        for identity, box in zip(people or ("",), boxes or [NO_BOX], strict=True):
-            rows.append(face(name, identity, box, "", photo.shape[1], photo.shape[0]))
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "annotations.csv", index=False)
-    return folder
+SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
 
 
 @contextlib.contextmanager

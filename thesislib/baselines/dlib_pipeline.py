@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 
-from thesislib.data.detector import detect_faces, dlib_points
-from thesislib.data.transforms import warped
+from thesislib.baselines.aligned import aligned_faces
+from thesislib.data.detector import detect_faces
 from thesislib.faces import Face
 from thesislib.metrics.boxes import box_iou
 from thesislib.models.backbone import Normalise
-from thesislib.models.chips import DLIB_REFERENCE, chip_transforms
-from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser
+from thesislib.models.dlib_resnet import EMBEDDING_DIM, dlib_recogniser
 
 MIN_IOU = 0.3  # of dlib's box with a given one that is taken for the same face
 
@@ -87,11 +85,5 @@ class DlibPipeline:
     def _embed(self, photo: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         if not len(boxes):
             return np.empty((0, EMBEDDING_DIM), np.float32)
-        points = torch.from_numpy(np.stack([dlib_points(photo, box) for box in boxes]))
-        image = Image.fromarray(photo)
-        chips = [
-            np.asarray(warped(image, transform.numpy(), CHIP_PX))
-            for transform in chip_transforms(points, DLIB_REFERENCE)
-        ]
-        batch = torch.from_numpy(np.stack(chips)).permute(0, 3, 1, 2).to(self.device)
-        return self.net(self.normalise(batch)).cpu().numpy()
+        chips = aligned_faces(photo, boxes).to(self.device)
+        return self.net(self.normalise(chips)).cpu().numpy()

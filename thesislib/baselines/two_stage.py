@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from thesislib.baselines.aligned import aligned_faces
 from thesislib.data.columns import BOX
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
@@ -25,6 +26,7 @@ from thesislib.metrics.boxes import (
     apply_box_calibration,
     box_iou,
     fit_box_calibration,
+    inverse_box_calibration,
 )
 from thesislib.metrics.matching import match_greedy
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 # The face is cut out with this much around its box: hair line and ears help, the room does not.
 FACE_MARGIN = 1.3
-SEES = ("photo", "face")
+SEES = ("photo", "face", "aligned")
 
 
 class TwoStage:
@@ -42,10 +44,11 @@ class TwoStage:
     Args:
         classifier: trained; put into evaluation mode.
         sees: ``"photo"``: the classifier names the whole photo once, as in the thesis;
-            ``"face"``: it names each detected face, as a real pipeline would.
+            ``"face"``: it names each detected face, as a real pipeline would; ``"aligned"``: the
+            same, the face turned and scaled by dlib's landmarks, as dlib's recogniser expects it.
         upsampling: of the detector.
         calibration: from the detector's framing of a face to the dataset's, fitted on training
-            photos; faces are cut out along the calibrated box.
+            photos; faces are cut out along the calibrated box, landmarks are sought in dlib's.
 
     Raises:
         ValueError: unknown ``sees``.
@@ -61,7 +64,7 @@ class TwoStage:
         calibration: BoxCalibration,
     ) -> None:
         if sees not in SEES:
-            raise ValueError(f"sees={sees!r} is unknown; choose photo or face")
+            raise ValueError(f"sees={sees!r} is unknown; choose {', '.join(SEES)}")
         self.classifier = classifier.eval()
         self.sees, self.upsampling, self.calibration = sees, upsampling, calibration
         self.input_px = classifier.input_px
@@ -96,11 +99,19 @@ class TwoStage:
 
     def _seen(self, photo: np.ndarray, boxes: np.ndarray) -> torch.Tensor:
         """What the classifier sees for these boxes: [1 or D, 3, h, w]."""
+        if self.sees != "photo":
+            return self._cut_out(photo, boxes)
         pixels = torch.from_numpy(photo).permute(2, 0, 1).to(self.classifier.device)
-        if self.sees == "photo":
-            height, width = photo.shape[:2]
-            return resize(pixels, scaled_size(height, width, self.input_px))[None]
-        return torch.stack([cut_face(pixels, box, self.input_px) for box in boxes])
+        height, width = photo.shape[:2]
+        return resize(pixels, scaled_size(height, width, self.input_px))[None]
+
+    def _cut_out(self, photo: np.ndarray, boxes: np.ndarray) -> torch.Tensor:
+        device = self.classifier.device
+        if self.sees != "aligned":
+            pixels = torch.from_numpy(photo).permute(2, 0, 1).to(device)
+            return torch.stack([cut_face(pixels, box, self.input_px) for box in boxes])
+        framed = apply_box_calibration(boxes, inverse_box_calibration(self.calibration))
+        return aligned_faces(photo, framed, self.input_px).to(device)
 
     def _classify(self, state: tuple) -> list[Face]:
         boxes, scores, inputs = state
@@ -164,13 +175,10 @@ class TwoStage:
         Returns:
             per photo float32 [F, E].
         """
-        device = self.classifier.device
         faces = [
-            cut_face(torch.from_numpy(photo).permute(2, 0, 1).to(device), box, self.input_px)
-            for photo, of_photo in zip(photos, boxes, strict=True)
-            for box in of_photo
+            self._cut_out(photo, of_photo) for photo, of_photo in zip(photos, boxes, strict=True)
         ]
-        vectors = self.classifier.embed(torch.stack(faces)).float().cpu()
+        vectors = self.classifier.embed(torch.cat(faces)).float().cpu()
         return [part.numpy() for part in vectors.split([len(one) for one in boxes])]
 
 
@@ -180,14 +188,14 @@ def cut_face(photo: torch.Tensor, box: np.ndarray, size: int) -> torch.Tensor:
 
 
 def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibration:
-    """From dlib's framing of a face to the dataset's, by the faces of training photos.
+    """From a detector's framing of a face to the dataset's, by the faces of training photos.
 
     Args:
-        detections: of :func:`thesislib.data.detector.detections_table`.
+        detections: as of :func:`thesislib.data.detector.detections_table`.
         photos: annotations of the training photos.
 
     Raises:
-        ValueError: dlib found none of the faces.
+        ValueError: none of the faces was found.
     """
     found = dict(list(detections.groupby("photo")))
     detected, truth = [], []
@@ -200,7 +208,7 @@ def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibrati
         detected += list(boxes[matched >= 0])
         truth += list(photo.boxes.numpy()[matched[matched >= 0]])
     if not detected:
-        raise ValueError("box calibration: dlib found no annotated face in the training photos")
+        raise ValueError("box calibration: no annotated face of the training photos was found")
     return fit_box_calibration(np.asarray(detected), np.asarray(truth))
 
 
@@ -217,6 +225,7 @@ class FaceStore:
         detections: of :func:`thesislib.data.detector.detections_table`.
         calibration: of :func:`calibrate`.
         size: side of a cut-out face in pixels.
+        aligned: cut out by dlib's landmarks, not along the box.
         progress: show a bar.
     """
 
@@ -227,13 +236,16 @@ class FaceStore:
         detections: pd.DataFrame,
         calibration: BoxCalibration,
         size: int,
+        aligned: bool = False,
         progress: bool = True,
     ) -> None:
         found = {name: rows[BOX].to_numpy(np.float32) for name, rows in detections.groupby("photo")}
+        back = inverse_box_calibration(calibration)
         self.photos: list[Photo] = []
         self.faces: list[torch.Tensor] = []
         for photo in tqdm(photos, desc="cutting faces", unit="photo", disable=not progress):
-            pixels = torch.from_numpy(read_photo(folder / photo.name)).permute(2, 0, 1)
+            whole = read_photo(folder / photo.name)
+            pixels = torch.from_numpy(whole).permute(2, 0, 1)
             for truth, identity in zip(photo.boxes, photo.identities, strict=True):
                 box = truth.numpy()
                 if photo.name in found:
@@ -241,7 +253,10 @@ class FaceStore:
                     overlap = box_iou(candidates, truth.numpy()[None])[:, 0]
                     if overlap.max() >= 0.5:
                         box = candidates[overlap.argmax()]
-                self.faces.append(cut_face(pixels, box, size))
+                if aligned:
+                    self.faces += aligned_faces(whole, apply_box_calibration(box[None], back), size)
+                else:
+                    self.faces.append(cut_face(pixels, box, size))
                 self.photos.append(
                     Photo(
                         name=photo.name,

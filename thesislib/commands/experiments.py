@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from thesislib.commands.settings import Changes, ProfileName, Split, changed, is_main, show
+from thesislib.commands.settings import Changes, ProfileName, Split, changed, given, is_main, show
+
+SystemName = Literal["joint", "two_stage_photo", "two_stage_face", "two_stage_aligned"]
 
 # --- experiments ------------------------------------------------------------------------------
 
@@ -13,7 +15,7 @@ def _config(
 ) -> Any:
     from thesislib.experiments import config as configs
 
-    config = configs.make_config(data, changed(profile, changes), split, seed, **more)
+    config = configs.make_config(data, profile, split, seed, **more, **given(changes))
     configs.prepare(config)
     return config
 
@@ -26,7 +28,7 @@ def experiment1(
     seed: int = 0,
     start: Path | None = None,
     holdout: bool = False,
-    systems: tuple[Literal["joint", "two_stage_photo", "two_stage_face"], ...] = (),
+    systems: tuple[SystemName, ...] = (),
 ) -> None:
     """Experiment 1: joint detection and identification against the two-stage pipeline.
 
@@ -35,15 +37,15 @@ def experiment1(
         split: How photos are divided.
         profile: Settings to begin with.
         seed: Random seed.
-        start: A net whose weights all systems begin with.
+        start: A net whose weights all systems begin with; default, the published one, or dlib, for
+            systems with dlib's recogniser.
         holdout: Tune on a part of the training part; the test part is not read.
-        systems: Which; else all three.
+        systems: Which; else three.
     """
     from thesislib.experiments import baseline_comparison
-    from thesislib.tables import SYSTEMS
 
     config = _config(data, profile, changes, split, seed, start=start, holdout=holdout)
-    show(baseline_comparison.run(config, systems or SYSTEMS), "system")
+    show(baseline_comparison.run(config, systems), "system")
 
 
 def experiment2(
@@ -66,7 +68,7 @@ def experiment2(
         split: How the source's photos are divided.
         profile: Settings to begin with.
         seed: Random seed of the source's net.
-        start: A net whose weights the source's net begins with.
+        start: A net whose weights the source's net begins with; default is the published one.
         steps: Optimiser steps of each training; else the profile's.
         seeds: Seeds of the transfer runs.
         at_least: Photos a new person must have.

@@ -33,11 +33,16 @@ else:
     ProfileName = Literal[tuple(PROFILES)]
 
 
+def given(changes: Any) -> dict[str, Any]:
+    """The settings that were asked for."""
+    asked = {name: v for name, v in dataclasses.asdict(changes).items() if v is not None}
+    if "margin" in asked:
+        asked["margin"] = Margin(*asked["margin"])
+    return asked
+
+
 def changed(profile: str, changes: Any) -> Profile:
-    given = {name: v for name, v in dataclasses.asdict(changes).items() if v is not None}
-    if "margin" in given:
-        given["margin"] = Margin(*given["margin"])
-    return dataclasses.replace(PROFILES[profile], **given)
+    return dataclasses.replace(PROFILES[profile], **given(changes))
 
 
 def progress() -> bool:

@@ -258,10 +258,17 @@ def start_hash(start: Path | str | None) -> str | None:
 def _of_dlib(net: nn.Module) -> dict[str, torch.Tensor]:
     """dlib's weights by the names that a net has for them."""
     weights = read_weights()
-    parts = ["backbone."]
-    if getattr(net, "embedding_source", None) == "landmarks":
-        parts.append("embedding_head.")
-    return {f"{part}{name}": value for part in parts for name, value in weights.items()}
+    parts = {"backbone.": ""}
+    if isinstance(net, FaceClassifier):  # whose head is dlib's last layer alone
+        parts["embedding_head."] = "embedding.linear."
+    elif getattr(net, "embedding_source", None) == "landmarks":
+        parts["embedding_head."] = ""
+    return {
+        part + name.removeprefix(less): value
+        for part, less in parts.items()
+        for name, value in weights.items()
+        if name.startswith(less)
+    }
 
 
 # --- trainings under way ----------------------------------------------------------------------

@@ -344,6 +344,40 @@ def train_net(
     Raises:
         CheckpointError, NonFiniteLossError, FolderInUseError, ValueError: see :func:`train`.
     """
+
+    def trained(run: dict) -> tuple[Any, list[dict]]:
+        if start is not None:
+            start_from(net, start)
+        history = fit(
+            net,
+            loss,
+            make_crops(),
+            profile,
+            about["seed"],
+            out,
+            run,
+            progress,
+            steps=steps,
+            label=label,
+        )
+        return net, history
+
+    return kept_net(out, about, trained)
+
+
+def kept_net(out: Path | str, about: dict, make: Callable[[dict], tuple[Any, list[dict]]]) -> Any:
+    """The net that a folder holds, made and written where there is none.
+
+    Args:
+        out, about: see :func:`train_net`.
+        make: called with ``about`` less its commit; gives the net and its history.
+
+    Returns:
+        the net in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder holds another training.
+    """
     out = Path(out)
     run = {key: value for key, value in about.items() if key != "commit"}
     if (out / NET).exists():
@@ -351,20 +385,7 @@ def train_net(
         found = {k: v for k, v in (done.provenance or {}).items() if k not in ("commit", "history")}
         refuse_other_run(out / NET, found, run)
         return done
-    if start is not None:
-        start_from(net, start)
-    history = fit(
-        net,
-        loss,
-        make_crops(),
-        profile,
-        about["seed"],
-        out,
-        run,
-        progress,
-        steps=steps,
-        label=label,
-    )
+    net, history = make(run)
     net.provenance = {**about, "history": history}
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if accelerator.is_main_process:
@@ -405,7 +426,9 @@ def training_settings(profile: Profile) -> dict:
     values = dataclasses.asdict(profile)
     values["crop_scale"] = list(values["crop_scale"])
     # The dataset is known by its content, whoever made it.
-    for name in ("workers", "people", "many_people", "new_people", "transfer_steps", "upsampling"):
+    for name in ("workers", "people", "many_people", "new_people"):
+        del values[name]
+    for name in ("transfer_steps", "started_px", "upsampling"):
         del values[name]
     return values
 

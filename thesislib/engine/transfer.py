@@ -2,7 +2,8 @@
 
 What a variant costs depends on what it leaves as it is. Class means need one embedding per photo.
 While the backbone stays, the features of a face stay too: they are computed once, and the
-classifier, with or without the embedding head, is trained on them in seconds. Only where the
+classifier, with or without the embedding head, is trained on them in seconds. A net that starts
+from dlib's recogniser learns its people so, in one pass or in two. Only where the
 backbone learns as well must every step see photos again.
 """
 
@@ -11,10 +12,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
+from tqdm.auto import tqdm
 
 from thesislib import seeds
 from thesislib.data.loading import Crops, collate, list_photos
@@ -25,12 +29,15 @@ from thesislib.engine.train import joint_loss, new_joint_net, provenance, train_
 from thesislib.environment import commit
 from thesislib.metrics.similarity import normalise
 from thesislib.models.anchors import assign
+from thesislib.models.chips import sample_patches
+from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.heads import IdentityClassifier
 from thesislib.models.joint import JointNet
-from thesislib.models.loss import logits_with_margin
+from thesislib.models.loss import largest_identity, logits_with_margin
 from thesislib.profiles import Profile
 
 MAX_VIEWS = 4  # augmented crops of each photo whose features are computed
+NAMING_VIEWS = 2  # likewise where all photos of a dataset are learned
 FROZEN_RATE = 1e-2  # highest learning rate of what is trained on features that stay
 FINE_TUNING = 0.3  # share of the profile's learning rate when everything is trained further
 
@@ -109,12 +116,12 @@ def enrol_class_means(net: JointNet, dataset: Dataset) -> JointNet:
 
 @dataclasses.dataclass(frozen=True)
 class FaceFeatures:
-    """What the embedding head sees of each face, from a backbone that stays as it is.
+    """What the embedding's layer sees of each face, from layers before it that stay as they are.
 
     Attributes:
         features: float32 [F, C].
-        anchors: int64 [F], the anchor that each face is assigned to; 0 in a net that reads
-            regions, whose head does not depend on it.
+        anchors: int64 [F], the anchor that each face is assigned to; 0 in a net whose head does
+            not depend on it.
         identities: int64 [F].
     """
 
@@ -123,15 +130,26 @@ class FaceFeatures:
     identities: torch.Tensor
 
 
+def last_layer(net: JointNet | FaceClassifier) -> nn.Module:
+    """What makes a face's embedding of its features: the embedding head, or dlib's last layer."""
+    if isinstance(net, JointNet) and net.embedding_source == "landmarks":
+        head: Any = net.embedding_head
+        return head.embedding.linear
+    return net.embedding_head
+
+
 @torch.no_grad()
-def face_features(net: JointNet, crops: Crops, views: int, batch: int) -> FaceFeatures:
+def face_features(
+    net: JointNet | FaceClassifier, crops: Crops, views: int, batch: int, progress: bool = False
+) -> FaceFeatures:
     """Features of the known faces in augmented crops.
 
     Args:
-        net: whose backbone and grid are used; put into evaluation mode.
-        crops: of photos of the new identities.
+        net: whose layers before the last are used; put into evaluation mode.
+        crops: of photos of the new identities; for a classifier of faces, of faces cut out.
         views: crops of each photo.
         batch: crops at a time.
+        progress: show a bar.
 
     Returns:
         features on the net's device; faces without a place in the grid are left out.
@@ -142,41 +160,78 @@ def face_features(net: JointNet, crops: Crops, views: int, batch: int) -> FaceFe
     net.eval()
     keys = [(view, at) for view in range(views) for at in range(len(crops))]
     found = []
-    for start in range(0, len(keys), batch):
+    of_batch: Any = _cut_out_features
+    if isinstance(net, JointNet):
+        of_batch = _landmark_features if net.embedding_source == "landmarks" else _grid_features
+    starts = range(0, len(keys), batch)
+    for start in tqdm(starts, desc="features", unit="batch", disable=not progress):
         photos, targets = collate([crops[key] for key in keys[start : start + batch]])
-        feature_map = net.features(photos.to(net.device))
-        pooled = net.pool(feature_map)
-        grid = pooled.shape[-2:]
-        for at, target in enumerate(targets):
-            known = target["identities"] >= 0
-            place = assign(target["boxes"][known], net.anchors, grid, net.cell)
-            placed = place >= 0
-            boxes = target["boxes"][known][placed].to(net.device)
-            anchor = place[placed].to(net.device) // grid.numel()
-            if net.embedding_source == "grid":
-                cell = place[placed].to(net.device) % grid.numel()
-                features = pooled[at].flatten(1)[:, cell].T
-            else:
-                photo = torch.full_like(anchor, at)
-                features = net.region_features(feature_map, photo, boxes).flatten(1)
-                anchor = torch.zeros_like(anchor)
-            identities = target["identities"][known][placed].to(net.device)
-            found.append((features.float(), anchor, identities))
-    faces = FaceFeatures(*(torch.cat(one) for one in zip(*found, strict=True)))
+        found += of_batch(net, photos.to(net.device), targets)
+    faces = FaceFeatures(*(torch.cat(one).to(net.device) for one in zip(*found, strict=True)))
     if not len(faces.features):
         raise DatasetError("no face of a known identity is left in the crops")
     return faces
 
 
-def embed_features(net: JointNet, features: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """The embedding head on features [F, C] of faces at anchors int64 [F]: embeddings [F, E]."""
-    every = net.embedding_head(features[:, :, None, None]).flatten(1)  # [F, A * E] or [F, E]
+_Rows = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+def _grid_features(net: JointNet, photos: torch.Tensor, targets: list[dict[str, Any]]) -> _Rows:
+    feature_map = net.features(photos)
+    pooled = net.pool(feature_map)
+    grid = pooled.shape[-2:]
+    found = []
+    for at, target in enumerate(targets):
+        known = target["identities"] >= 0
+        place = assign(target["boxes"][known], net.anchors, grid, net.cell)
+        placed = place >= 0
+        boxes = target["boxes"][known][placed].to(net.device)
+        anchor = place[placed].to(net.device) // grid.numel()
+        if net.embedding_source == "grid":
+            cell = place[placed].to(net.device) % grid.numel()
+            features = pooled[at].flatten(1)[:, cell].T
+        else:
+            photo = torch.full_like(anchor, at)
+            features = net.region_features(feature_map, photo, boxes).flatten(1)
+            anchor = torch.zeros_like(anchor)
+        found.append((features.float(), anchor, target["identities"][known][placed]))
+    return found
+
+
+def _landmark_features(net: JointNet, photos: torch.Tensor, targets: list[dict[str, Any]]) -> _Rows:
+    outputs = net(photos)
+    known = [target["identities"] >= 0 for target in targets]
+    boxes = [target["boxes"][own] for target, own in zip(targets, known, strict=True)]
+    photo, landmarks = net.landmarks_at(outputs, boxes)
+    before: Any = net.embedding_head
+    features = before[:-1](sample_patches(outputs.source, photo, landmarks)).mean(dim=(2, 3))
+    identities = [target["identities"][own] for target, own in zip(targets, known, strict=True)]
+    return [(features.float(), torch.zeros_like(photo), torch.cat(identities))]
+
+
+def _cut_out_features(
+    net: FaceClassifier, photos: torch.Tensor, targets: list[dict[str, Any]]
+) -> _Rows:
+    identities = torch.tensor([largest_identity(target) for target in targets])
+    known = identities >= 0
+    features = net.features(photos[known.to(photos.device)])
+    return [(features.float(), torch.zeros_like(identities[known]), identities[known])]
+
+
+def embed_features(
+    net: JointNet | FaceClassifier, features: torch.Tensor, anchors: torch.Tensor
+) -> torch.Tensor:
+    """The last layer on features [F, C] of faces at anchors int64 [F]: embeddings [F, E]."""
+    layer = last_layer(net)
+    if isinstance(layer, nn.Linear):
+        return layer(features)
+    every = layer(features[:, :, None, None]).flatten(1)  # [F, A * E] or [F, E]
     of_anchor = every.unflatten(1, (-1, net.embedding_dim))
     return of_anchor[torch.arange(len(features), device=features.device), anchors]
 
 
 def train_on_features(
-    net: JointNet,
+    net: JointNet | FaceClassifier,
     faces: FaceFeatures,
     profile: Profile,
     steps: int,
@@ -191,13 +246,15 @@ def train_on_features(
         profile: batch, margin, label smoothing, weight decay and warm-up.
         steps: optimiser steps.
         seed: of the order of the faces.
-        embedding_head: train it too; else embeddings are computed once.
+        embedding_head: train it too, or dlib's last layer; else embeddings are computed once.
     """
+    parts: list[nn.Module] = [net.classifier]
+    if embedding_head:
+        parts.append(last_layer(net))
+    shares = (1.0, getattr(net.embedding_head, "learning_share", 1.0))
     trained = [
-        parameter
-        for part in ([net.classifier, net.embedding_head] if embedding_head else [net.classifier])
-        for parameter in part.parameters()
-        if parameter.requires_grad
+        {"params": [p for p in part.parameters() if p.requires_grad], "share": share}
+        for part, share in zip(parts, shares, strict=False)
     ]
     optimiser = torch.optim.AdamW(trained, FROZEN_RATE, weight_decay=profile.weight_decay)
     with torch.no_grad():
@@ -217,7 +274,8 @@ def train_on_features(
         logits = logits_with_margin(net.classifier.at(vectors), identities, profile.margin)
         loss = F.cross_entropy(logits, identities, label_smoothing=profile.label_smoothing)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, FROZEN_RATE, profile.warm_up)
+            rate = learning_rate(step, steps, FROZEN_RATE, profile.warm_up)
+            group["lr"] = rate * group["share"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -262,6 +320,36 @@ def train_classifier(
     parts = "classifier and embedding head" if embedding_head else "classifier"
     new.provenance = _provenance(net, dataset, profile, seed, parts, steps)
     return new
+
+
+def learn_names(
+    net: JointNet | FaceClassifier,
+    crops: Crops,
+    profile: Profile,
+    seed: int,
+    progress: bool = True,
+) -> None:
+    """Teach names to a net whose recogniser knows faces already, and stays as it is.
+
+    The mean of the embeddings is taken off them, and the classifier is trained on them. All of
+    dlib's embeddings lie on one side of zero, and of people who are alike in the same corner.
+
+    Args:
+        net: trained in place, but for its classifier, which is new; left in evaluation mode.
+        crops: of the photos of its identities; for a classifier of faces, of faces cut out.
+        profile: as for :func:`train_on_features`, and epochs.
+        seed: of the order of the faces.
+        progress: show a bar.
+
+    Raises:
+        DatasetError: no face is left in the crops.
+    """
+    faces = face_features(net, crops, NAMING_VIEWS, profile.batch, progress)
+    layer: Any = last_layer(net)
+    with torch.no_grad():
+        layer.bias -= embed_features(net, faces.features, faces.anchors).mean(dim=0)
+    steps = profile.epochs * (len(crops) // min(profile.batch, len(crops)))
+    train_on_features(net, faces, profile, steps, seed)
 
 
 def with_new_classifier(net: JointNet, identities: Sequence[str], seed: int) -> JointNet:

@@ -30,9 +30,19 @@ from thesislib.experiments.config import (
     key,
     parts,
     shows_progress,
+    start_name,
     with_columns,
 )
-from thesislib.experiments.systems import calibration, history, net_folder, system, trained
+from thesislib.experiments.systems import (
+    begins_with,
+    framing,
+    history,
+    net_folder,
+    profile_of,
+    system,
+    systems_of,
+    trained,
+)
 from thesislib.metrics.statistics import bootstrap_interval, mcnemar_exact
 from thesislib.models.joint import JointNet
 from thesislib.tables import (
@@ -69,7 +79,7 @@ class Tested(NamedTuple):
     faces: pd.DataFrame
 
 
-def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
+def run(config: Config, systems: Iterable[str] = ()) -> pd.DataFrame:
     """Train, test and time systems; merge what was found into the tables of ``runs/figures``.
 
     Of a tuning run (``config.holdout``) nothing is timed or written. Under ``torchrun`` the
@@ -77,7 +87,8 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
 
     Args:
         config: data, split by photo or session, and settings.
-        systems: names, of those in ``tables.SYSTEMS``.
+        systems: names, of those in ``tables.SYSTEMS``; none for those that the config compares,
+            see :func:`thesislib.experiments.systems.systems_of`.
 
     Returns:
         their rows of ``experiment1.csv``; if two of them are compared, with the p-values of all
@@ -87,7 +98,7 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
         ValueError: a split that leaves people to be tested on whom no system has learned, or
             unknown systems.
     """
-    names = list(systems)
+    names = list(systems) or list(systems_of(config))
     if unknown := sorted(set(names) - set(SYSTEMS)):
         raise ValueError(f"unknown systems {', '.join(unknown)}; choose of {', '.join(SYSTEMS)}")
     if config.split not in CLOSED_SPLITS:
@@ -95,14 +106,13 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
             f"a split by {config.split} tests on people whom no system has learned; "
             f"choose {' or '.join(CLOSED_SPLITS)}"
         )
-    about = results_columns(config)
     tested = {name: evaluate(config, name) for name in names}
     rows = [one.results.assign(system=name) for name, one in tested.items()]
     if config.holdout:
-        return with_columns(pd.concat(rows, ignore_index=True), about)
+        return _with_columns(config, pd.concat(rows, ignore_index=True))
     speed, stages = time(config, names)
-    results = with_columns(pd.concat([*rows, speed], ignore_index=True), about)
-    compared = with_columns(comparisons(config, names), about)
+    results = _with_columns(config, pd.concat([*rows, speed], ignore_index=True))
+    compared = _with_columns(config, comparisons(config, names))
     behind = {
         PHOTOS_TABLE: _together(tested, "photos"),
         FACES_TABLE: _together(tested, "faces"),
@@ -111,7 +121,8 @@ def run(config: Config, systems: Iterable[str] = SYSTEMS) -> pd.DataFrame:
     }
     if this_process().is_main_process:
         for file, table in behind.items():
-            merge_table(paths.TABLES / file, with_columns(table, about))
+            if len(table):  # nets that are taught names alone have no epochs
+                merge_table(paths.TABLES / file, _with_columns(config, table))
         # This takes the p-values of these systems away; those of all pairs are put back.
         merge_results(paths.TABLES / RESULTS_TABLE, results)
         if len(compared):
@@ -134,6 +145,15 @@ def results_columns(config: Config) -> dict[str, Any]:
     return columns(config, key(config), command(config, "experiment1"))
 
 
+def _with_columns(config: Config, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the columns that they lack, start and input as the system of each has them."""
+    systems = rows["system"].unique()
+    starts = {name: start_name(begins_with(config, name)) for name in systems}
+    inputs = {name: profile_of(config, name).input_px for name in systems}
+    own = rows.assign(start=rows["system"].map(starts), input_px=rows["system"].map(inputs))
+    return with_columns(own, results_columns(config))
+
+
 # --- testing ----------------------------------------------------------------------------------
 
 
@@ -150,10 +170,8 @@ def evaluate(config: Config, name: str) -> Tested:
 
     @functools.cache
     def report() -> Report:
-        # The joint net has learned the dataset's own boxes: nothing to calibrate.
-        framing = None if name == "joint" else calibration(config)
-        tested = system(config, name)
-        return evaluate_system(tested, parts(config).test, framing, progress=shows_progress())
+        tested, boxes = system(config, name), framing(config, name)
+        return evaluate_system(tested, parts(config).test, boxes, progress=shows_progress())
 
     def results() -> pd.DataFrame:
         table = report().table(seed=config.seed, unit="identity")
@@ -186,8 +204,11 @@ def comparisons(config: Config, names: Iterable[str]) -> pd.DataFrame:
         rows ``system, metric, value, low, high, n`` with metric ``mcnemar_p``, and ``commit``.
     """
     names = list(names)
+    asked = {*systems_of(config), *names}
     there = [
-        name for name in SYSTEMS if all((_kept(config, name) / file).exists() for file in _KEPT)
+        name
+        for name in SYSTEMS
+        if name in asked and all((_kept(config, name) / file).exists() for file in _KEPT)
     ]
     rows = []
     for name in there if "joint" in there else []:
@@ -203,22 +224,29 @@ def comparisons(config: Config, names: Iterable[str]) -> pd.DataFrame:
 # --- training and time ------------------------------------------------------------------------
 
 
-def training_table(config: Config, names: Sequence[str] = SYSTEMS) -> pd.DataFrame:
-    """Training of systems in long form: ``system, epoch, metric, value``, with all columns."""
-    about, tables = results_columns(config), []
-    for name in names:
+def training_table(config: Config, names: Sequence[str] = ()) -> pd.DataFrame:
+    """Training of systems in long form: ``system, epoch, metric, value``, with all columns.
+
+    Without rows of nets that were taught names alone, which have no epochs.
+    """
+    tables = [pd.DataFrame(columns=["epoch", "metric", "value", "system", "commit"])]
+    for name in names or systems_of(config):
 
         def long(name: str = name) -> pd.DataFrame:
             net = trained(config, name)
-            rows = history(net).melt("epoch", var_name="metric", value_name="value")
+            epochs = history(net)
+            if not len(epochs):
+                return tables[0]
+            rows = epochs.melt("epoch", var_name="metric", value_name="value")
             return rows.assign(system=name, commit=(net.provenance or {})["commit"])
 
         kept = cache.table(net_folder(config, name) / TRAINING_TABLE, long)
-        tables.append(with_columns(kept, about))
-    return pd.concat(tables, ignore_index=True)
+        tables.append(_with_columns(config, kept))
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
-def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, pd.DataFrame]:
+def time(config: Config, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Frames per second of systems, decoded photo to answer, batch 1, timed turn by turn.
 
     Under ``torchrun`` by the main process alone. Asked again on the same machine it reads what
@@ -226,13 +254,13 @@ def time(config: Config, names: Iterable[str] = SYSTEMS) -> tuple[pd.DataFrame, 
 
     Args:
         config: data and settings; test photos are taken.
-        names: of the systems, which take turns.
+        names: of the systems, which take turns; none for those that the config compares.
 
     Returns:
         rows ``system, metric, value, low, high, n`` with metric ``fps``, and one row per system,
         stage and turn: ``system, stage, turn, ms, threads, device``; both with ``commit``.
     """
-    names = list(names)
+    names = list(names) or list(systems_of(config))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     machine = {"threads": torch.get_num_threads(), "device": device}
     kept = cache.folder(

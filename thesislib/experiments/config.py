@@ -13,12 +13,12 @@ import pandas as pd
 from thesislib import cache, paths
 from thesislib.data.schema import Dataset, read_dataset, subset
 from thesislib.data.splits import SPLIT_KINDS, make_split
-from thesislib.engine.checkpoint import NET, net_file
+from thesislib.engine.checkpoint import DEFAULT, DLIB, NET, net_file
 from thesislib.engine.optimiser import precision
 from thesislib.engine.processes import this_process
 from thesislib.engine.train import provenance
 from thesislib.environment import commit
-from thesislib.profiles import CHANGED, PROFILES, Margin, Profile, get_profile
+from thesislib.profiles import CHANGED, PROFILES, Margin, Profile, get_profile, started_profile
 from thesislib.synthetic import sets
 
 
@@ -32,8 +32,9 @@ class Config:
         split: ``photo``, ``session`` or ``identity``, see
             :func:`thesislib.data.splits.make_split`.
         seed: of everything random.
-        start: file or folder of a net to begin training from; None for random weights. All
-            systems are given the same backbone.
+        start: file or folder of a net to begin training from; ``default``, the published one, or
+            ``dlib``, dlib's recogniser, see :func:`started`; None for random weights. All systems
+            are given the same backbone.
         holdout: tune: the training part is split once more and the test part is not read.
 
     Raises:
@@ -50,6 +51,31 @@ class Config:
     def __post_init__(self) -> None:
         if self.split not in SPLIT_KINDS:
             raise ValueError(f"split {self.split!r} is unknown; choose {', '.join(SPLIT_KINDS)}")
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its nets start from dlib's recogniser."""
+        return _is_recogniser(self.start)
+
+
+def _is_recogniser(start: Path | str | None) -> bool:
+    return start is not None and str(start) in (DEFAULT, DLIB)
+
+
+def started(config: Config) -> Config:
+    """The same run with nets that start from dlib's recogniser.
+
+    From the published net, which reads faces from the whole photo as dlib's recogniser reads them
+    from chips; where it is not there, from dlib's weights alone.
+
+    Raises:
+        ValueError: the config has a start already.
+    """
+    if config.start is not None:
+        raise ValueError(f"the run starts from {config.start} already")
+    start = DEFAULT if net_file(DEFAULT).is_file() else DLIB
+    profile = started_profile(config.profile)
+    return dataclasses.replace(config, profile=profile, start=Path(start))
 
 
 def make_config(
@@ -68,7 +94,9 @@ def make_config(
             synthetic people.
         profile: name of a profile, or a profile.
         split, seed, holdout: see :class:`Config`.
-        start: a net's file or folder, there or below the project's folder.
+        start: a net's file or folder, there or below the project's folder; or ``default`` or
+            ``dlib``, whose nets have settings of their own, see
+            :func:`thesislib.profiles.started_profile`.
         changes: fields of the profile to be changed; those that are None are not.
 
     Raises:
@@ -79,9 +107,11 @@ def make_config(
     unknown = sorted(asked.keys() - {field.name for field in dataclasses.fields(profile)})
     if unknown:
         raise ValueError(f"a profile has no {', '.join(unknown)}")
+    if _is_recogniser(start):
+        profile = started_profile(profile)
     profile = dataclasses.replace(profile, **asked)
     folder = paths.synthetic(profile.people) if data is None else data_folder(data)
-    if start is not None and not Path(start).exists():
+    if start is not None and not _is_recogniser(start) and not Path(start).exists():
         start = paths.ROOT / start
     return Config(folder, profile, split, seed, Path(start) if start else None, holdout)
 
@@ -277,6 +307,8 @@ def start_name(start: Path | None) -> str:
     """What training began from, as tables say it: ``scratch``, or the name of a net."""
     if start is None:
         return "scratch"
+    if _is_recogniser(start):
+        return str(start)
     file = net_file(start)
     return file.parent.name if file.name == NET else file.stem
 
@@ -297,10 +329,12 @@ def command(
             is left out.
     """
     profile = config.profile
-    usual = usual or PROFILES.get(profile.name, Profile(profile.name))
+    usual = usual or _named(profile.name, config.is_started)
     options: dict[str, Any] = {"data": config.data.name, "split": config.split}
     options |= {"profile": profile.name, **_changes(profile, usual), "seed": config.seed}
-    if config.start is not None:
+    if config.is_started:
+        options["start"] = config.start
+    elif config.start is not None:
         start = config.start.resolve()
         inside = start.is_relative_to(paths.ROOT.resolve())
         options["start"] = start.relative_to(paths.ROOT.resolve()) if inside else start.name
@@ -312,6 +346,12 @@ def command(
     return shlex.join(["python", "-m", "thesislib", experiment, *words])
 
 
+def _named(name: str, is_started: bool = False) -> Profile:
+    """The profile of that name as it is before anything is changed in it."""
+    profile = PROFILES.get(name, Profile(name))
+    return started_profile(profile) if is_started else profile
+
+
 def _changes(profile: Profile, usual: Profile) -> dict[str, Any]:
     """Fields of a profile that differ from the usual, whatever fields there are."""
     values = {field.name: getattr(profile, field.name) for field in dataclasses.fields(profile)}
@@ -320,7 +360,7 @@ def _changes(profile: Profile, usual: Profile) -> dict[str, Any]:
 
 def profile_label(profile: Profile) -> str:
     """A profile's name, and what was changed in it: ``quick``, ``quick with epochs 3``."""
-    changed = _changes(profile, PROFILES.get(profile.name, Profile(profile.name)))
+    changed = _changes(profile, _named(profile.name))
     told = ", ".join(f"{name} {value}" for name, value in changed.items())
     return f"{profile.name}{CHANGED}{told}" if told else profile.name
 

@@ -2,7 +2,9 @@
 
 A dataset's people are divided: some are never seen in training, and of the others one photo in
 six is kept from it. Joint nets that differ in one thing, an *arm*, are trained on what is left,
-and their embeddings of both groups are measured, beside controls. On the command line::
+and their embeddings of both groups are measured, beside controls. One arm is not trained but
+starts from dlib's recogniser, and has the pipeline with the same recogniser beside it. On the
+command line::
 
     python -m thesislib experiment3 --data <folder> --profile laptop
 """
@@ -21,9 +23,10 @@ from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config, read
 from thesislib.experiments.group_tables import RESULTS_TABLE, Part, mapped, measured, part_of
 from thesislib.experiments.groups import Group, as_few_as_seen, one_per_session, people
+from thesislib.experiments.systems import begins_with, profile_of
 from thesislib.metrics.statistics import shuffled
 from thesislib.profiles import PROFILES, Margin, Profile
-from thesislib.tables import MAIN_ARM, merge_table
+from thesislib.tables import MAIN_ARM, STARTED_ARM, merge_table
 
 MIN_PEOPLE = 24  # in a dataset some of whose people are kept unseen
 DRAWS = 200  # of the bootstrap over people
@@ -40,21 +43,33 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
+# Of the arm that starts from dlib's recogniser: the pipeline's name among the people, and system.
+_PIPELINES = {"two_stage": "two_stage_face", "two_stage_aligned": "two_stage_aligned"}
+
+
 def arms_of(profile: Profile) -> list[str]:
     """Arms that a profile has time for."""
     if profile.name in ("laptop", "thesis"):
-        return list(ARMS)
-    return ["linear", MAIN_ARM, "arcface_16", "roi"]
+        return [*ARMS, STARTED_ARM]
+    return ["linear", MAIN_ARM, "arcface_16", "roi", STARTED_ARM]
 
 
 def with_arm(config: Config, arm: str) -> Config:
     """The config of an arm: with its changes of the profile, and no other.
 
+    Args:
+        config: without the arm's changes.
+        arm: a name in :data:`ARMS`, or :data:`thesislib.tables.STARTED_ARM`, see
+            :func:`thesislib.experiments.config.started`.
+
     Raises:
         ValueError: unknown arm.
     """
+    if arm == STARTED_ARM:
+        return configs.started(config)
     if arm not in ARMS:
-        raise ValueError(f"arm {arm!r} is unknown; choose one of {', '.join(ARMS)}")
+        known = ", ".join([*ARMS, STARTED_ARM])
+        raise ValueError(f"arm {arm!r} is unknown; choose one of {known}")
     return dataclasses.replace(config, profile=dataclasses.replace(config.profile, **ARMS[arm]))
 
 
@@ -101,7 +116,7 @@ def run(
 
     Args:
         config, others, draws: see :func:`run_arm`.
-        arms: names in :data:`ARMS`; none for those that the profile has time for.
+        arms: names of arms, see :func:`with_arm`; none for those that the profile has time for.
 
     Returns:
         their rows of ``experiment3.csv``.
@@ -124,8 +139,9 @@ def run_arm(
 
     Args:
         config: data, settings and seed, without the arm's changes.
-        arm: a name in :data:`ARMS`. Of the main one, :data:`thesislib.tables.MAIN_ARM`, controls,
-            curves and maps are made too; the others are compared with it.
+        arm: see :func:`with_arm`. Of the main one, :data:`thesislib.tables.MAIN_ARM`, controls,
+            curves and maps are made too; the others are compared with it. Of the one that starts
+            from dlib's recogniser, the pipeline with the same recogniser is measured too.
         others: further datasets of people never seen; measured with the main arm alone.
         draws: of the bootstrap over people, at least 1.
 
@@ -150,6 +166,16 @@ def run_arm(
             measured(own, part, draws, main if part.people in ("unseen", "unseen_apart") else None)
             for part in groups_of(own, drawn=False)
         ]
+    if arm == STARTED_ARM:
+        unseen = Group.of(people(own).unseen)
+        for name, system in _PIPELINES.items():
+            told = {
+                "start": configs.start_name(begins_with(own, system)),
+                "input_px": profile_of(own, system).input_px,
+            }
+            for part in two_stage_of(own, unseen, name, system):
+                of_part = measured(own, part, draws)
+                found.append({file: rows.assign(**told) for file, rows in of_part.items()})
     about = _columns(config, arm, folders, draws)
     tables = {}
     for file in sorted({file for one in found for file in one}):
@@ -194,16 +220,30 @@ def controls_of(config: Config, others: Sequence[Path] = ()) -> list[Part]:
     """
     unseen = Group.of(people(config).unseen)
     untrained = part_of(config, "untrained", unseen, "untrained")
-    two_stage = part_of(config, "two_stage", unseen, "two_stage_face")
     names = shuffled(unseen.identities.tolist(), seed=config.seed)
     mixed = dataclasses.replace(unseen, faces=unseen.faces.assign(identity=names))
     parts = [part_of(config, folder.name, Group.of(read(folder))) for folder in others]
-    parts += [untrained, two_stage, part_of(config, "shuffled", mixed)]
+    parts += [untrained, part_of(config, "shuffled", mixed)]
     if (unseen.sessions != "").all():
-        apart = one_per_session(unseen)
-        parts.append(untrained.select(apart, "untrained_apart", drawn=False))
-        parts.append(two_stage.select(apart, "two_stage_apart", drawn=False))
-    return parts
+        parts.append(untrained.select(one_per_session(unseen), "untrained_apart", drawn=False))
+    return parts + two_stage_of(config, unseen)
+
+
+def two_stage_of(
+    config: Config, unseen: Group, people: str = "two_stage", system: str = "two_stage_face"
+) -> list[Part]:
+    """People never seen as the pipeline's classifier sees them.
+
+    Args:
+        config: of the arm.
+        unseen: their faces.
+        people: what tables call them; with ``_apart`` behind it, one face per session.
+        system: ``two_stage_face`` or ``two_stage_aligned``.
+    """
+    whole = part_of(config, people, unseen, system)
+    if (unseen.sessions == "").any():
+        return [whole]
+    return [whole, whole.select(one_per_session(unseen), f"{people}_apart", drawn=False)]
 
 
 def _require_new(config: Config, others: Iterable[Path]) -> None:
@@ -218,11 +258,13 @@ def _require_new(config: Config, others: Iterable[Path]) -> None:
 def _columns(config: Config, arm: str, others: Sequence[Path], draws: int) -> dict[str, Any]:
     """What every row of an arm's tables carries."""
     own, name = with_arm(config, arm), config.profile.name
+    plain = dataclasses.replace(config, profile=PROFILES.get(name, Profile(name)))
     told = configs.command(
         own,
         "experiment3",
-        usual=dataclasses.replace(PROFILES.get(name, Profile(name)), **ARMS[arm]),
+        usual=with_arm(plain, arm).profile,
         split=None,
+        start=None,  # told by the arm
         arms=[arm],
         others=[folder.name for folder in others] or None,
         draws=None if draws == DRAWS else draws,

@@ -33,7 +33,7 @@ CURVES_TABLE = "experiment3_curves.csv"
 SIMILARITIES_TABLE = "experiment3_similarities.csv"
 FACTORS_TABLE = "experiment3_factors.csv"
 MAP_TABLE = "experiment3_map.csv"
-SYSTEMS = ("joint", "untrained", "two_stage_face")
+SYSTEMS = ("joint", "untrained", "two_stage_face", "two_stage_aligned")
 MAP_FACES = 600  # half of them of people seen
 _DONE = "done"
 
@@ -49,7 +49,8 @@ def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArra
             :func:`thesislib.experiments.groups.people`.
         group: faces.
         system: ``joint``, trained if need be; ``untrained``, the same net before; or
-            ``two_stage_face``, the last layer but one of the pipeline's classifier.
+            ``two_stage_face`` or ``two_stage_aligned``, the last layer but one of the pipeline's
+            classifier.
 
     Returns:
         float32 [n, E], not normalised; NaN where the net's grid has no place for a face.
@@ -63,7 +64,7 @@ def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArra
     folder = cache.folder(
         "embeddings",
         f"{data.name}-{system}",
-        net=_net(config, "two_stage_face" if system == "two_stage_face" else "joint"),
+        net=_net(config, system),
         trained=system != "untrained",
         data=data.content_hash,
     )
@@ -79,13 +80,15 @@ def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArra
 
 def _embedder(config: Config, system: str) -> Embedder:
     train = people(config).train
-    if system == "two_stage_face":
-        return two_stage(config, "face", train)
+    if system.startswith("two_stage_"):
+        return two_stage(config, system.removeprefix("two_stage_"), train)
     return new_joint(config, train) if system == "untrained" else trained_joint(config, train)
 
 
 def _net(config: Config, system: str = "joint") -> str:
-    """Name of a training, which tells it from all others."""
+    """Name of a training, which tells it from all others; that of an untrained net, too, is the
+    joint net's."""
+    system = "joint" if system == "untrained" else system
     return net_folder(config, system, people(config).train).name
 
 
@@ -155,7 +158,7 @@ def measured(
     folder = cache.folder(
         "embedding-measures",
         f"{part.group.dataset.name}-{part.people}",
-        net=_net(config, "two_stage_face" if part.system == "two_stage_face" else "joint"),
+        net=_net(config, part.system),
         reference=_net(reference) if reference is not None else None,
         system=part.system,
         people=part.people,

@@ -1,32 +1,77 @@
 """The systems that experiments compare, trained as a config says, each training kept once."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from thesislib import cache, seeds
 from thesislib.baselines.two_stage import SEES, FaceStore, TwoStage, calibrate
-from thesislib.data.detector import detections_table
-from thesislib.data.loading import Crops, Photo, list_photos
+from thesislib.data.detector import DETECTION_COLUMNS, detections_table
+from thesislib.data.images import read_photo
+from thesislib.data.loading import Crops, list_photos
 from thesislib.data.schema import Dataset
 from thesislib.data.transforms import Augmentation
+from thesislib.engine.checkpoint import DEFAULT, DLIB, best_device, load_net, start_from
 from thesislib.engine.processes import this_process
-from thesislib.engine.train import new_joint_net, provenance, stored_px, train_net, training_crops
+from thesislib.engine.train import (
+    kept_net,
+    new_joint_net,
+    provenance,
+    stored_px,
+    train_net,
+    training_crops,
+)
 from thesislib.engine.train import train as train_joint
+from thesislib.engine.transfer import learn_names, with_new_classifier
 from thesislib.experiments.config import Config, parts, read, shows_progress
 from thesislib.metrics.boxes import BoxCalibration
+from thesislib.models.dlib_resnet import CHIP_PX
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 from thesislib.models.loss import IdentityLoss
+from thesislib.profiles import Profile
 
 # By the name that tables have for a system: what people read.
 LABELS = {
     "joint": "joint net",
     "two_stage_photo": "two-stage (photo)",
     "two_stage_face": "two-stage (face)",
+    "two_stage_aligned": "two-stage (aligned)",
 }
+_PHOTO_CHUNK = 16  # photos searched at a time
+
+
+def systems_of(config: Config) -> tuple[str, ...]:
+    """The systems that a config compares.
+
+    From random weights the thesis's; where they start from dlib's recogniser, the same recogniser
+    in one pass and in two, on faces as they are detected and as dlib aligns them.
+    """
+    if config.is_started:
+        return ("joint", "two_stage_face", "two_stage_aligned")
+    return ("joint", "two_stage_photo", "two_stage_face")
+
+
+def begins_with(config: Config, system: str) -> Path | None:
+    """What a system's training begins with.
+
+    The published net is distilled from dlib's recogniser to read whole photos; the pipeline, which
+    cuts faces out, has that recogniser itself.
+    """
+    if config.is_started and system != "joint":
+        return Path(DLIB)
+    return config.start
+
+
+def profile_of(config: Config, system: str) -> Profile:
+    """A system's settings: dlib's recogniser sees a face at its own size."""
+    if config.is_started and system != "joint":
+        return dataclasses.replace(config.profile, input_px=CHIP_PX)
+    return config.profile
 
 
 def new_joint(config: Config, train: Dataset | None = None) -> JointNet:
@@ -44,7 +89,7 @@ def new_joint(config: Config, train: Dataset | None = None) -> JointNet:
 
 def new_classifier(config: Config, train: Dataset | None = None) -> FaceClassifier:
     """The pipeline's classifier before training, with the backbone of :func:`new_joint`."""
-    train, profile = train or parts(config).train, config.profile
+    train, profile = train or parts(config).train, profile_of(config, "two_stage_face")
     torch.manual_seed(seeds.torch_seed(config.seed, "weights"))
     return FaceClassifier(
         train.identities,
@@ -58,6 +103,9 @@ def new_classifier(config: Config, train: Dataset | None = None) -> FaceClassifi
 def trained_joint(config: Config, train: Dataset | None = None) -> JointNet:
     """The trained joint net; an interrupted training goes on, one that is done is opened.
 
+    One that starts from the published net learns names alone: of a photo it sees what dlib's
+    recogniser sees of a face, and that stays.
+
     Args:
         config: settings, data and seed.
         train: photos to learn from; None for the config's training part.
@@ -67,6 +115,8 @@ def trained_joint(config: Config, train: Dataset | None = None) -> JointNet:
         history, see :func:`history`.
     """
     train = train or parts(config).train
+    if str(config.start) == DEFAULT:
+        return _with_names(config, "joint", train)
     return train_joint(
         train,
         config.profile,
@@ -82,26 +132,22 @@ def trained_classifier(config: Config, sees: str, train: Dataset | None = None) 
 
     Args:
         config, train: see :func:`trained_joint`.
-        sees: ``photo`` or ``face``, see :class:`thesislib.baselines.two_stage.TwoStage`.
+        sees: ``photo``, ``face`` or ``aligned``, see
+            :class:`thesislib.baselines.two_stage.TwoStage`.
 
     Raises:
         ValueError: unknown ``sees``.
     """
     if sees not in SEES:
-        raise ValueError(f"sees={sees!r} is unknown; choose photo or face")
+        raise ValueError(f"sees={sees!r} is unknown; choose {', '.join(SEES)}")
     train, profile = train or parts(config).train, config.profile
-    photos = list_photos(train, train.identities)
     name = f"two_stage_{sees}"
-
-    def crops() -> Crops:
-        if sees == "photo":
-            return training_crops(train, photos, profile, config.seed, shows_progress())
-        return _face_crops(config, train, photos)
-
+    if config.is_started:
+        return _with_names(config, name, train)
     return train_net(
         new_classifier(config, train),
         IdentityLoss(profile.label_smoothing),
-        crops,
+        lambda: _crops(config, name, train),
         profile,
         net_folder(config, name, train),
         _about(config, name, train),
@@ -111,15 +157,39 @@ def trained_classifier(config: Config, sees: str, train: Dataset | None = None) 
     )
 
 
-def _face_crops(config: Config, train: Dataset, photos: list[Photo]) -> Crops:
-    profile = config.profile
+def _with_names(config: Config, system: str, train: Dataset) -> Any:
+    """A net whose recogniser is there and stays as it is, once it has learned its people."""
+
+    def taught(_: dict) -> tuple[Any, list[dict]]:
+        net: Any
+        if system == "joint":
+            published = load_net(DEFAULT)
+            published.input_px = config.profile.input_px
+            net = with_new_classifier(published, train.identities, config.seed)
+        else:
+            net = new_classifier(config, train)
+            start_from(net, DLIB)
+        crops = _crops(config, system, train)
+        net.to(best_device())
+        learn_names(net, crops, config.profile, config.seed, shows_progress())
+        return net, []
+
+    return kept_net(net_folder(config, system, train), _about(config, system, train), taught)
+
+
+def _crops(config: Config, system: str, train: Dataset) -> Crops:
+    """What a system learns from: photos, or faces cut out."""
+    profile, photos = profile_of(config, system), list_photos(train, train.identities)
+    if system in ("joint", "two_stage_photo"):
+        return training_crops(train, photos, profile, config.seed, shows_progress())
     store = FaceStore(
         train.folder,
         photos,
         detections(config),
         calibration(config, train),
         stored_px(profile),
-        shows_progress(),
+        aligned=system == "two_stage_aligned",
+        progress=shows_progress(),
     )
     augmentation = Augmentation(profile.crop_scale, profile.flip, profile.colour)
     # A store of faces stands in for one of photos.
@@ -143,9 +213,10 @@ def net_folder(config: Config, system: str, train: Dataset | None = None) -> Pat
 def _about(config: Config, system: str, train: Dataset) -> dict[str, Any]:
     """What a training depends on; that on faces cut out, on dlib's search for them too."""
     more: dict[str, Any] = {} if system == "joint" else {"system": system}
-    if system == "two_stage_face":
+    if system in ("two_stage_face", "two_stage_aligned"):
         more["upsampling"] = config.profile.upsampling
-    return provenance(train.content_hash, config.profile, config.seed, config.start, **more)
+    profile, start = profile_of(config, system), begins_with(config, system)
+    return provenance(train.content_hash, profile, config.seed, start, **more)
 
 
 def trained(config: Config, system: str, train: Dataset | None = None) -> JointNet | FaceClassifier:
@@ -156,7 +227,8 @@ def trained(config: Config, system: str, train: Dataset | None = None) -> JointN
 
 
 def history(net: JointNet | FaceClassifier) -> pd.DataFrame:
-    """Of a trained net one row per epoch, see :func:`thesislib.engine.train.fit`."""
+    """Of a trained net one row per epoch, see :func:`thesislib.engine.train.fit`; none of one
+    that was taught names alone."""
     return pd.DataFrame((net.provenance or {})["history"])
 
 
@@ -175,7 +247,7 @@ def two_stage(config: Config, sees: str, train: Dataset | None = None) -> TwoSta
 
     Args:
         config, train: see :func:`trained_joint`.
-        sees: ``photo`` or ``face``.
+        sees: ``photo``, ``face`` or ``aligned``.
 
     Raises:
         ValueError: unknown ``sees``, or dlib found none of the training part's faces.
@@ -207,3 +279,33 @@ def calibration(config: Config, train: Dataset | None = None) -> BoxCalibration:
     """
     train = train or parts(config).train
     return calibrate(detections(config), list_photos(train, train.identities))
+
+
+def framing(config: Config, system: str) -> BoxCalibration | None:
+    """From a system's framing of a face to the dataset's, fitted on the training part.
+
+    Returns:
+        None of a joint net that has learned the dataset's own boxes: nothing to calibrate.
+
+    Raises:
+        ValueError: the system found none of the training part's faces.
+    """
+    if system != "joint":
+        return calibration(config)
+    if str(config.start) != DEFAULT:
+        return None
+    train, net = parts(config).train, trained_joint(config)
+
+    def found() -> pd.DataFrame:
+        rows: list[list[Any]] = []
+        starts = range(0, len(train.photos), _PHOTO_CHUNK)
+        for at in tqdm(starts, desc="framing", unit="batch", disable=not shows_progress()):
+            names = train.photos[at : at + _PHOTO_CHUNK]
+            photos = [read_photo(train.folder / name) for name in names]
+            for name, faces in zip(names, net.predict_arrays(photos), strict=True):
+                rows += [[name, face.score, *face.box.tolist()] for face in faces]
+        return pd.DataFrame(rows, columns=DETECTION_COLUMNS)
+
+    with this_process().main_process_first():
+        detected = cache.table(net_folder(config, system) / "detections.csv", found)
+    return calibrate(detected, list_photos(train, train.identities))

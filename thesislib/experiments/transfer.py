@@ -4,7 +4,8 @@ A net that has learned the people of one dataset (the *source*) is given those o
 *target*), from a few photos per person: by class means of embeddings, without any training; by
 training the classifier alone; the classifier and the embedding head; everything; and, to compare,
 a new net from random weights. All trainings take the same number of optimiser steps. What the net
-still knows of its old people is measured too. On the command line::
+still knows of its old people is measured too. A net that starts from dlib's recogniser has no
+random weights to compare with: those of the others are. On the command line::
 
     python -m thesislib experiment2 --source <folder> --target <folder> --profile laptop
 """
@@ -42,6 +43,8 @@ from thesislib.tables import merge_table
 
 RESULTS_TABLE = "experiment2.csv"
 VARIANTS = ("class_mean", "classifier", "classifier_embedding", "all", "scratch")
+# Nothing of the backbone is trained: the old people and their faces are found as before.
+_SAME_FEATURES = ("class_mean", "classifier")
 PHOTOS_PER_PERSON = (1, 2, 4, 8)
 SEEDS = (0, 1, 2)
 _NEW = ("accuracy", "mean_iou", "joint_accuracy_50")  # measured on the new people
@@ -49,6 +52,14 @@ _OLD = ("joint_accuracy_50", "mean_iou", "ap50")  # and on the old ones
 
 
 # --- what is compared -------------------------------------------------------------------------
+
+
+def variants_of(source: Config) -> tuple[str, ...]:
+    """Variants that a source's profile has time for."""
+    if not source.is_started:
+        return VARIANTS
+    short = source.profile.name in ("quick", "smoke")
+    return tuple(one for one in VARIANTS if one != "scratch" and not (short and one == "all"))
 
 
 def adapted(
@@ -90,7 +101,7 @@ def run(
     steps: int | None = None,
     photos_per_person: Iterable[int] = PHOTOS_PER_PERSON,
     run_seeds: Sequence[int] = SEEDS,
-    variants: Iterable[str] = VARIANTS,
+    variants: Iterable[str] = (),
     at_least: int = max(PHOTOS_PER_PERSON),
 ) -> pd.DataFrame:
     """Every variant at every number of photos and seed, merged into ``experiment2.csv``.
@@ -103,7 +114,7 @@ def run(
         steps: optimiser steps of each training; None for the profile's ``transfer_steps``.
         photos_per_person: numbers of photos, at most ``at_least``.
         run_seeds: of the trainings; the source's own net is the same for all.
-        variants: names in :data:`VARIANTS`.
+        variants: names in :data:`VARIANTS`; none for those of :func:`variants_of`.
         at_least: see :func:`thesislib.experiments.new_people.new_people`.
 
     Returns:
@@ -113,7 +124,8 @@ def run(
         DatasetError: see :func:`thesislib.experiments.new_people.new_people`.
         ValueError: unknown variant, or more photos per person than everybody has.
     """
-    target, counts, variants = configs.data_folder(target), list(photos_per_person), list(variants)
+    target, counts = configs.data_folder(target), list(photos_per_person)
+    variants = list(variants) or list(variants_of(source))
     steps = steps or source.profile.transfer_steps
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise ValueError(f"unknown variants {', '.join(unknown)}; choose of {', '.join(VARIANTS)}")
@@ -203,8 +215,7 @@ class Transfer:
         photos = few_photos(self.people.train, photos_per_person, seed)
         new, seconds = adapted(self.net, photos, variant, self.source, self.steps, seed, out)
         found = _measures(new, self.people.test, _NEW, seed)
-        # Nothing is trained for class means: the old people are as they were.
-        old = self._before if variant == "class_mean" else self._old(new, seed)
+        old = self._before if variant in _SAME_FEATURES else self._old(new, seed)
         if variant == "scratch":  # it never knew the old people's names; faces it may find
             old = old[old["metric"] != "old_joint_accuracy_50"]
         if this_process().is_main_process:

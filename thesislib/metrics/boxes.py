@@ -179,3 +179,13 @@ def apply_box_calibration(boxes: ArrayLike, calibration: BoxCalibration) -> NDAr
     centre = centre + np.array([dx, dy]) * size
     half = np.array([sw, sh]) * size / 2
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def inverse_box_calibration(calibration: BoxCalibration) -> BoxCalibration:
+    """The way back: from the annotators' framing of a face to the detector's.
+
+    >>> inverse_box_calibration(BoxCalibration(0.0, 1.0, 1.0, 2.0))
+    BoxCalibration(dx=-0.0, dy=-0.5, sw=1.0, sh=0.5)
+    """
+    dx, dy, sw, sh = calibration
+    return BoxCalibration(-dx / sw, -dy / sh, 1 / sw, 1 / sh)

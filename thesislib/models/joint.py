@@ -18,7 +18,7 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-from thesislib.models.chips import BANDS, PASSES, Refiner, sample_patches, stacked
+from thesislib.models.chips import BANDS, PASSES, Refiner, sample_patches, stacked, stacked_size
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
@@ -311,8 +311,8 @@ class JointNet(nn.Module):
         limits = (score_threshold, self.nms_iou, self.max_detections)
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
-            refined = self.refined(outputs.source, found.photo, found.landmarks)
-            found = found._replace(landmarks=refined)
+            told: Any = found.landmarks
+            found = found._replace(landmarks=self.refined(outputs.source, found.photo, told))
         else:
             found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
         # Only detections that are kept are embedded and named.
@@ -360,7 +360,9 @@ class JointNet(nn.Module):
         """
         outputs = self(photos)
         if self.embedding_source == "landmarks":
-            return self._embed_nearest(outputs, photos, boxes)
+            of_face, landmarks = self.landmarks_at(outputs, boxes)
+            vectors = self.embed(outputs.source, of_face, of_face, landmarks, landmarks)
+            return list(vectors.split([len(faces) for faces in boxes]))
         grid = outputs.regression.shape[-2:]
         found = []
         for photo, faces in enumerate(boxes):
@@ -374,22 +376,26 @@ class JointNet(nn.Module):
             found.append(vectors)
         return found
 
-    def _embed_nearest(
-        self, outputs: HeadOutputs, photos: torch.Tensor, boxes: Sequence[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        """:meth:`embed_at` of a pyramid: a face has the landmarks of the place whose box fits it
-        best, weighted by confidence."""
-        size = self._whole_cells(photos).shape[-2:]
-        found, points = decode_places(outputs.regression, places(size, photos.device))
-        answers = []
-        for at, faces in enumerate(boxes):
-            faces = faces.to(self.device)
-            fit = box_iou(faces, found[at]) * outputs.regression[at, :, 4].sigmoid()
-            photo = torch.full((len(faces),), at, device=self.device)
-            landmarks = points[at][fit.argmax(dim=1)]
-            landmarks = self.refined(outputs.source, photo, landmarks)
-            answers.append(self.embed(outputs.source, photo, photo, faces, landmarks))
-        return answers
+    def landmarks_at(
+        self, outputs: HeadOutputs, boxes: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Landmarks of faces at boxes float [F, 4] of each photo, in pixels of the network's input:
+        of the place whose box fits best, refined.
+
+        Returns:
+            of all faces, photo by photo: the photo int64 [D], and landmarks float [D, 5, 2].
+        """
+        size = stacked_size(outputs.source)
+        found, points = decode_places(outputs.regression, places(size, self.device))
+        photos, told = [], []
+        for number, faces in enumerate(boxes):
+            fit = box_iou(faces.to(self.device), found[number])
+            # Of two that fit alike, the surer.
+            best = (fit * outputs.regression[number, :, 4].sigmoid()).argmax(dim=1)
+            photos.append(torch.full_like(best, number))
+            told.append(points[number][best])
+        of_face = torch.cat(photos)
+        return of_face, self.refined(outputs.source, of_face, torch.cat(told))
 
     # --- photos -------------------------------------------------------------------------------
 

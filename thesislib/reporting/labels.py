@@ -2,10 +2,13 @@
 
 import pandas as pd
 
+from thesislib.tables import SYSTEMS
+
 SYSTEM_LABELS = {
     "joint": "joint net",
     "two_stage_photo": "two-stage (photo)",
     "two_stage_face": "two-stage (face)",
+    "two_stage_aligned": "two-stage (aligned)",
     "chance": "chance",
     "pixel_nn_photo": "nearest photo, pixels",
     "pixel_nn_face": "nearest face, pixels",
@@ -51,6 +54,8 @@ PEOPLE_LABELS = {
     "ytf": "YTF, another collection",
     "two_stage": "two-stage classifier",
     "two_stage_apart": "two-stage, other sittings",
+    "two_stage_aligned": "two-stage, aligned",
+    "two_stage_aligned_apart": "two-stage, aligned, other sittings",
     "untrained": "untrained net",
     "untrained_apart": "untrained, other sittings",
     "shuffled": "shuffled labels",
@@ -62,6 +67,7 @@ ARM_GROUPS = (
     | {f"arcface_{scale}": f"ArcFace, scale {scale}" for scale in (8, 16, 32)},
     {f"dim{dim}": f"dimension {dim}" for dim in (64, 128, 256, 512)},
     {"roi": "pooled under the box"},
+    {"started": "from dlib's recogniser"},
 )
 ARM_LABELS = {arm: label for group in ARM_GROUPS for arm, label in group.items()}
 
@@ -77,8 +83,31 @@ ENGINE_LABELS = {
 PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}
 
 
+# Of systems with dlib's recogniser: distilled into the published net, or its own.
+STARTS = {"default": "from the published net", "dlib": "from dlib's recogniser"}
+FROM_DLIB = STARTS["dlib"]
+_STARTED = ", started"  # behind the name of such a system, where it stands beside one from scratch
+STARTED_SYSTEMS = tuple(f"{system}{_STARTED}" for system in SYSTEMS)
+
+
+def told_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which systems that start from dlib's recogniser have names of their own.
+
+    Args:
+        rows: of a table of Experiment 1, with ``system`` and ``start``; without ``start`` they
+            stay as they are.
+    """
+    if "start" not in rows:
+        return rows
+    system = rows["system"].astype(str)
+    return rows.assign(system=system.where(~rows["start"].isin(STARTS), system + _STARTED))
+
+
 def system_label(system: str) -> str:
-    """Name of a system of Experiment 1; a system that is not known bears its own."""
+    """Name of a system of Experiment 1, see also :func:`told_apart`; a system that is not known
+    bears its own."""
+    if system.endswith(_STARTED):
+        return f"{system_label(system.removesuffix(_STARTED))},\n{FROM_DLIB}"
     return SYSTEM_LABELS.get(system, system)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from thesislib.reporting.labels import (
     ARM_LABELS,
     PEOPLE_LABELS,
+    STARTS,
     THESIS_EXPERIMENT1,
     THESIS_PEOPLE,
     THESIS_PHOTOS,
@@ -88,7 +89,9 @@ def experiment1(table: pd.DataFrame) -> Printed:
         "right identity and an IoU of at least the threshold, boxes of the pipeline calibrated. "
         "Oracle boxes: the right identity, read at the annotated box. p: exact McNemar test of "
         "accuracy against the joint net's on the same photos. Two-stage (photo): its classifier "
-        "sees the whole photo, as the thesis's does; (face): the detected face."
+        "sees the whole photo, as the thesis's does; (face): the detected face; (aligned): turned "
+        "and scaled by dlib's landmarks. From dlib's recogniser, or from the published net, into "
+        "which it was distilled for whole photos: the recogniser stays, names are learned."
     )
     header = ["Data", "System", "Run", "Photos", "Accuracy", "Joint @0.5", "Joint @0.75"]
     header += ["Oracle boxes", "p against joint"]
@@ -151,7 +154,7 @@ def _runs(table: pd.DataFrame) -> Iterator[_Run]:
     for key, rows in table.groupby([*EXPERIMENT1_KEYS, "start"], sort=False):
         dataset, split, system, profile, seed, run, start = key
         words = [profile, f"seed {seed}"]
-        words += [f"from {start}"] if start != "scratch" else []
+        words += [STARTS.get(start, f"from {start}")] if start != "scratch" else []
         words += [f"run {run or '–'}"] if several[rows.index[0]] else []
         numbers = _by_metric(rows)
         photos = str(numbers["accuracy"]["n"]) if "accuracy" in numbers else "–"
@@ -239,9 +242,12 @@ def experiment2(table: pd.DataFrame) -> Printed:
 
 
 def _transfers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows by source, target and profile; by run too where a seed has several."""
-    for (source, target, profile), rows in table.groupby(["source", "target", "profile"]):
-        label = f"{source} → {target}, {profile}"
+    """Rows by source, target, profile and start; by run too where a seed has several."""
+    told = ["source", "target", "profile", "start"]
+    for (source, target, profile, start), rows in table.groupby(told):
+        words = [f"{source} → {target}", profile]
+        words += [STARTS.get(start, f"from {start}")] if start != "scratch" else []
+        label = ", ".join(words)
         repeated = rows.groupby(["variant", "photos_per_person", "seed"])["run"].nunique()
         if (repeated > 1).any():
             for run, own in rows.groupby("run"):

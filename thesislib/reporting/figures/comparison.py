@@ -19,6 +19,7 @@ from thesislib.reporting.figures.style import (
     PALE,
     RIGHT,
     SKY,
+    SYSTEM_ORDER,
     TEXT,
     TRUTH,
     WRONG,
@@ -28,8 +29,13 @@ from thesislib.reporting.figures.style import (
     system_colour,
     system_line,
 )
-from thesislib.reporting.labels import THESIS_EXPERIMENT1, THESIS_PEOPLE, system_label
-from thesislib.tables import REFERENCES, SPLITS, SYSTEMS, one_run
+from thesislib.reporting.labels import (
+    THESIS_EXPERIMENT1,
+    THESIS_PEOPLE,
+    system_label,
+    told_apart,
+)
+from thesislib.tables import SPLITS, one_run
 
 _STAGES = {
     "detector": SKY,
@@ -79,7 +85,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         results: rows of ``experiment1.csv``: ``dataset, split, profile, seed, run, system,
             metric, value, low, high``; shares in 0–1. Metrics that are not shown are passed over.
     """
-    rows = results[results["metric"].isin(_INTERVALS)]
+    rows = told_apart(results[results["metric"].isin(_INTERVALS)])
     # The thesis split by photo: beside another split it would only stretch the axis.
     with_thesis = bool((rows["split"] == "photo").any())
     points, ticks = _thesis_points() if with_thesis else ([], [])
@@ -90,7 +96,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
         edges.append(y + 1)
         y += 2
         lanes = list(group.groupby(["system", "seed", "run"]))
-        order = in_order(group["system"], (*SYSTEMS, *REFERENCES))
+        order = in_order(group["system"], SYSTEM_ORDER)
         lanes.sort(key=lambda lane: (order.index(lane[0][0]), *lane[0][1:]))
         ticks.append((y + (len(lanes) - 1) / 2, f"{dataset}\n{split} split, {profile}"))
         for (system, _, _), own in lanes:
@@ -112,7 +118,7 @@ def experiment1_intervals(results: pd.DataFrame) -> Figure:
     places, labels = zip(*ticks, strict=True)
     axes[0].set_yticks(places, labels, fontsize=7.5, linespacing=1.0)
     axes[0].set_ylim(y + 0.8, -0.9)
-    systems = in_order([point.system for point in points], (*SYSTEMS, *REFERENCES))
+    systems = in_order([point.system for point in points], SYSTEM_ORDER)
     handles = [
         Line2D([], [], color=system_colour(system), marker="o", label=system_label(system))
         for system in systems
@@ -184,9 +190,9 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     Raises:
         ValueError: rows of several runs.
     """
-    one_run(faces, "experiment1_faces")
+    faces = one_run(told_apart(faces), "experiment1_faces")
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
-    for system in in_order(faces["system"], SYSTEMS):
+    for system in in_order(faces["system"], SYSTEM_ORDER):
         rows = faces[faces["system"] == system]
         raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
         label = system_label(system)
@@ -246,7 +252,9 @@ def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
     )
     counts = pd.crosstab(known["system"], verdict)
     names = [name for name, _, _ in _VERDICTS]
-    counts = counts.reindex(in_order(known["system"], SYSTEMS)).reindex(columns=names).fillna(0)
+    counts = (
+        counts.reindex(in_order(known["system"], SYSTEM_ORDER)).reindex(columns=names).fillna(0)
+    )
     totals = counts.sum(axis=1)
     shares = counts.div(totals, axis=0)
     shares.insert(0, "faces", totals.astype(int))
@@ -264,7 +272,7 @@ def error_split(faces: pd.DataFrame) -> Figure:
     Raises:
         ValueError: rows of several runs.
     """
-    shares = error_shares(one_run(faces, "experiment1_faces"))
+    shares = error_shares(one_run(told_apart(faces), "experiment1_faces"))
     systems = len(shares)
     figure, (bars, numbers) = plt.subplots(
         1,
@@ -403,8 +411,8 @@ def stage_times(stages: pd.DataFrame) -> Figure:
     Raises:
         ValueError: rows of several runs.
     """
-    one_run(stages, "stages")
-    systems = in_order(stages["system"], SYSTEMS)
+    stages = one_run(told_apart(stages), "stages")
+    systems = in_order(stages["system"], SYSTEM_ORDER)
     medians = stages.groupby(["system", "stage"])["ms"].median()
     totals = stages.groupby(["system", "turn"])["ms"].sum().groupby("system").median()
     names = in_order(stages["stage"], list(_STAGES))

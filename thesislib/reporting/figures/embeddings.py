@@ -28,7 +28,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
 
 # What one run gives once; several seeds of it are drawn beside each other.
 _REPEATED = ("arm", "seed")
-CONTROLS = ("two_stage", "two_stage_apart", "untrained", "untrained_apart", "shuffled")
+CONTROLS = (
+    *("two_stage", "two_stage_apart", "two_stage_aligned", "two_stage_aligned_apart"),
+    *("untrained", "untrained_apart", "shuffled"),
+)
 
 
 class Metric(NamedTuple):
@@ -72,12 +75,15 @@ _COLOURS = {
     "lfw": "#009E73",
     "two_stage": "#E69F00",
     "two_stage_apart": "#E69F00",
+    "two_stage_aligned": "#7B4B94",
+    "two_stage_aligned_apart": "#7B4B94",
     "untrained": SKY,
     "untrained_apart": SKY,
     "shuffled": "#000000",
 }
 MARKERS = {"seen": "o", "unseen_matched": "<", "unseen": "^", "unseen_apart": "v"}
 MARKERS |= {"lfw": "s", "ytf": "P", "two_stage_apart": "v", "untrained_apart": "v"}
+MARKERS |= {"two_stage_aligned_apart": "v"}
 _DASHES = {
     "two_stage": (0, (5, 1.5)),
     "untrained": (0, (3, 1.5)),

@@ -13,15 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from thesislib.reporting import fonts
+from thesislib.reporting.labels import STARTED_SYSTEMS
+from thesislib.tables import REFERENCES, SYSTEMS
 
 STYLE = Path(__file__).parent / "thesis.mplstyle"
 COLUMN, TEXT = 3.3, 6.9  # inches: one column of a page, and its whole text
 DPI = 200
 
 # The two-stage systems share a detector: where their curves coincide, dashes show both.
-DASHES = {"two_stage_face": (0, (2.5, 1.5))}
+DASHES = {"two_stage_face": (0, (2.5, 1.5)), "two_stage_aligned": (0, (1, 1.5))}
 # Okabe and Ito's colours. Systems and verdicts share none.
 COLOURS = {"joint": "#0072B2", "two_stage_photo": "#E69F00", "two_stage_face": "#CC79A7"}
+COLOURS |= {"two_stage_aligned": "#7B4B94"}
+# Those that start from dlib's recogniser, darker than the same system from scratch.
+COLOURS |= dict(zip(STARTED_SYSTEMS, ("#00375A", "#8A5F00", "#8C2F66", "#3F2150"), strict=True))
+SYSTEM_ORDER = (*SYSTEMS, *STARTED_SYSTEMS, *REFERENCES)
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
 SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
@@ -67,7 +73,8 @@ def system_colour(system: str) -> str:
 
 def system_line(system: str) -> dict[str, Any]:
     """Colour and dashes of a system's curve."""
-    return {"color": system_colour(system), "linestyle": DASHES.get(system, "-")}
+    of = system if system not in STARTED_SYSTEMS else SYSTEMS[STARTED_SYSTEMS.index(system)]
+    return {"color": system_colour(system), "linestyle": DASHES.get(of, "-")}
 
 
 def log_ticks(axis: Axes) -> None:

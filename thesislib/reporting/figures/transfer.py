@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, log_ticks, styled
-from thesislib.reporting.labels import TRANSFER_VARIANTS
+from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS
 from thesislib.tables import one_run
 
 METRICS = {
@@ -54,13 +54,18 @@ def _rows(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _pairs(rows: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
-    """Source, target, addition to their title and rows of each panel: one a pair and profile."""
+    """Source, target, addition to their title and rows of each panel: one a pair, profile and
+    start."""
     several = rows["profile"].nunique() > 1
     found = []
-    for (source, target, profile), own in rows.groupby(["source", "target", "profile"], sort=False):
+    start = rows["start"] if "start" in rows else pd.Series("scratch", rows.index)
+    told = [rows["source"], rows["target"], rows["profile"], start.rename("start")]
+    for (source, target, profile, begun), own in rows.groupby(told, sort=False):
         title = f"{source} → {target}"
-        one_run(own, f"experiment2, {title}, {profile}", columns=(), by=_REPEATED)
-        found.append((source, target, f", {profile}" if several else "", own))
+        one_run(own, f"experiment2, {title}, {profile}, {begun}", columns=(), by=_REPEATED)
+        words = [profile] if several else []
+        words += [STARTS[begun]] if begun in STARTS else []
+        found.append((source, target, "".join(f", {word}" for word in words), own))
     return found
 
 
