@@ -15,6 +15,7 @@ from doit.reporter import ConsoleReporter
 from doit.tools import Interactive
 
 from thesislib import cache, paths
+from thesislib.engine.checkpoint import start_hash
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import MIN_PEOPLE
@@ -106,7 +107,9 @@ def state_of(config: Config, target: Path | None) -> dict:
     """What the results depend on, in a few digits; a change runs the tasks again."""
     profile = dataclasses.asdict(config.profile)
     data = data_state(config, target)
-    return {"state": cache.key(profile=profile, split=config.split, seed=config.seed, data=data)}
+    start = start_hash(configs.started(config).start)
+    about = {"profile": profile, "split": config.split, "seed": config.seed, "data": data}
+    return {"state": cache.key(**about, start=start)}
 
 
 def task_experiment():
@@ -116,18 +119,19 @@ def task_experiment():
     default = configs.is_default(config)
     data = None if default else str(config.data)
 
-    def command(experiment: str, **options) -> list[str]:
-        told = shlex.split(configs.command(config, experiment, **options))
+    def command(experiment: str, one: Config = config, **options) -> list[str]:
+        told = shlex.split(configs.command(one, experiment, **options))
         return [*words, *told[told.index(experiment) :]]
 
     new = target or paths.synthetic(config.profile.new_people)
-    source = config.data
+    source, begun = config.data, configs.started(config)
     commands = {"experiment1": command("experiment1", data=data)}
+    commands["experiment1-started"] = command("experiment1", begun, data=data)
     if default and config.profile.name == "quick":
         commands["stand-in"] = command("stand-in", data=None, split=None)
-    commands["experiment2"] = command(
-        "experiment2", data=None, split=None, source=str(source), target=str(new)
-    )
+    pair = {"data": None, "split": None, "source": str(source), "target": str(new)}
+    commands["experiment2"] = command("experiment2", **pair)
+    commands["experiment2-started"] = command("experiment2", begun, **pair)
     if default or len(configs.read(config.data).identities) >= MIN_PEOPLE:
         commands["experiment3"] = command("experiment3", data=data, split=None)
     before: list[str] = []
@@ -135,7 +139,10 @@ def task_experiment():
         yield {
             "name": f"{name}:{run}",
             "actions": [Interactive(one, shell=False), (state_of, [config, target])],
-            "targets": [paths.TABLES / f"{name.replace('-', '_')}.csv"],
+            # Those of nets that start from dlib's recogniser are written into the same tables.
+            "targets": []
+            if name.endswith("-started")
+            else [paths.TABLES / f"{name.replace('-', '_')}.csv"],
             "uptodate": [lambda task, values: values == state_of(config, target)],
             "task_dep": list(before),
         }

@@ -10,6 +10,9 @@ import pytest
 
 from thesislib import paths
 
+COMMANDS = ["experiment1", "experiment1-started", "experiment2", "experiment2-started"]
+COMMANDS += ["experiment3"]
+
 
 @pytest.fixture
 def dodo(monkeypatch):
@@ -30,7 +33,7 @@ def words_of(task):
 
 def test_the_experiments_come_first_then_the_notebooks_in_order(dodo):
     experiments = [task["name"].split(":")[0] for task in dodo.task_experiment()]
-    assert experiments == ["experiment1", "experiment2", "experiment3"]
+    assert experiments == COMMANDS
     notebooks = list(dodo.task_notebook())
     assert [task["name"][:2] for task in notebooks] == ["01", "02", "03", "04", "05"]
     for before, task in itertools.pairwise(notebooks):
@@ -51,7 +54,7 @@ def test_every_command_is_one_that_the_command_line_takes(dodo, monkeypatch):
         words = words_of(task)
         assert words[1:3] == ["-m", "thesislib"]
         assert program.main(words[3:]) == 0
-    assert told == ["experiment1", "experiment2", "experiment3"]
+    assert told == [name.removesuffix("-started") for name in COMMANDS]
 
 
 def _noting(command, told):

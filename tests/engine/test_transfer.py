@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ANCHORS, DEVICES, PARTY, face, noise, thin_net
+from conftest import ANCHORS, DEVICES, PARTY, face, noise, student_net, thin_net
 from PIL import Image
 
 from thesislib.data.images import read_photo
@@ -303,3 +303,54 @@ def test_a_dataset_of_nobody_is_refused(people, tmp_path):
         with pytest.raises(DatasetError, match="nobody in it is named"):
             teach()
     assert not (tmp_path / "run").exists()
+
+
+# --- nets that read at landmarks --------------------------------------------------------------
+
+
+def test_features_of_a_net_that_reads_at_landmarks_are_those_of_its_embeddings(party):
+    net, people = student_net(), read_dataset(party)
+    with torch.no_grad():  # sure of some places more than of others
+        net.regression_head.heads[1].bias[4] = 1.0
+    crops = crops_of(people, dataclasses.replace(PROFILE, input_px=96))
+    faces = transfer.face_features(net, crops, 2, 5)
+    assert faces.features.shape == (len(faces.identities), 256)
+    vectors = transfer.embed_features(net, faces.features, faces.anchors)
+    wanted, names = [], []
+    for view in range(2):
+        for at in range(len(crops)):
+            photo, target = crops[view, at]
+            known = target["identities"] >= 0
+            (own,) = net.embed_at(photo[None], [target["boxes"][known]])
+            wanted.append(own)
+            names.append(target["identities"][known])
+    torch.testing.assert_close(vectors, torch.cat(wanted), atol=1e-4, rtol=1e-3)
+    assert torch.equal(faces.identities, torch.cat(names))
+
+
+def test_what_is_trained_of_a_net_that_reads_at_landmarks(people):
+    net = student_net()
+    common = {"steps": 3, "seed": 0}
+    alone = transfer.train_classifier(net, people, PROFILE, **common)
+    head = transfer.train_classifier(net, people, PROFILE, **common, embedding_head=True)
+    assert changed(net, alone) == set()
+    before, after = net.state_dict(), head.state_dict()
+    moved = {
+        name
+        for name in before
+        if not torch.equal(before[name], after.get(name)) and not name.startswith("classifier.")
+    }
+    layer = "embedding_head.embedding.linear"
+    assert moved == {f"{layer}.weight", f"{layer}.bias"}
+    # dlib's weights are small, and so are the steps: none longer than the rate's share.
+    step = (before[f"{layer}.weight"] - after[f"{layer}.weight"]).abs().max()
+    assert 0 < float(step) < 3.1 * transfer.FROZEN_RATE * net.embedding_head.learning_share
+    means = transfer.enrol_class_means(net, people)
+    assert means.identities == sorted(PARTY) and changed(net, means) == set()
+
+
+def test_a_layer_is_the_head_or_dlibs_last():
+    net = thin_net()
+    assert transfer.last_layer(net) is net.embedding_head
+    student = student_net()
+    assert transfer.last_layer(student) is student.embedding_head.embedding.linear

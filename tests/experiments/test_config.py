@@ -46,6 +46,7 @@ CHANGED = {
     "label_smoothing": 0.15,
     "learned_balance": True,
     "transfer_steps": 77,
+    "started_px": 99,
     "upsampling": 2,
     "people": "crowd",
     "many_people": "crowd",
@@ -54,6 +55,7 @@ CHANGED = {
 }
 # What a trained net does not depend on: which synthetic people are made is told by their content.
 NOT_IN_THE_KEY = {"workers", "people", "many_people", "new_people", "transfer_steps"}
+NOT_IN_THE_KEY |= {"started_px"}
 
 
 @pytest.fixture
@@ -185,7 +187,7 @@ def test_a_dataset_is_read_again_when_a_file_in_it_changed_and_only_then(config)
 
 
 OUT_OF_RANGE = [
-    *((name, 0) for name in ("input_px", "pooling", "anchors", "embedding_dim")),
+    *((name, 0) for name in ("input_px", "started_px", "pooling", "anchors", "embedding_dim")),
     *((name, 0) for name in ("epochs", "batch", "transfer_steps", "learning_rate")),
     *((name, -0.5) for name in ("lambda_box", "lambda_no_object", "lambda_identity", "colour")),
     *((name, math.nan) for name in ("learning_rate", "weight_decay", "warm_up", "flip")),

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from thesislib.commands.settings import Changes, ProfileName, Split, changed, given, is_main, show
 
+VariantName = Literal["class_mean", "classifier", "classifier_embedding", "all", "scratch"]
 SystemName = Literal["joint", "two_stage_photo", "two_stage_face", "two_stage_aligned"]
 
 # --- experiments ------------------------------------------------------------------------------
@@ -59,6 +60,7 @@ def experiment2(
     steps: int | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     at_least: int = 8,
+    variants: tuple[VariantName, ...] = (),
 ) -> None:
     """Experiment 2: new people for a trained joint net, by retraining more or less of it.
 
@@ -72,6 +74,7 @@ def experiment2(
         steps: Optimiser steps of each training; else the profile's.
         seeds: Seeds of the transfer runs.
         at_least: Photos a new person must have.
+        variants: What is trained; else all that the profile has time for.
     """
     from thesislib import paths
     from thesislib.experiments import config as configs
@@ -81,7 +84,9 @@ def experiment2(
     made = configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people)
     if made and not target.exists():
         configs.make_synthetic(config.profile.new_people)
-    table = transfer.run(config, target, steps, run_seeds=seeds, at_least=at_least)
+    table = transfer.run(
+        config, target, steps, run_seeds=seeds, variants=variants, at_least=at_least
+    )
     show(table, "variant", "photos_per_person", "seed")
 
 

@@ -37,7 +37,7 @@ from thesislib.models.loss import largest_identity, logits_with_margin
 from thesislib.profiles import Profile
 
 MAX_VIEWS = 4  # augmented crops of each photo whose features are computed
-NAMING_VIEWS = 2  # likewise where all photos of a dataset are learned
+NAMING_VIEWS = 2  # likewise for dlib's recogniser, whose embeddings change little between them
 FROZEN_RATE = 1e-2  # highest learning rate of what is trained on features that stay
 FINE_TUNING = 0.3  # share of the profile's learning rate when everything is trained further
 
@@ -314,7 +314,8 @@ def train_classifier(
     new = with_new_classifier(net, dataset.identities, seed)
     crops = _crops(dataset, profile, seed)
     # No more views than the steps can use: of many photos one may be enough.
-    views = min(MAX_VIEWS, math.ceil(steps * profile.batch / len(crops)))
+    most = NAMING_VIEWS if new.embedding_source == "landmarks" else MAX_VIEWS
+    views = min(most, math.ceil(steps * profile.batch / len(crops)))
     faces = face_features(new, crops, views, profile.batch)
     train_on_features(new, faces, profile, steps, seed, embedding_head)
     parts = "classifier and embedding head" if embedding_head else "classifier"

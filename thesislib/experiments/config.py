@@ -107,9 +107,9 @@ def make_config(
     unknown = sorted(asked.keys() - {field.name for field in dataclasses.fields(profile)})
     if unknown:
         raise ValueError(f"a profile has no {', '.join(unknown)}")
-    if _is_recogniser(start):
-        profile = started_profile(profile)
     profile = dataclasses.replace(profile, **asked)
+    if _is_recogniser(start):
+        profile = dataclasses.replace(started_profile(profile), **asked)
     folder = paths.synthetic(profile.people) if data is None else data_folder(data)
     if start is not None and not _is_recogniser(start) and not Path(start).exists():
         start = paths.ROOT / start

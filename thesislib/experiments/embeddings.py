@@ -51,7 +51,7 @@ def arms_of(profile: Profile) -> list[str]:
     """Arms that a profile has time for."""
     if profile.name in ("laptop", "thesis"):
         return [*ARMS, STARTED_ARM]
-    return ["linear", MAIN_ARM, "arcface_16", "roi", STARTED_ARM]
+    return ["linear", MAIN_ARM, STARTED_ARM]
 
 
 def with_arm(config: Config, arm: str) -> Config:
