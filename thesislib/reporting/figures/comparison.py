@@ -191,8 +191,10 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
         ValueError: rows of several runs.
     """
     faces = one_run(told_apart(faces), "experiment1_faces")
-    figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
-    for system in in_order(faces["system"], SYSTEM_ORDER):
+    systems = in_order(faces["system"], SYSTEM_ORDER)
+    beside = len(systems) > 3  # more names would hide the curves
+    figure, axis = plt.subplots(figsize=(TEXT if beside else COLUMN, 2.6))
+    for system in systems:
         rows = faces[faces["system"] == system]
         raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
         label = system_label(system)
@@ -206,7 +208,10 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     axis.grid(axis="y")
     handles, _ = axis.get_legend_handles_labels()
     handles.append(Line2D([], [], color=GREY, linewidth=0.8, label="boxes not calibrated"))
-    axis.legend(handles=handles, loc="lower left")
+    if beside:
+        axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1))
+    else:
+        axis.legend(handles=handles, loc="lower left")
     return figure
 
 
@@ -273,11 +278,11 @@ def error_split(faces: pd.DataFrame) -> Figure:
         ValueError: rows of several runs.
     """
     shares = error_shares(one_run(told_apart(faces), "experiment1_faces"))
-    systems = len(shares)
+    systems, labels = len(shares), [system_label(system) for system in shares.index]
     figure, (bars, numbers) = plt.subplots(
         1,
         2,
-        figsize=(TEXT, 1.2 + 0.27 * systems),
+        figsize=(TEXT, 1.2 + 0.27 * sum(1 + 0.3 * label.count("\n") for label in labels)),
         sharey=True,
         gridspec_kw={"width_ratios": [1, 2]},
     )
@@ -296,7 +301,7 @@ def error_split(faces: pd.DataFrame) -> Figure:
         numbers.annotate(heading, **place, xytext=(0, 13), fontsize=7.5, linespacing=1.05)
         for row, cell in enumerate(cells):
             numbers.text(at + 0.5, row, cell, **MIDDLE)
-    bars.set_yticks(range(systems), [system_label(system) for system in shares.index])
+    bars.set_yticks(range(systems), labels)
     bars.set(ylim=(systems - 0.5, -0.6), xlim=(0, 100), xlabel="share of faces, %")
     bars.tick_params(axis="y", length=0)
     numbers.set_xlim(0, len(_VERDICTS) + 1)
