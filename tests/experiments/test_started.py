@@ -13,7 +13,7 @@ from guests import write_guests
 
 from thesislib import paths, tables
 from thesislib.__main__ import main as command_line
-from thesislib.engine import checkpoint, transfer
+from thesislib.engine import checkpoint, train, transfer
 from thesislib.engine.checkpoint import CheckpointError, start_hash
 from thesislib.engine.evaluate import evaluate as evaluate_system
 from thesislib.experiments import baseline_comparison as comparison
@@ -204,12 +204,11 @@ def test_the_published_nets_boxes_are_brought_to_the_datasets_framing(begun, roo
     monkeypatch.setattr(systems, "calibrate", calibrated)
     assert systems.framing(begun, "joint") == "framing"
     ((detections, photos),) = kept
-    train = configs.parts(begun).train
-    assert [photo.name for photo in photos] == train.photos
+    learned = configs.parts(begun).train
+    assert [photo.name for photo in photos] == learned.photos
     net = systems.trained_joint(begun)
-    path = train.folder / train.photos[0]
-    found = net.predict(path)
-    rows = detections[detections["photo"] == train.photos[0]]
+    found = net.predict(learned.folder / learned.photos[0])
+    rows = detections[detections["photo"] == learned.photos[0]]
     assert len(rows) == len(found)
     if found:
         wanted = np.stack([face.box for face in found])
@@ -224,15 +223,29 @@ def test_without_the_published_net_it_says_so(begun, tmp_path, monkeypatch):
         checkpoint.load_net("default")
 
 
+def test_a_net_that_is_taught_names_alone_leaves_the_arithmetic_to_trainings(tmp_path, monkeypatch):
+    """An accelerator of its own would refuse the next training's."""
+
+    def never(*_, **__):
+        raise AssertionError("an accelerator is made")
+
+    monkeypatch.setattr(train, "Accelerator", never)
+    about = {"seed": 0, "commit": "c"}
+    net = train.kept_net(tmp_path / "net", about, lambda run: (student_net(), []))
+    assert net.provenance == {**about, "history": []}
+    with pytest.raises(CheckpointError, match="of another training; seed differ"):
+        train.kept_net(tmp_path / "net", {"seed": 1, "commit": "c"}, lambda run: None)
+
+
 # --- names on embeddings computed once --------------------------------------------------------
 
 
 def test_embeddings_are_centred_and_the_classifier_is_trained(begun):
     net = checkpoint.load_net("default", "cpu")
     net.input_px = 96
-    train = configs.parts(begun).train
-    net = transfer.with_new_classifier(net, train.identities, 0)
-    crops = systems._crops(begun, "joint", train)
+    learned = configs.parts(begun).train
+    net = transfer.with_new_classifier(net, learned.identities, 0)
+    crops = systems._crops(begun, "joint", learned)
     before = transfer.face_features(net, crops, transfer.NAMING_VIEWS, 4)
     raw = transfer.embed_features(net, before.features, before.anchors)
     transfer.learn_names(net, crops, begun.profile, 0, progress=False)
@@ -241,4 +254,4 @@ def test_embeddings_are_centred_and_the_classifier_is_trained(begun):
     for row in raw:
         total += row
     torch.testing.assert_close(vectors, raw - total / len(raw), atol=1e-4, rtol=1e-3)
-    assert evaluate_system(net, train).faces["identity"].nunique() > 1
+    assert evaluate_system(net, learned).faces["identity"].nunique() > 1

@@ -39,6 +39,7 @@ from thesislib.engine.checkpoint import (
 )
 from thesislib.engine.interruption import held_back
 from thesislib.engine.optimiser import deterministic, learning_rate, make_optimiser, precision
+from thesislib.engine.processes import this_process
 from thesislib.environment import commit
 from thesislib.models.anchors import fit_anchors
 from thesislib.models.convolutions import use_channels_last
@@ -387,13 +388,14 @@ def kept_net(out: Path | str, about: dict, make: Callable[[dict], tuple[Any, lis
         return done
     net, history = make(run)
     net.provenance = {**about, "history": history}
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    if accelerator.is_main_process:
+    # Not an Accelerator: what is made first here would settle the arithmetic of all trainings.
+    process = this_process()
+    if process.is_main_process:
         with storage.folder_lock(out, wait=True):  # another call may sweep the folder just now
             save_net(out, net)
             (out / CHECKPOINT).unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
+    process.wait_for_everyone()
+    if not process.is_main_process:
         return load_net(out)  # running statistics of batch norm are each process's own
     return net.to(best_device()).eval()
 
