@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from thesislib import cache, paths, storage
 from thesislib.data.schema import Dataset
 from thesislib.engine.evaluate import evaluate
+from thesislib.engine.found import FoundFaces, NamedBy
 from thesislib.engine.processes import this_process
 from thesislib.engine.transfer import (
     enrol_class_means,
@@ -45,6 +46,7 @@ RESULTS_TABLE = "experiment2.csv"
 VARIANTS = ("class_mean", "classifier", "classifier_embedding", "all", "scratch")
 # Nothing of the backbone is trained: the old people and their faces are found as before.
 _SAME_FEATURES = ("class_mean", "classifier")
+_SAME_FACES = (*_SAME_FEATURES, "classifier_embedding")  # at least the boxes are as before
 PHOTOS_PER_PERSON = (1, 2, 4, 8)
 SEEDS = (0, 1, 2)
 _NEW = ("accuracy", "mean_iou", "joint_accuracy_50")  # measured on the new people
@@ -217,8 +219,8 @@ class Transfer:
         """
         photos = few_photos(self.people.train, photos_per_person, seed)
         new, seconds = adapted(self.net, photos, variant, self.source, self.steps, seed, out)
-        found = _measures(new, self.people.test, _NEW, seed)
-        old = self._before if variant in _SAME_FEATURES else self._old(new, seed)
+        found = _measures(self._asked(new, variant), self.people.test, _NEW, seed)
+        old = self._before if variant in _SAME_FEATURES else self._old(new, variant, seed)
         if variant == "scratch":  # it never knew the old people's names; faces it may find
             old = old[old["metric"] != "old_joint_accuracy_50"]
         if this_process().is_main_process:
@@ -232,20 +234,32 @@ class Transfer:
             commit=commit(),
         )
 
-    def _old(self, net: JointNet, seed: int) -> pd.DataFrame:
+    @functools.cached_property
+    def _found(self) -> FoundFaces:
+        return FoundFaces(self.net)
+
+    def _asked(self, net: JointNet, variant: str) -> JointNet | NamedBy:
+        """The net; or what the old one finds, where it would find the same."""
+        kept = variant in _SAME_FACES and net.embedding_source == "landmarks"
+        return NamedBy(self._found, net) if kept else net
+
+    def _old(self, net: JointNet, variant: str, seed: int) -> pd.DataFrame:
         """What is left of the old people, with the classifier they had."""
         back = copy.deepcopy(net)
         back.identities = self.net.identities
         back.classifier = copy.deepcopy(self.net.classifier)
-        rows = _measures(back.to(net.device), configs.parts(self.source).test, _OLD, seed)
+        asked = self._asked(back.to(net.device), variant)
+        rows = _measures(asked, configs.parts(self.source).test, _OLD, seed)
         return rows.assign(metric="old_" + rows["metric"])
 
     @functools.cached_property
     def _before(self) -> pd.DataFrame:
-        return self._old(self.net, self.source.seed)
+        return self._old(self.net, "class_mean", self.source.seed)
 
 
-def _measures(net: JointNet, test: Dataset, metrics: Sequence[str], seed: int) -> pd.DataFrame:
+def _measures(
+    net: JointNet | NamedBy, test: Dataset, metrics: Sequence[str], seed: int
+) -> pd.DataFrame:
     """Rows ``metric, value, low, high, n``."""
     table = evaluate(_FindsAndNames(net), test).table(seed)
     return table[table["metric"].isin(metrics)]
@@ -254,5 +268,5 @@ def _measures(net: JointNet, test: Dataset, metrics: Sequence[str], seed: int) -
 class _FindsAndNames:
     """A net that is not asked for names at the annotated boxes as well, which doubles the time."""
 
-    def __init__(self, net: JointNet) -> None:
+    def __init__(self, net: JointNet | NamedBy) -> None:
         self.predict_arrays = net.predict_arrays
