@@ -170,7 +170,8 @@ def test_the_recorded_command_asks_for_the_same_again(source, target, monkeypatc
     """With BATCH, EPOCHS and a split set, too."""
     smoke = dataclasses.replace(PROFILES["smoke"], batch=7, epochs=9)
     asked = dataclasses.replace(source, profile=smoke, split="session", seed=3)
-    words = shlex.split(transfer._columns(asked, target, 5, (0, 1), 4)["command"])
+    of_all = transfer._columns(asked, target, 5, (0, 1), 4, ["all"])
+    words = shlex.split(of_all["command"])
     assert words[:3] == ["python", "-m", "thesislib"]
     monkeypatch.setattr(paths, "DATA", source.data.parent)
     given = []
@@ -184,6 +185,15 @@ def test_the_recorded_command_asks_for_the_same_again(source, target, monkeypatc
     (config, people, steps), named = given[0]
     assert config == dataclasses.replace(asked, data=config.data)
     assert config.data.samefile(asked.data) and configs.data_folder(people).samefile(target)
-    assert (steps, named) == (5, {"run_seeds": (0, 1), "at_least": 4})
+    assert steps == 5
+    assert named == {"run_seeds": (0, 1), "at_least": 4, "variants": ("all",)}
     usual = transfer._columns(source, target, 2, transfer.SEEDS, 8)["command"]
-    assert "--seeds" not in usual and "--at-least" not in usual
+    assert not {"--seeds", "--at-least", "--variants"} & set(usual.split())
+
+
+def test_a_short_profile_leaves_out_what_trains_the_backbone(source, published):
+    quick = dataclasses.replace(source, profile=PROFILES["quick"])
+    short = ("class_mean", "classifier", "classifier_embedding")
+    assert transfer.variants_of(quick) == transfer.variants_of(configs.started(quick)) == short
+    assert transfer.variants_of(source) == transfer.VARIANTS
+    assert transfer.variants_of(configs.started(source)) == (*short, "all")

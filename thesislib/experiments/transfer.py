@@ -130,7 +130,8 @@ def run(
         ValueError: unknown variant, or more photos per person than everybody has.
     """
     target, counts = configs.data_folder(target), list(photos_per_person)
-    variants = list(variants) or list(variants_of(source))
+    asked = list(variants)
+    variants = asked or list(variants_of(source))
     steps = steps or source.profile.transfer_steps
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise ValueError(f"unknown variants {', '.join(unknown)}; choose of {', '.join(VARIANTS)}")
@@ -138,7 +139,7 @@ def run(
         raise ValueError(f"{max(counts)} photos per person, but everybody has only {at_least}")
     people = new_people(source, target, at_least)
     transfer = Transfer(source, trained_joint(source), people, steps)
-    about = _columns(source, target, steps, run_seeds, at_least)
+    about = _columns(source, target, steps, run_seeds, at_least, asked)
     folder = cache.folder(
         "transfer",
         f"{source.data.name}-{target.name}",
@@ -165,9 +166,14 @@ def run(
 
 
 def _columns(
-    source: Config, target: Path, steps: int, run_seeds: Sequence[int], at_least: int
+    source: Config,
+    target: Path,
+    steps: int,
+    run_seeds: Sequence[int],
+    at_least: int,
+    variants: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What every row of a transfer carries."""
+    """What every row of a transfer carries; variants are those that were asked for by name."""
     run = configs.key(
         source, target=configs.read(target).content_hash, transfer_steps=steps, at_least=at_least
     )
@@ -180,6 +186,7 @@ def _columns(
         steps=steps,
         seeds=None if tuple(run_seeds) == SEEDS else list(run_seeds),
         at_least=None if at_least == max(PHOTOS_PER_PERSON) else at_least,
+        variants=list(variants) or None,
     )
     about = configs.columns(source, run, told)
     about |= {"source": about.pop("dataset"), "target": target.name}
