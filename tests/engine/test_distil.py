@@ -201,3 +201,11 @@ def test_the_same_seed_gives_the_same_net_also_when_interrupted(
 def test_fewer_photos_than_a_batch(folder, tmp_path, small_views):
     profile = dataclasses.replace(PROFILE, batch=8)  # of five photos
     assert distil([folder], tmp_path / "out", profile=profile, steps=1, progress=False)
+
+
+def test_scenes_teach_finding_and_no_face(folder, tmp_path, small_views, weights):
+    net = distil([], tmp_path / "out", scenes=[folder], profile=PROFILE, steps=1, progress=False)
+    assert (net.provenance["portraits"], net.provenance["scenes"]) == (0, 5)
+    layers = net.embedding_head.state_dict()
+    for name in layers.keys() & weights.keys():
+        torch.testing.assert_close(layers[name], weights[name], atol=1e-3, rtol=1e-3)

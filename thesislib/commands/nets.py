@@ -45,6 +45,7 @@ def distil(
     photos: tuple[Path, ...],
     out: Path,
     changes: Changes,
+    scenes: tuple[Path, ...] = (),
     profile: ProfileName = "default",
     steps: int | None = None,
     leave_out: int = 0,
@@ -56,6 +57,7 @@ def distil(
     Args:
         photos: Folders: datasets, whose boxes and landmarks are used, or plain folders of photos.
         out: Folder of the training; gets net.safetensors, which stands alone.
+        scenes: Further folders, from which finding faces is learned and nobody's face.
         profile: Settings to begin with.
         steps: Optimiser steps; else 1000 for each epoch of the profile.
         leave_out: Photos whose number is divisible by this are left for measuring.
@@ -67,6 +69,7 @@ def distil(
     net = distilled(
         photos,
         out,
+        scenes=scenes,
         profile=changed(profile, changes),
         steps=steps,
         leave_out=leave_out,

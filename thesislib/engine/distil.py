@@ -76,6 +76,7 @@ def distil(
     photos: Sequence[Path | str],
     out: Path | str,
     *,
+    scenes: Sequence[Path | str] = (),
     profile: str | Profile = "default",
     steps: int | None = None,
     leave_out: int = 0,
@@ -93,6 +94,7 @@ def distil(
         photos: folders: datasets, whose boxes and landmarks are taken (identities are not looked
             at), or plain folders of photos, in which dlib's detector finds the faces.
         out: folder of this training; gets ``net.safetensors``.
+        scenes: further folders, from which finding faces is learned and nobody's face.
         profile: name of a profile, or one of your own.
         steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
         leave_out: photos whose number, in the file's name, is divisible by this are left for
@@ -115,28 +117,31 @@ def distil(
     out = Path(out)
     weights = read_weights()
     found, left_out = face_photos(photos, leave_out, progress)
-    portraits, scenes = [], []
+    whole, more_left_out = face_photos(scenes, leave_out, progress)
+    left_out += more_left_out
+    portraits = []
     for photo in found:
         if not is_portrait(photo):
-            scenes.append(photo)
+            whole.append(photo)
         elif (with_landmarks := dlib_landmarked(photo)) is not None:
             portraits.append(with_landmarks)
         else:
             left_out.append((photo.path, "the teacher finds no landmarks in it"))
-    if not any(len(photo.boxes) for photo in found):
+    if not any(len(photo.boxes) for photo in (*portraits, *whole)):
         raise DatasetError(
-            f"{', '.join(map(str, photos))}: no face to learn from in {len(left_out)} photos; "
+            f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in {len(left_out)} photos; "
             + "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         )
     answers = teacher_answers(portraits, weights, out / _TEACHER, progress)
     about = provenance(
-        _content(portraits, scenes),
+        _content(portraits, whole),
         profile,
         seed,
         start,
         photos=[Path(folder).name for folder in photos],
+        scene_photos=[Path(folder).name for folder in scenes],
         portraits=len(portraits),
-        scenes=len(scenes),
+        scenes=len(whole),
         left_out=len(left_out),
         steps=steps or EPOCH_STEPS * profile.epochs,
     )
@@ -146,7 +151,7 @@ def distil(
     net = train_net(
         new_student(centre, profile, seed),
         DistilLoss(spread),
-        lambda: Views(scenes, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed),
+        lambda: Views(whole, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed),
         profile,
         out,
         about,
