@@ -129,7 +129,8 @@ def distil(
             left_out.append((photo.path, "the teacher finds no landmarks in it"))
     if not any(len(photo.boxes) for photo in (*portraits, *whole)):
         raise DatasetError(
-            f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in {len(left_out)} photos; "
+            f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in "
+            f"{len(left_out)} photos; "
             + "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         )
     answers = teacher_answers(portraits, weights, out / _TEACHER, progress)
