@@ -242,9 +242,10 @@ def test_a_forgotten_operand_is_a_usage_error(words, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "predict", "evaluate", "enrol", "enrol-dataset", "recognise", "export", "data",
+    ["train", "distil", "release", "predict", "evaluate", "enrol", "enrol-dataset", "recognise",
+     "export", "data", "recogniser",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",
-     "gallery-speed", "training-speed", "publish"],
+     "recogniser-speed", "gallery-speed", "training-speed", "publish"],
 )  # fmt: skip
 def test_every_command_has_help(command, capsys):
     from thesislib.__main__ import main

@@ -1,10 +1,21 @@
 """What users would pick instead of this project, as far as it is installed."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from thesislib.data.transforms import warped
+from thesislib.deploy.int8 import quietly
+from thesislib.environment import require
+from thesislib.faces import Face
+from thesislib.models.backbone import Normalise
+from thesislib.models.chips import chip_transforms
+from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser
 
 
 def peers(folder: Path | None) -> dict[str, Callable]:
@@ -38,6 +49,75 @@ def peers(folder: Path | None) -> dict[str, Callable]:
     else:
         found["mtcnn"] = _mtcnn()
     return found
+
+
+class YunetDlib:
+    """YuNet's boxes and landmarks, and dlib's recogniser on OpenVINO for each aligned chip: two
+    networks' work, each at its fastest.
+
+    Args:
+        detector_file: YuNet's weights, ONNX.
+        threads: of both.
+
+    Raises:
+        ModuleNotFoundError: OpenCV is not installed.
+        MissingExtraError: OpenVINO, or the package with dlib's weights, is not installed.
+    """
+
+    highest_score = 1.0
+    embedding_dim = EMBEDDING_DIM
+
+    def __init__(self, detector_file: Path, threads: int) -> None:
+        import cv2
+
+        ov = require("openvino", extra="deploy")
+        cv2.setNumThreads(threads)
+        self.detector = cv2.FaceDetectorYN.create(str(detector_file), "", (320, 320))
+        net = nn.Sequential(Normalise.of("dlib"), dlib_recogniser()).eval()
+        example = torch.zeros(1, 3, CHIP_PX, CHIP_PX, dtype=torch.uint8)
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        with quietly():
+            model = ov.convert_model(net, example_input=example)
+        self.net = ov.Core().compile_model(model, "CPU", settings)
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
+    ) -> list[list[Face]]:
+        """Faces of decoded photos uint8 [H, W, 3], named by nobody."""
+        return [self._faces(photo, score_threshold) for photo in photos]
+
+    def _faces(self, photo: np.ndarray, score_threshold: float) -> list[Face]:
+        self.detector.setInputSize(photo.shape[1::-1])
+        self.detector.setScoreThreshold(score_threshold)
+        _, found = self.detector.detect(np.ascontiguousarray(photo[:, :, ::-1]))
+        if found is None:
+            return []
+        points = torch.from_numpy(found[:, 4:14]).unflatten(1, (5, 2))
+        image = Image.fromarray(photo)
+        chips = [
+            np.asarray(warped(image, transform.numpy(), CHIP_PX))
+            for transform in chip_transforms(points)
+        ]
+        vectors = self.net(np.stack(chips).transpose(0, 3, 1, 2))[0]
+        boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return [
+            Face(box, score, embedding=vector)
+            for box, score, vector in zip(boxes, found[:, 14].tolist(), vectors, strict=True)
+        ]
+
+
+def yunet_dlib(folder: Path, threads: int) -> YunetDlib:
+    """The pipeline with the weights ``*yunet*.onnx`` in a folder.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ModuleNotFoundError, MissingExtraError: see :class:`YunetDlib`.
+    """
+    files = sorted(folder.glob("*yunet*.onnx"))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no *yunet*.onnx in it")
+    return YunetDlib(files[0], threads)
 
 
 def _yunet_sface(detector_file: Path, recogniser_file: Path) -> Callable:

@@ -83,6 +83,24 @@ def distil(
         print(f"learned from {told}, {about['left_out']} photos left out: {out}")
 
 
+def release(
+    net: Path, photos: tuple[Path, ...], leave_out: int, out: Path = Path("default")
+) -> None:
+    """Write a distilled net as the published one, with a threshold for galleries.
+
+    Args:
+        net: Folder or file of the net.
+        photos: Folders of portraits of strangers, among them those it has not learned from.
+        leave_out: Those have numbers divisible by this.
+        out: File to write; else the published net's.
+    """
+    from thesislib.engine.release import release as released
+
+    made = released(net, photos, leave_out, out, progress=progress())
+    if is_main():
+        print(f"threshold {made.gallery_threshold}, in half precision: {out}")
+
+
 def predict(
     photo: Positional[Path],
     more: More,

@@ -101,6 +101,7 @@ def export(
     if isinstance(net, JointNet):
         about["embedding_dim"] = net.embedding_dim
         about["fingerprint"] = net.fingerprint
+        about["gallery_threshold"] = net.gallery_threshold
         about["lowest_score"] = SCORE_THRESHOLD
     with storage.folder_lock(folder):
         _check_folder(folder, net)

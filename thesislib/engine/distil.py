@@ -278,12 +278,17 @@ def face_photos(
         annotated = (folder / ANNOTATIONS).is_file()
         read = _of_dataset(folder) if annotated else _of_plain_folder(folder, left_out, progress)
         for photo in read:
-            digits = "".join(c for c in photo.path.stem if c.isdigit())
-            if leave_out and digits and int(digits) % leave_out == 0:
+            if is_left_out(photo.path, leave_out):
                 left_out.append((photo.path, f"left for measuring: divisible by {leave_out}"))
             else:
                 found.append(photo)
     return found, left_out
+
+
+def is_left_out(path: Path, leave_out: int) -> bool:
+    """Whether the number in a file's name is divisible by ``leave_out``; 0 leaves out none."""
+    digits = "".join(c for c in path.stem if c.isdigit())
+    return bool(leave_out and digits) and int(digits) % leave_out == 0
 
 
 def _of_dataset(folder: Path) -> list[FacePhoto]:

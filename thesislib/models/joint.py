@@ -200,6 +200,11 @@ class JointNet(nn.Module):
         return digest.hexdigest()
 
     @property
+    def gallery_threshold(self) -> float | None:
+        """Cosine from which a gallery takes two faces for one person, if the net has one."""
+        return (self.provenance or {}).get("gallery_threshold")
+
+    @property
     def answers_key(self) -> str:
         """SHA-256 of all that an answer depends on: the fingerprint, the classifier and names."""
         digest = hashlib.sha256(json.dumps([self.fingerprint, self.identities]).encode())
@@ -311,6 +316,7 @@ class JointNet(nn.Module):
         limits = (score_threshold, self.nms_iou, self.max_detections)
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
+            assert found.landmarks is not None
             refined = self.refined(outputs.source, found.photo, found.landmarks)
             found = found._replace(landmarks=refined)
         else:
