@@ -49,8 +49,7 @@ class Recogniser(GraphSystem):
         if engine == "auto":
             engine = fastest(folder, self.about, threads)
         self.engine, run = open_engine(folder, self.about, engine, threads)
-        of_graph = (self.about[key] for key in ("identities", "input_px", "lowest_score"))
-        super().__init__(run, *of_graph)
+        super().__init__(run, self.about["identities"], self.about["input_px"])
 
     @property
     def answers_key(self) -> str:

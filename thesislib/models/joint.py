@@ -298,7 +298,7 @@ class JointNet(nn.Module):
     # --- faces in a batch ---------------------------------------------------------------------
 
     def faces(
-        self, outputs: HeadOutputs, size: tuple[int, int], score_threshold: float
+        self, outputs: HeadOutputs, size: tuple[int, int], score_threshold: float | torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Decode, read and name the faces of a batch.
 

@@ -73,7 +73,7 @@ def decode_places(values: torch.Tensor, at: Places) -> tuple[torch.Tensor, torch
 def decode_pyramid(
     values: torch.Tensor,
     size: tuple[int, int],
-    score_threshold: float,
+    score_threshold: float | torch.Tensor,
     nms_iou: float,
     max_detections: int,
 ) -> Detections:
