@@ -230,7 +230,7 @@ class JointNet(nn.Module):
             for _ in range(1, BANDS):
                 scaled = F.avg_pool2d(scaled, 2)
                 maps.append(feature_map(self.backbone, scaled))
-            return HeadOutputs(self.regression_head(maps[0]).float(), stacked(maps).float())
+            return HeadOutputs(self.regression_head(*maps[:2]).float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
