@@ -121,7 +121,8 @@ def recogniser(
     """How well a net tells apart people it has never seen, beside dlib's own pipeline.
 
     Args:
-        data: Dataset folders; what is measured depends on what they have.
+        data: Dataset folders; what is measured depends on what they have. A plain folder holds
+            photos without a face.
         net: Folder or file of a net; else the published one.
         leave: Where nobody is named, only photos whose number is divisible by this.
         photos: The first so many people, or photos where nobody is named; else all.

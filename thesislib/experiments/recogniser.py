@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 from thesislib import cache, paths
 from thesislib.baselines.dlib_pipeline import DlibPipeline
 from thesislib.data.columns import BOX, LANDMARKS
-from thesislib.data.schema import Dataset, DatasetError, read_dataset, subset
+from thesislib.data.schema import (
+    ANNOTATIONS,
+    COLUMNS,
+    Dataset,
+    DatasetError,
+    read_dataset,
+    subset,
+)
 from thesislib.data.views import FacePhoto
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.distil import is_left_out, teacher_answers
+from thesislib.engine.predict import photos_in
 from thesislib.environment import commit
 from thesislib.experiments.recogniser_measures import (
     MIN_GROUP,
@@ -130,7 +138,7 @@ def run(
     """Measure a net and dlib's own pipeline, and keep the rows in ``recogniser.csv``.
 
     Args:
-        folders: datasets.
+        folders: datasets; one without annotations holds photos without a face.
         net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
         leave: of a dataset without names, take only photos whose number is divisible by this.
         photos: the first so many people's photos, or photos where nobody is named; None for all.
@@ -146,7 +154,7 @@ def run(
     systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
     parts = []
     for folder in folders:
-        dataset = _chosen(read_dataset(folder), leave, photos)
+        dataset = _chosen(_read(Path(folder)), leave, photos)
         for system, made in systems.items():
             about = {"data": dataset.content_hash, "system": made.answers_key}
             out = cache.folder("recogniser", f"{dataset.name}-{system}", **about) / "answers"
@@ -184,6 +192,15 @@ def _command(
     given = {"net": Path(net).name, "leave": leave, "photos": photos, "seed": seed, "draws": draws}
     words += [f"--{name} {value}" for name, value in given.items() if value != usual[name]]
     return " ".join(words)
+
+
+def _read(folder: Path) -> Dataset:
+    """A dataset, or the photos of a plain folder, in none of which is a face."""
+    if (folder / ANNOTATIONS).is_file():
+        return read_dataset(folder)
+    names = [path.relative_to(folder).as_posix() for path in photos_in(folder)]
+    table = pd.DataFrame({"photo": names, "identity": "", "session": ""})
+    return Dataset(folder, table.reindex(columns=COLUMNS))
 
 
 def _chosen(dataset: Dataset, leave: int, count: int | None) -> Dataset:
