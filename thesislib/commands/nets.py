@@ -84,19 +84,26 @@ def distil(
 
 
 def release(
-    net: Path, photos: tuple[Path, ...], leave_out: int, out: Path = Path("default")
+    net: Path,
+    photos: tuple[Path, ...],
+    leave_out: int,
+    scenes: tuple[Path, ...] = (),
+    out: Path = Path("default"),
+    seed: int = 0,
 ) -> None:
-    """Write a distilled net as the published one, with a threshold for galleries.
+    """Write a distilled net as the published one, with its thresholds.
 
     Args:
         net: Folder or file of the net.
         photos: Folders of portraits of strangers, among them those it has not learned from.
         leave_out: Those have numbers divisible by this.
+        scenes: Folders of scenes, likewise; crops without a face tell what a score of 0.5 means.
         out: File to write; else the published net's.
+        seed: Random seed of the crops.
     """
     from thesislib.engine.release import release as released
 
-    made = released(net, photos, leave_out, out, progress=progress())
+    made = released(net, photos, leave_out, scenes=scenes, out=out, seed=seed, progress=progress())
     if is_main():
         print(f"threshold {made.gallery_threshold}, in half precision: {out}")
 
