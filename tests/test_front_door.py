@@ -229,7 +229,7 @@ def test_what_the_user_can_mend_is_a_sentence_not_a_traceback(tmp_path, capsys):
     "words",
     [("data", "folder", "--to", "x"), ("data", "synthetic", "--to", "x"),
      ("predict", "--net", "x"), ("recognise", "--net", "x", "--gallery", "x"),
-     ("enrol", "Anna", "--net", "x", "--gallery", "x")],
+     ("enrol", "Anna", "--net", "x", "--gallery", "x"), ("predict",), ("recognise", "a.jpg")],
 )  # fmt: skip
 def test_a_forgotten_operand_is_a_usage_error(words, capsys):
     from thesislib.__main__ import main

@@ -111,7 +111,7 @@ def release(
 def predict(
     photo: Positional[Path],
     more: More,
-    net: Path,
+    net: Path = Path("default"),
     out: Path | None = None,
     draw: Path | None = None,
     score_threshold: float = 0.5,
@@ -121,7 +121,7 @@ def predict(
     Args:
         photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
         more: Further ones.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
         score_threshold: Detections with scores up to this one are dropped; 0 to 1.
@@ -153,12 +153,17 @@ def _predict(
             tl.draw(file, faces).save(picture, quality=92)
 
 
-def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | None = None) -> None:
+def evaluate(
+    data: Path,
+    net: Path = Path("default"),
+    gallery: Path | None = None,
+    out: Path | None = None,
+) -> None:
     """Measure how well a net, or a gallery of its embeddings, finds and names a dataset's people.
 
     Args:
         data: Dataset folder.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery whose people are looked for, in place of those the net has learned.
         out: Folder in which answers are kept while they come.
     """
@@ -170,11 +175,11 @@ def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | Non
         print(report.table().to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 
-def export(net: Path, to: Path, calibration: Path | None = None) -> None:
+def export(to: Path, net: Path = Path("default"), calibration: Path | None = None) -> None:
     """Write a net as ONNX and OpenVINO files.
 
     Args:
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         to: Folder for the files.
         calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
     """
@@ -192,7 +197,11 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
 
 
 def enrol(
-    name: Positional[str], photo: Positional[Path], more: More, net: Path, gallery: Path
+    name: Positional[str],
+    photo: Positional[Path],
+    more: More,
+    gallery: Path,
+    net: Path = Path("default"),
 ) -> None:
     """Enrol a person in a gallery, by photos that show nobody else.
 
@@ -200,7 +209,7 @@ def enrol(
         name: The person's name.
         photo: A photo, or a folder of photos.
         more: Further ones.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
     with _changing(gallery, net) as people:
@@ -208,12 +217,12 @@ def enrol(
     print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
 
 
-def enrol_dataset(data: Path, net: Path, gallery: Path) -> None:
+def enrol_dataset(data: Path, gallery: Path, net: Path = Path("default")) -> None:
     """Enrol everybody in a dataset in a gallery, each face read at its annotated box.
 
     Args:
         data: Dataset folder.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
     with _changing(gallery, net) as people:
@@ -234,8 +243,8 @@ def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
 def recognise(
     photo: Positional[Path],
     more: More,
-    net: Path,
     gallery: Path,
+    net: Path = Path("default"),
     out: Path | None = None,
     draw: Path | None = None,
     score_threshold: float = 0.5,
@@ -245,7 +254,7 @@ def recognise(
     Args:
         photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
         more: Further ones.
-        net: Folder or file of the net that the gallery was made with.
+        net: Folder or file of the net that the gallery was made with; else the published one.
         gallery: Gallery file.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
