@@ -15,7 +15,8 @@ from torch import nn
 from thesislib import paths
 from thesislib.data.schema import COLUMNS
 from thesislib.engine import checkpoint
-from thesislib.models.joint import NOBODY, JointNet
+from thesislib.models.heads import NOBODY
+from thesislib.models.joint import JointNet
 
 # The same examples in every run, however busy the machine is.
 hypothesis.settings.register_profile("thesislib", deadline=None, derandomize=True)

@@ -229,7 +229,7 @@ def test_what_the_user_can_mend_is_a_sentence_not_a_traceback(tmp_path, capsys):
     "words",
     [("data", "folder", "--to", "x"), ("data", "synthetic", "--to", "x"),
      ("predict", "--net", "x"), ("recognise", "--net", "x", "--gallery", "x"),
-     ("enrol", "Anna", "--net", "x", "--gallery", "x")],
+     ("enrol", "Anna", "--net", "x", "--gallery", "x"), ("predict",), ("recognise", "a.jpg")],
 )  # fmt: skip
 def test_a_forgotten_operand_is_a_usage_error(words, capsys):
     from thesislib.__main__ import main
@@ -242,9 +242,10 @@ def test_a_forgotten_operand_is_a_usage_error(words, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "predict", "evaluate", "enrol", "enrol-dataset", "recognise", "export", "data",
+    ["train", "distil", "release", "predict", "evaluate", "enrol", "enrol-dataset", "recognise",
+     "export", "data", "recogniser",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",
-     "gallery-speed", "training-speed", "publish"],
+     "recogniser-speed", "gallery-speed", "training-speed", "publish"],
 )  # fmt: skip
 def test_every_command_has_help(command, capsys):
     from thesislib.__main__ import main

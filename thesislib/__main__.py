@@ -14,6 +14,7 @@ from thesislib.commands import experiments, nets
 COMMANDS: tuple[Callable, ...] = (
     nets.train,
     nets.distil,
+    nets.release,
     nets.predict,
     nets.evaluate,
     nets.enrol,
@@ -28,6 +29,7 @@ COMMANDS: tuple[Callable, ...] = (
     experiments.pretraining,
     experiments.stand_in,
     experiments.benchmark,
+    experiments.recogniser_speed,
     experiments.gallery_speed,
     experiments.training_speed,
     experiments.publish,

@@ -100,7 +100,8 @@ BENCHMARK_COLUMNS = (
 )
 _EXPERIMENT3_KEYS = ("dataset", "arm", "profile", "seed", "run")
 # By table: the columns that tell its runs apart. The rows of a run replace those that the same
-# run gave before. Times are compared within one run alone, so those of a new one replace all.
+# run gave before. Times are compared within one run alone, so those of a new one replace all; of
+# recognisers that bear one name only the last is kept.
 KEYS = {
     "experiment1": EXPERIMENT1_KEYS,
     "experiment1_photos": EXPERIMENT1_KEYS,
@@ -124,7 +125,8 @@ KEYS = {
     "pretraining": ("dataset", "split", "profile", "seed", "run"),
     "stand_in": ("dataset", "profile", "seed", "run"),
     "stand_in_yaw": ("dataset", "profile", "seed", "run"),
-    "recogniser": ("dataset", "system", "profile", "seed", "run"),
+    "recogniser": ("dataset", "system", "profile", "seed"),
+    "recogniser_speed": ("profile",),
     "benchmark": ("profile",),
     "benchmark_limits": ("profile",),
     "gallery_speed": ("profile",),

@@ -14,7 +14,8 @@ from thesislib.data.columns import LANDMARKS
 from thesislib.data.schema import DatasetError
 from thesislib.engine import distil as module
 from thesislib.engine.checkpoint import CheckpointError, load_net, write_tensors
-from thesislib.engine.distil import DistilLoss, distil, face_photos, is_portrait, teacher_answers
+from thesislib.engine.distil import distil, face_photos, is_portrait, teacher_answers
+from thesislib.engine.distil_loss import DistilLoss, distil_loss
 from thesislib.models.chips import REFERENCE
 from thesislib.models.dlib_resnet import STAGES, copy_weights, dlib_stages, read_weights
 from thesislib.models.joint import JointNet
@@ -201,3 +202,81 @@ def test_the_same_seed_gives_the_same_net_also_when_interrupted(
 def test_fewer_photos_than_a_batch(folder, tmp_path, small_views):
     profile = dataclasses.replace(PROFILE, batch=8)  # of five photos
     assert distil([folder], tmp_path / "out", profile=profile, steps=1, progress=False)
+
+
+def test_scenes_teach_finding_and_no_face(folder, tmp_path, small_views, weights):
+    net = distil([], tmp_path / "out", scenes=[folder], profile=PROFILE, steps=1, progress=False)
+    assert (net.provenance["portraits"], net.provenance["scenes"]) == (0, 5)
+    layers = net.embedding_head.state_dict()
+    for name in layers.keys() & weights.keys():
+        torch.testing.assert_close(layers[name], weights[name], atol=1e-3, rtol=1e-3)
+
+
+GRID = dataclasses.replace(
+    PROFILES["default"],
+    input_px=96,
+    batch=3,
+    stride=32,
+    pooling=1,
+    anchors=2,
+    normalised=False,
+    embedding_source="grid",
+)
+
+
+@pytest.mark.parametrize("source", ["grid", "roi"])
+def test_faces_read_at_the_grid_are_taught_too(source, folder, tmp_path, small_views):
+    profile = dataclasses.replace(GRID, embedding_source=source)
+    net = distil([folder], tmp_path / "out", profile=profile, steps=2, progress=False)
+    assert net.embedding_source == source and len(net.anchors) == 2
+    assert net.provenance["steps"] == 2
+    assert load_net(tmp_path / "out").predict_arrays([noise(96, 96)], 0.0)[0]
+
+
+@pytest.mark.parametrize("source", ["grid", "roi"])
+def test_the_distance_at_the_grid_by_a_loop(source, weights):
+    profile = dataclasses.replace(GRID, embedding_source=source)
+    centre = np.linspace(-1, 1, 128, dtype=np.float32)
+
+    class Faces:
+        """Two sizes of faces, for the anchors."""
+
+        def __getitem__(self, key):
+            side = 30.0 + 40 * (key[1] % 2)
+            return None, {"boxes": torch.tensor([[0.0, 0.0, side, side]])}
+
+    net = module.new_student(centre, profile, 0, Faces()).eval()
+    torch.testing.assert_close(
+        net.embedding_head.bias.detach()[:128], torch.from_numpy(-centre), atol=0, rtol=0
+    )
+    photos = torch.from_numpy(noise(96, 128)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
+    marks = torch.tensor(REFERENCE)[None] * 0.5
+    answers = torch.randn(3, 128)
+    answers[1] = torch.nan  # a face the teacher has not seen
+    boxes = torch.tensor([[10.0, 10, 60, 70], [70, 20, 120, 80], [40, 30, 70, 66]])
+    nobody = torch.full((3,), -1)
+    targets = [
+        {"boxes": boxes[:2], "answers": answers[:2], "landmarks": marks.repeat(2, 1, 1)},
+        {"boxes": boxes[2:], "answers": answers[2:], "landmarks": 2 * marks},
+    ]
+    for target, own in zip(targets, (nobody[:2], nobody[2:]), strict=True):
+        target["identities"] = own
+    outputs = net(photos)
+    losses = distil_loss(profile, 0.3)(net, outputs, targets)
+    total = weight = 0.0
+    for photo, at, share in ((0, 0, (0.5 / 0.7) ** 2), (1, 2, 1.0)):
+        vector = net.embed_at(photos[photo : photo + 1], [boxes[at : at + 1]])[0][0]
+        total += share * float(((vector - answers[at]) ** 2).sum()) / 0.3
+        weight += share
+    assert float(losses["distance"]) == pytest.approx(total / weight, rel=1e-3)
+    found = {name: float(losses[name]) for name in ("box", "confidence", "no_object")}
+    wanted = profile.lambda_box * found["box"] + found["confidence"]
+    wanted += profile.lambda_no_object * found["no_object"] + 2 * float(losses["distance"])
+    assert float(losses["total"].detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_student_of_another_form_is_refused(folder, tmp_path):
+    for change in ({"backbone": "resnet18"}, {"embedding_dim": 512}):
+        profile = dataclasses.replace(GRID, **change)
+        with pytest.raises(ValueError, match="a student of dlib has backbone='dlib'"):
+            distil([folder], tmp_path / "out", profile=profile, progress=False)

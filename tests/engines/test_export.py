@@ -134,7 +134,7 @@ def test_runtimes_give_what_pytorch_gives(runs, runtime, which, shape):
 def test_the_graph_gives_what_the_net_gives(nets, runs, which):
     net = nets[which]
     photos = [noise(96, 128, 0), noise(130, 201, 1), EMPTY, noise(96, 128, 2)]
-    system = GraphSystem(runs[which, "torch"], net.identities, net.input_px, SCORE_THRESHOLD)
+    system = GraphSystem(runs[which, "torch"], net.identities, net.input_px)
     counts = []
     for threshold in (SCORE_THRESHOLD, 0.1):
         answers = net.predict_arrays(photos, threshold)
@@ -223,7 +223,7 @@ def test_the_heads_are_outside_the_backbone(folder, which):
     import openvino as ov
 
     model = ov.Core().read_model(folder / which / OPENVINO)
-    convolutions, others = int8._backbone(model)
+    convolutions, others = int8._heavy(model)
     weights = {
         op.get_friendly_name(): int8._weight(op)
         for op in model.get_ordered_ops()
@@ -435,7 +435,7 @@ def test_traced_and_called_graphs_have_one_code(nets):
     net.faces = lambda *arguments: calls.append(arguments) or whole(net, *arguments)
     try:
         with torch.inference_mode():
-            graph(torch.from_numpy(noise(64, 64))[None])
+            graph(torch.from_numpy(noise(64, 64))[None], torch.tensor(0.3))
     finally:
         del net.faces
     assert len(calls) == 1

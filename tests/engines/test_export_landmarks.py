@@ -1,15 +1,22 @@
 """A net that reads embeddings at landmarks, on the runtimes it is exported for."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import PARTY, noise
+from conftest import PARTY, face, noise
 
+from thesislib.data.schema import Dataset
+from thesislib.deploy import export as exporting
+from thesislib.deploy import int8
 from thesislib.deploy.engines import on_torch, open_engine
-from thesislib.deploy.export import export, read_about
+from thesislib.deploy.export import OPENVINO, export, read_about
 from thesislib.deploy.graph import OUTPUTS
 from thesislib.deploy.recogniser import Recogniser
-from thesislib.models.joint import NOBODY, JointNet
+from thesislib.faces import Face
+from thesislib.metrics.boxes import box_iou
+from thesislib.models.heads import NOBODY
+from thesislib.models.joint import JointNet
 
 INPUT_PX = 96
 RUNTIMES = ("onnxruntime", "openvino")
@@ -49,7 +56,7 @@ def net():
 @pytest.fixture(scope="module")
 def folder(net, tmp_path_factory):
     folder = tmp_path_factory.mktemp("landmarks")
-    export(net, folder)
+    export(net, folder, [patches(96, 128, seed) for seed in range(4)])
     return folder
 
 
@@ -80,6 +87,64 @@ def test_faces_have_landmarks_on_every_engine(folder, engine):
     assert faces and all(face.landmarks.shape == (5, 2) for face in faces)
     assert {face.name for face in faces} <= set(PARTY)
     assert recogniser.predict_arrays([np.full((90, 90, 3), 120, np.uint8)], 0.999) == [[]]
+
+
+@pytest.mark.parametrize("engine", [*RUNTIMES, "torch"])
+def test_detections_below_the_threshold_are_not_embedded(folder, engine):
+    run = open_engine(folder, read_about(folder), engine, 1)[1]
+    photo = patches(128, 150)[None]
+    everything = run(photo)[2]
+    threshold = float(np.sort(everything)[len(everything) // 2]) + 1e-4
+    some = run(photo, threshold)
+    # Suppression sees no others than those above it either way: a box falls to a better one.
+    np.testing.assert_allclose(some[2], everything[everything > threshold], atol=1e-6)
+    assert 0 < len(some[5]) == len(some[2]) < len(everything)
+    # Of a photo without a face nothing is left of the one before.
+    assert [len(value) for value in run(photo, 0.999)] == [0] * len(OUTPUTS)
+    assert len(run(photo, threshold)[5]) == len(some[5])
+
+
+def test_int8_is_of_all_heavy_layers(net, folder):
+    import openvino as ov
+
+    heavy, others = int8._heavy(ov.Core().read_model(folder / OPENVINO))
+    weights = {
+        op.get_friendly_name(): int8._weight(op)
+        for op in ov.Core().read_model(folder / OPENVINO).get_ordered_ops()
+        if op.get_type_name() == "Convolution"
+    }
+    inside = {weights[name].removeprefix("net.").split(".")[0] for name in heavy}
+    assert inside == {"backbone", "regression_head", "embedding_head"}
+    outside = {weights[name] for name in others if name in weights}
+    assert all(".heads." in name or "refiner." in name for name in outside)
+    run = open_engine(folder, read_about(folder), "openvino_int8", 1)[1]
+    photo = patches(96, 128, 9)[None]
+    found, wanted = run(photo), on_torch(net, threads=1, device="cpu")(photo)
+    close = box_iou(found[1], wanted[1]).max(axis=1) > 0.8
+    assert close.mean() > 0.5
+
+
+def test_what_int8_must_not_cost_where_nobody_is_named(tmp_path):
+    """Right is a face whose most similar one in another photo is the same person's."""
+    rows = [face(f"photos/{at}.png", name) for at, name in enumerate("aabbcc")]
+    rows.append(face("photos/5.png", "b", (30, 5, 44, 24)))
+    dataset = Dataset(tmp_path, pd.DataFrame(rows))
+    vectors = np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 0]]
+
+    class System:
+        answers_key = "by hand"
+
+    def told(system, files):
+        answers = []
+        for at in range(6):
+            box = np.array([5, 4, 25, 24] if at != 3 else [40, 4, 48, 24], np.float32)
+            answers.append([Face(box, 0.9, embedding=vectors[at])])
+        return answers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "predict", told)
+        # Found: photos 0, 1, 2, 4, 5; 0 and 1 are alike; 2 has lost its like, and 5 is taken for a.
+        assert exporting._alike(System(), dataset) == pytest.approx(2 / 7)
 
 
 def test_a_net_that_knows_nobody_names_nobody():

@@ -5,17 +5,21 @@ import importlib.util
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import face, noise
+from conftest import NO_BOX, face, noise
 
 from thesislib.data.columns import LANDMARKS
-from thesislib.data.schema import Dataset
+from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.embed import annotated_faces
-from thesislib.experiments import recogniser
-from thesislib.experiments.recogniser import (
+from thesislib.experiments import recogniser_measures as measures
+from thesislib.experiments.recogniser import groups_of
+from thesislib.experiments.recogniser_measures import (
     Answers,
     answers_of,
     detection_rows,
+    distance_rows,
+    empty_rows,
     enrolled_rows,
+    false_match_rows,
     landmark_rows,
     named_rows,
     open_set_rows,
@@ -63,7 +67,7 @@ def answers(tmp_path, rows=None, found=lambda row: True, vector=None, box=(5, 4,
         return out
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recogniser, "predict", told)
+        patch.setattr(measures, "predict", told)
         return answers_of(System(), dataset, tmp_path, progress=False)
 
 
@@ -141,6 +145,80 @@ def test_landmark_errors_in_distances_of_the_eyes(tmp_path):
     ]
     both = Answers(dataset, found, annotated_faces(dataset), np.array([0, 0]), np.empty((0, 1)))
     assert value(landmark_rows(both, 0), "landmark_error") == pytest.approx((0 + 1 / 10) / 2)
+
+
+def test_boxes_where_there_is_no_face(tmp_path):
+    rows = [face("photos/1.png", "")]
+    rows += [face(f"photos/{at}.png", "", NO_BOX) for at in (2, 3, 4, 5)]
+    dataset = Dataset(tmp_path / "a", pd.DataFrame(rows))
+    box = np.array([5, 4, 25, 24], np.float32)
+    scores = [[0.9, 0.8], [0.6, 0.4], [], [0.7, 0.55], [0.5]]
+    found = [[Face(box, score) for score in of_photo] for of_photo in scores]
+    all_ = Answers(dataset, found, annotated_faces(dataset), np.array([0]), np.empty((1, 1)))
+    (row,) = empty_rows(all_)
+    assert (row["value"], row["n"]) == (75, 4)
+    assert empty_rows(all_, 0.0)[0]["value"] == 125
+
+
+def strangers(tmp_path, count=80):
+    rows = pd.DataFrame([face(f"photos/{at}.png", "") for at in range(count)])
+    dataset = Dataset(tmp_path / "strangers", rows)
+    vectors = np.random.default_rng(0).normal(size=(count, 4)).astype(np.float32)
+    match = np.where(np.arange(count) % 8 == 0, -1, 0)
+    return Answers(dataset, [], annotated_faces(dataset), match, vectors)
+
+
+def test_distance_to_the_teacher_by_a_loop(tmp_path):
+    answers = strangers(tmp_path)
+    teacher = np.random.default_rng(1).normal(2, 1, size=(80, 4)).astype(np.float32)
+    half = np.arange(80) < 40
+    rows = distance_rows(answers, teacher, {"": np.ones(80, bool), "age: old": half}, 0)
+    told = [one - teacher.mean(axis=0) for one in teacher]
+    told = np.array([one / np.linalg.norm(one) for one in told])
+    spread = np.mean([((one - told.mean(axis=0)) ** 2).sum() for one in told])
+    unit = [one / np.linalg.norm(one) for one in answers.embeddings]
+    away = [((a - b) ** 2).sum() / spread for a, b in zip(unit, told, strict=True)]
+    assert [row["group"] for row in rows] == ["", "age: old"]
+    assert rows[0]["value"] == pytest.approx(np.mean(away))
+    assert rows[1]["value"] == pytest.approx(np.mean(away[:40])) and rows[1]["n"] == 40
+
+
+def test_false_matches_of_a_group_at_the_threshold_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "FALSE_MATCHES", 0.05)
+    answers = strangers(tmp_path)
+    half, few = np.arange(80) < 40, np.arange(80) < 20
+    groups = {"": np.ones(80, bool), "age: old": half, "age: few": few}
+    rows = false_match_rows(answers, groups, 0, 20)
+    assert [row["group"] for row in rows] == ["", "age: old"]  # a few found faces tell nothing
+    assert [row["n"] for row in rows] == [70, 35]
+
+    def pairs(kept):
+        unit = [one / np.linalg.norm(one) for one in answers.embeddings[kept]]
+        return sorted(float(a @ b) for at, a in enumerate(unit) for b in unit[:at])
+
+    found = answers.match >= 0
+    everybody = pairs(found)
+    threshold = everybody[-int(0.05 * len(everybody))]
+    within = pairs(found & half)
+    wanted = sum(pair >= threshold - 1e-7 for pair in within) / len(within)
+    assert rows[1]["value"] == pytest.approx(wanted)
+    assert rows[1]["low"] <= rows[1]["value"] <= rows[1]["high"]
+
+
+def test_groups_are_those_of_the_file_of_attributes(tmp_path):
+    faces = pd.DataFrame({"photo": [f"photos/{at}.png" for at in range(80)]})
+    dataset = Dataset(tmp_path, faces)
+    table = faces.assign(age=["old"] * 60 + ["young"] * 20, tall="")
+    table[::-1].to_csv(tmp_path / "attributes.csv", index=False)
+    groups = groups_of(dataset, faces)
+    assert list(groups) == ["", "age: old"]
+    assert groups["age: old"].tolist() == [True] * 60 + [False] * 20
+    pd.concat([table, table[:1]]).to_csv(tmp_path / "attributes.csv", index=False)
+    with pytest.raises(DatasetError, match=r"attributes\.csv: row 82: a photo for the second time"):
+        groups_of(dataset, faces)
+    table.rename(columns={"photo": "file"}).to_csv(tmp_path / "attributes.csv", index=False)
+    with pytest.raises(DatasetError, match=r"attributes\.csv: no column `photo`"):
+        groups_of(dataset, faces)
 
 
 @pytest.mark.skipif(

@@ -19,8 +19,10 @@ from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.statistics import shuffled
 from thesislib.metrics.verification import (
     equal_error_rate,
+    false_match_rate,
     roc,
     tar_at_far,
+    threshold_at,
     verification_accuracy,
 )
 
@@ -310,3 +312,27 @@ def test_many_photos_do_not_need_all_pairs_in_memory(monkeypatch):
     assert curve.impostor_pairs == 3000 * 2990 // 2
     assert peak < 20e6
     assert time.process_time() - start < 30
+
+
+def test_false_matches_and_the_threshold_that_allows_them_by_loops():
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(30, 4))
+    names = [f"p{i // 2}" for i in range(30)]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [
+        float(np.round(unit[a] @ unit[b], 12))
+        for a in range(30)
+        for b in range(a)
+        if names[a] != names[b]
+    ]
+    for threshold in (-0.2, 0.0, 0.5, 0.9):
+        wanted = sum(pair >= threshold for pair in pairs) / len(pairs)
+        assert false_match_rate(vectors, names, threshold) == pytest.approx(wanted)
+    found = threshold_at(vectors, names, 0.1)
+    assert false_match_rate(vectors, names, found) <= 0.1
+    lower = max(pair for pair in pairs if pair < found - 1e-9)
+    assert false_match_rate(vectors, names, lower - 1e-9) > 0.1
+    with pytest.raises(NotSupportedError, match="at least 10 are needed"):
+        threshold_at(vectors, names, 0.01)
+    with pytest.raises(ValueError, match="rate: expected above 0"):
+        threshold_at(vectors, names, 0)

@@ -58,9 +58,12 @@ def random_values(seed=0, photos=2):
 def test_places_are_the_cells_of_every_stride_fine_to_coarse():
     at = places(SIZE)
     number = 0
-    for stride, side in zip(STRIDES, SIZES, strict=True):
-        for row in range(SIZE[0] // stride):
-            for column in range(SIZE[1] // stride):
+    levels = [(*SIZE, stride, side) for stride, side in zip(STRIDES, SIZES, strict=True)]
+    # Half of it is 48 x 64, of which the rows are filled up to 64.
+    levels += [(128, 128, 2 * stride, 2 * side) for _, _, stride, side in levels[1:]]
+    for height, width, stride, side in levels:
+        for row in range(height // stride):
+            for column in range(width // stride):
                 centre = [(column + 0.5) * stride, (row + 0.5) * stride]
                 assert at.centres[number].tolist() == centre
                 assert (float(at.strides[number]), float(at.sizes[number])) == (stride, side)
@@ -71,14 +74,20 @@ def test_places_are_the_cells_of_every_stride_fine_to_coarse():
 
 def test_the_pyramid_gives_values_in_the_order_of_the_places():
     pyramid = Pyramid(channels=4, width=8).eval()
-    features = torch.rand(2, 4, 24, 32)
-    assert pyramid(features).shape == (2, len(places(SIZE).strides), VALUES)
+    features, half = torch.rand(2, 4, 24, 32), torch.rand(2, 4, 12, 16)
+    assert pyramid(features, half).shape == (2, len(places(SIZE).strides), VALUES)
     # A change in the photo's lower right corner is seen there, and far from it at no fine place.
     changed = features.clone()
     changed[:, :, -1, -1] += 10
-    difference = (pyramid(changed) - pyramid(features)).abs().amax(dim=(0, 2))
+    difference = (pyramid(changed, half) - pyramid(features, half)).abs().amax(dim=(0, 2))
+    own = 12 * 16 + 6 * 8 + 3 * 4  # places of the photo itself
     assert difference[12 * 16 - 1] > 0  # the last place of the finest stride
-    assert difference[-1] > 0
+    assert difference[own - 1] > 0
+    assert not difference[own:].any()
+    # The half is seen by the same heads, and filled up with zeros.
+    filled = F.pad(half, (0, 0, 0, 4))
+    alone = pyramid(filled, half)[:, 8 * 8 :]
+    torch.testing.assert_close(pyramid(features, half)[:, own:], alone[:, : 4 * 4 + 2 * 2])
 
 
 def test_boxes_and_landmarks_by_loops():

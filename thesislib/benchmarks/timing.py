@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from thesislib.deploy.engines import USER_SCORE
 from thesislib.deploy.export import INT8, OPENVINO
 from thesislib.engine.timing import RUNS, WARM_UPS, take_turns
 from thesislib.environment import require
@@ -56,7 +57,8 @@ def stage_times(
     request = ov.Core().compile_model(file, "CPU", settings).create_infer_request()
 
     def call(photo: np.ndarray) -> list[np.ndarray]:
-        return [value.copy() for value in request.infer([photo[None]]).values()]
+        inputs = (photo[None], np.array(USER_SCORE, dtype=np.float32))
+        return [value.copy() for value in request.infer(inputs).values()]
 
     rows = []
     for turn in range(WARM_UPS + runs):

@@ -45,6 +45,7 @@ def distil(
     photos: tuple[Path, ...],
     out: Path,
     changes: Changes,
+    scenes: tuple[Path, ...] = (),
     profile: ProfileName = "default",
     steps: int | None = None,
     leave_out: int = 0,
@@ -56,6 +57,7 @@ def distil(
     Args:
         photos: Folders: datasets, whose boxes and landmarks are used, or plain folders of photos.
         out: Folder of the training; gets net.safetensors, which stands alone.
+        scenes: Further folders, from which finding faces is learned and nobody's face.
         profile: Settings to begin with.
         steps: Optimiser steps; else 1000 for each epoch of the profile.
         leave_out: Photos whose number is divisible by this are left for measuring.
@@ -67,6 +69,7 @@ def distil(
     net = distilled(
         photos,
         out,
+        scenes=scenes,
         profile=changed(profile, changes),
         steps=steps,
         leave_out=leave_out,
@@ -80,10 +83,35 @@ def distil(
         print(f"learned from {told}, {about['left_out']} photos left out: {out}")
 
 
+def release(
+    net: Path,
+    photos: tuple[Path, ...],
+    leave_out: int,
+    scenes: tuple[Path, ...] = (),
+    out: Path = Path("default"),
+    seed: int = 0,
+) -> None:
+    """Write a distilled net as the published one, with its thresholds.
+
+    Args:
+        net: Folder or file of the net.
+        photos: Folders of portraits of strangers, among them those it has not learned from.
+        leave_out: Those have numbers divisible by this.
+        scenes: Folders of scenes, likewise; crops without a face tell what a score of 0.5 means.
+        out: File to write; else the published net's.
+        seed: Random seed of the crops.
+    """
+    from thesislib.engine.release import release as released
+
+    made = released(net, photos, leave_out, scenes=scenes, out=out, seed=seed, progress=progress())
+    if is_main():
+        print(f"threshold {made.gallery_threshold}, in half precision: {out}")
+
+
 def predict(
     photo: Positional[Path],
     more: More,
-    net: Path,
+    net: Path = Path("default"),
     out: Path | None = None,
     draw: Path | None = None,
     score_threshold: float = 0.5,
@@ -93,7 +121,7 @@ def predict(
     Args:
         photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
         more: Further ones.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.
         score_threshold: Detections with scores up to this one are dropped; 0 to 1.
@@ -125,12 +153,17 @@ def _predict(
             tl.draw(file, faces).save(picture, quality=92)
 
 
-def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | None = None) -> None:
+def evaluate(
+    data: Path,
+    net: Path = Path("default"),
+    gallery: Path | None = None,
+    out: Path | None = None,
+) -> None:
     """Measure how well a net, or a gallery of its embeddings, finds and names a dataset's people.
 
     Args:
         data: Dataset folder.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery whose people are looked for, in place of those the net has learned.
         out: Folder in which answers are kept while they come.
     """
@@ -142,11 +175,11 @@ def evaluate(data: Path, net: Path, gallery: Path | None = None, out: Path | Non
         print(report.table().to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 
-def export(net: Path, to: Path, calibration: Path | None = None) -> None:
+def export(to: Path, net: Path = Path("default"), calibration: Path | None = None) -> None:
     """Write a net as ONNX and OpenVINO files.
 
     Args:
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         to: Folder for the files.
         calibration: Dataset folder; up to 200 of its photos calibrate an int8 net.
     """
@@ -164,7 +197,11 @@ def export(net: Path, to: Path, calibration: Path | None = None) -> None:
 
 
 def enrol(
-    name: Positional[str], photo: Positional[Path], more: More, net: Path, gallery: Path
+    name: Positional[str],
+    photo: Positional[Path],
+    more: More,
+    gallery: Path,
+    net: Path = Path("default"),
 ) -> None:
     """Enrol a person in a gallery, by photos that show nobody else.
 
@@ -172,7 +209,7 @@ def enrol(
         name: The person's name.
         photo: A photo, or a folder of photos.
         more: Further ones.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
     with _changing(gallery, net) as people:
@@ -180,12 +217,12 @@ def enrol(
     print(f"{name} enrolled; {len(people.identities)} people in {gallery}")
 
 
-def enrol_dataset(data: Path, net: Path, gallery: Path) -> None:
+def enrol_dataset(data: Path, gallery: Path, net: Path = Path("default")) -> None:
     """Enrol everybody in a dataset in a gallery, each face read at its annotated box.
 
     Args:
         data: Dataset folder.
-        net: Folder or file of a trained net.
+        net: Folder or file of a trained net; else the published one.
         gallery: Gallery file, <name>.safetensors; made if it is not there.
     """
     with _changing(gallery, net) as people:
@@ -206,8 +243,8 @@ def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
 def recognise(
     photo: Positional[Path],
     more: More,
-    net: Path,
     gallery: Path,
+    net: Path = Path("default"),
     out: Path | None = None,
     draw: Path | None = None,
     score_threshold: float = 0.5,
@@ -217,7 +254,7 @@ def recognise(
     Args:
         photo: A photo, or a folder of photos; in folders those that cannot be read are left out.
         more: Further ones.
-        net: Folder or file of the net that the gallery was made with.
+        net: Folder or file of the net that the gallery was made with; else the published one.
         gallery: Gallery file.
         out: Folder in which answers are kept while they come, ending as faces.csv.
         draw: Folder for pictures with boxes and names.

@@ -17,7 +17,7 @@ import torch
 
 from thesislib import storage
 from thesislib.deploy.export import INT8, ONNX, OPENVINO
-from thesislib.deploy.graph import PhotosToFaces, PhotosToLogits, Run
+from thesislib.deploy.graph import PhotosToFaces, PhotosToLogits, Run, detecting
 from thesislib.engine.checkpoint import best_device, load_net
 from thesislib.engine.timing import take_turns
 from thesislib.models.convolutions import use_channels_last
@@ -35,6 +35,7 @@ ENGINES = (
 )
 _PACKAGES = ("onnxruntime", "openvino")
 CHOICES = "engines.json"
+USER_SCORE = 0.5  # at which engines are timed
 _WARM_UPS, _RUNS = 3, 7
 
 
@@ -106,10 +107,12 @@ def _open(folder: Path, about: dict[str, Any], engine: str, threads: int) -> Run
     if why_not:
         raise EngineUnavailableError(why_not)
     if engine == "onnxruntime":
-        return _onnxruntime(folder / ONNX, threads)
+        call = _onnxruntime(folder / ONNX, threads)
+        return detecting(call) if about["kind"] == "joint" else call
     if engine.startswith("openvino"):
         file = INT8 if engine == "openvino_int8" else OPENVINO
-        return _openvino(folder / file, threads, full=engine == "openvino")
+        call = _openvino(folder / file, threads, full=engine == "openvino")
+        return detecting(call) if about["kind"] == "joint" else call
     return on_torch(load_net(folder), compiled=engine == "torch_compile", threads=threads)
 
 
@@ -119,7 +122,8 @@ def _onnxruntime(file: Path, threads: int) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda photos: tuple(session.run(None, {"photos": photos}))
+    names = [one.name for one in session.get_inputs()]
+    return lambda *inputs: tuple(session.run(None, dict(zip(names, inputs, strict=True))))
 
 
 def _openvino(file: Path, threads: int, full: bool) -> Run:
@@ -131,7 +135,7 @@ def _openvino(file: Path, threads: int, full: bool) -> Run:
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     compiled = core.compile_model(core.read_model(file), "CPU", settings)
     # The answer's own copy: the next call writes over the engine's memory.
-    return lambda photos: tuple(value.copy() for value in compiled([photos]).values())
+    return lambda *inputs: tuple(value.copy() for value in compiled(inputs).values())
 
 
 def on_torch(
@@ -155,14 +159,14 @@ def on_torch(
     graph = PhotosToLogits(module) if isinstance(net, FaceClassifier) else PhotosToFaces(module)
 
     @torch.inference_mode()
-    def run(photos: np.ndarray) -> tuple[np.ndarray, ...]:
+    def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         lowered = torch.autocast("cuda", torch.bfloat16, enabled=on.type == "cuda")
         with _threads(threads), lowered:
-            found = graph(torch.from_numpy(photos).to(on))
+            found = graph(*(torch.from_numpy(one).to(on) for one in inputs))
         found = found if isinstance(found, tuple) else (found,)
         return tuple(value.cpu().numpy() for value in found)
 
-    return run
+    return run if isinstance(net, FaceClassifier) else detecting(run)
 
 
 @contextlib.contextmanager
@@ -219,7 +223,7 @@ def time_engines(folder: Path | str, about: dict[str, Any], threads: int) -> dic
     systems = {}
     for name in available(about):
         run = _open(Path(folder), about, name, threads)
-        systems[name] = [("graph", lambda photo, run=run: run(photo[None]))]
+        systems[name] = [("graph", lambda photo, run=run: run(photo[None], USER_SCORE))]
     times = take_turns(systems, [photo], _RUNS, _WARM_UPS)
     return times.groupby("system")["ms"].median().to_dict()
 

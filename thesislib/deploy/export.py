@@ -35,13 +35,16 @@ from thesislib.deploy.graph import (
 )
 from thesislib.deploy.int8 import quantise, quietly
 from thesislib.engine.checkpoint import CHECKPOINT, NET, holds, save_net
+from thesislib.engine.embed import annotated_faces
 from thesislib.engine.evaluate import SCORE_THRESHOLD, evaluate
-from thesislib.engine.predict import Photo
+from thesislib.engine.predict import Photo, predict
 from thesislib.environment import require
+from thesislib.metrics.boxes import box_iou
 from thesislib.models.face_classifier import FaceClassifier
+from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
 
-VERSION = 2
+VERSION = 3
 ABOUT = "about.json"
 ONNX, OPENVINO, INT8 = "net.onnx", "openvino.xml", "openvino_int8.xml"
 _OPSET = 18  # the first whose Resize is antialiased
@@ -66,8 +69,9 @@ def export(
         calibration: for int8: training photos, a few hundred, paths or arrays uint8 [H, W, 3];
             of a classifier what it sees, uint8 [3, H, W]. Without them int8 is not made.
         check: for int8 of a joint net: photos, of neither calibration nor test, of people the net
-            knows; layers are kept in fp32 until int8 costs no more than ``MOST_ACCURACY_LOST``
-            and ``MOST_IOU_LOST`` there. None takes int8 as it is.
+            knows, or of anybody with several photos where it knows nobody; layers are kept in fp32
+            until int8 costs no more than ``MOST_ACCURACY_LOST`` and ``MOST_IOU_LOST`` there. None
+            takes int8 as it is.
 
     Returns:
         what ``about.json`` says.
@@ -101,7 +105,7 @@ def export(
     if isinstance(net, JointNet):
         about["embedding_dim"] = net.embedding_dim
         about["fingerprint"] = net.fingerprint
-        about["lowest_score"] = SCORE_THRESHOLD
+        about["gallery_threshold"] = net.gallery_threshold
     with storage.folder_lock(folder):
         _check_folder(folder, net)
         storage.sweep(folder)
@@ -164,12 +168,36 @@ def _seen(photo: Photo, joint: bool) -> np.ndarray:
 
 def _accuracy(about: dict[str, Any], dataset: Dataset, run: Run) -> dict[str, float]:
     """What int8 must not cost: see :func:`thesislib.deploy.int8.within_limits`."""
-    system = GraphSystem(run, about["identities"], about["input_px"], about["lowest_score"])
+    system = GraphSystem(run, about["identities"], about["input_px"])
     report = evaluate(system, dataset)
+    nobody = about["identities"] == list(NOBODY)
     return {
-        "joint_accuracy_50": report.joint_accuracy(0.5),
+        "joint_accuracy_50": _alike(system, dataset) if nobody else report.joint_accuracy(0.5),
         "mean_iou": float(report.faces["iou"].mean()),
     }
+
+
+def _alike(system: GraphSystem, dataset: Dataset) -> float:
+    """Share of faces that are found and to which the most similar other one is the same person's:
+    joint accuracy of a net that knows nobody by name."""
+    faces = annotated_faces(dataset)
+    files = [dataset.folder / photo for photo in dataset.photos]
+    found = dict(zip(dataset.photos, predict(system, files), strict=True))
+    vectors, names, photos = [], [], []
+    for face in faces[faces["identity"] != ""].itertuples():
+        answers = found[face.photo]
+        box = np.array([[face.x1, face.y1, face.x2, face.y2]])
+        iou = box_iou(np.array([one.box for one in answers]).reshape(-1, 4), box)[:, 0]
+        if iou.max(initial=0) >= 0.5:
+            vectors.append(answers[iou.argmax()].embedding)
+            names.append(face.identity)
+            photos.append(face.photo)
+    if not vectors:
+        return 0.0
+    similar = np.stack(vectors) @ np.stack(vectors).T
+    similar[np.array(photos)[:, None] == np.array(photos)] = -np.inf
+    right = np.array(names)[similar.argmax(axis=1)] == np.array(names)
+    return float(right.sum() / (faces["identity"] != "").sum())
 
 
 def _write_onnx(graph: nn.Module, path: Path, about: dict[str, Any]) -> None:
@@ -179,15 +207,16 @@ def _write_onnx(graph: nn.Module, path: Path, about: dict[str, Any]) -> None:
         example = example.permute(0, 3, 1, 2).contiguous()
     free = {0: "photos", 1: "height", 2: "width"} if joint else {0: "photos", 2: "rows", 3: "cols"}
     shape = {axis: torch.export.Dim(name, min=1, max=2**20) for axis, name in free.items()}
+    threshold = (torch.tensor(SCORE_THRESHOLD),) if joint else ()
     with torch.no_grad(), quietly():
         program = torch.onnx.export(
             graph,
-            (example,),
+            (example, *threshold),
             dynamo=True,
             verbose=False,
             opset_version=_OPSET,
-            dynamic_shapes=(shape,),
-            input_names=["photos"],
+            dynamic_shapes=(shape, *(None for _ in threshold)),
+            input_names=["photos", "score_threshold"] if joint else ["photos"],
             output_names=_outputs(graph),
             custom_translation_table={torch.ops.thesislib.suppress.default: suppress_in_onnx()},
         )
@@ -211,6 +240,7 @@ def _to_openvino(onnx: Path) -> Any:
     from openvino import opset11
 
     model = ov.Core().read_model(onnx)
+    of_faces = False  # what comes after the first patch is sampled
     for node in model.get_ordered_ops():
         # OpenVINO's own linear mode leaves out antialiasing on a CPU; Pillow's has it built in.
         if node.get_type_name() == "Interpolate" and _scales_photos(node):
@@ -224,8 +254,35 @@ def _to_openvino(onnx: Path) -> Any:
                 photos, sizes, "bilinear_pillow", "sizes", axes=np.array([1, 2])
             )
             node.output(0).replace(opset11.transpose(like_pillow, order).output(0))
+        elif node.get_type_name() == "AvgPool" and of_faces:
+            _pool_by_convolution(node)
+        of_faces |= node.get_type_name() == "GridSample"
     model.validate_nodes_and_infer_types()
     return model
+
+
+def _pool_by_convolution(node: Any) -> None:
+    """Average pooling as the convolution that it is.
+
+    Of no faces, OpenVINO's own (2026.4) leaves the rest of the graph as the last photo left it:
+    a photo without a face would be answered with the faces of the one before.
+    """
+    from openvino import opset11
+
+    attributes = node.get_attributes()
+    channels = node.input(0).get_partial_shape()[1].get_length()
+    kernel = attributes["kernel"]
+    weights = np.full((channels, 1, 1, *kernel), 1 / np.prod(kernel), np.float32)
+    pooled = opset11.group_convolution(
+        node.input(0).get_source_output(),
+        opset11.constant(weights),
+        attributes["strides"],
+        attributes["pads_begin"],
+        attributes["pads_end"],
+        [1, 1],
+    )
+    pooled.set_friendly_name(f"{node.get_friendly_name()}/pooled")
+    node.output(0).replace(pooled.output(0))
 
 
 def _scales_photos(node: Any) -> bool:

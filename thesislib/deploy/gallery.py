@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from thesislib.data.schema import Dataset
 from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
 from thesislib.deploy.threshold import (
-    DEFAULT_THRESHOLD,
     Calibration,
     calibrate,
     checked_threshold,
+    usual_threshold,
 )
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.embed import annotated_faces, embed
@@ -94,8 +94,8 @@ class Gallery:
             :class:`thesislib.deploy.recogniser.Recogniser`; embeddings of two nets cannot be
             compared.
         threshold: lowest cosine, -1 to 1, at which a face is the enrolled person. What is right
-            depends on the net; the default is calibrated on nothing. :meth:`calibrate` chooses
-            one by the share of strangers that it lets in.
+            depends on the net; None for the one that the net was published with, or else one
+            calibrated on nothing. :meth:`calibrate` chooses it by the share of strangers let in.
         exact_up_to: templates up to which the search is exact, see
             :mod:`thesislib.deploy.templates`.
 
@@ -113,7 +113,7 @@ class Gallery:
     def __init__(
         self,
         net: EmbeddingNet,
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         exact_up_to: int = EXACT_TEMPLATES,
     ) -> None:
         for attribute in ("predict_arrays", "embedding_dim", "fingerprint"):
@@ -125,14 +125,14 @@ class Gallery:
         self.net, self.model = net, net.fingerprint
         self.templates = Templates(net.embedding_dim, exact_up_to)
         self.calibration: Calibration | None = None
-        self.threshold = threshold
+        self.threshold = usual_threshold(net) if threshold is None else threshold
 
     @classmethod
     def of_embeddings(
         cls,
         embedding_dim: int,
         model: str,
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         exact_up_to: int = EXACT_TEMPLATES,
     ) -> "Gallery":
         """A gallery without a net: it takes embeddings, and no photos.

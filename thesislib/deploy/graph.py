@@ -20,8 +20,17 @@ OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddi
 MAX_SCALED_PIXELS = 40_000_000
 BATCH_PIXELS = 20_000_000  # photos of one size go through the graph together, up to this many
 
-# What an engine makes of a graph: from its input to its outputs.
-Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+# What an engine makes of a graph: from photos, and of a joint net a score threshold, to outputs.
+Run = Callable[..., tuple[np.ndarray, ...]]
+
+
+def detecting(call: Run) -> Run:
+    """A joint net's graph on an engine, with a threshold for who names none."""
+
+    def run(photos: np.ndarray, score_threshold: float = SCORE_THRESHOLD) -> tuple[np.ndarray, ...]:
+        return call(photos, np.array(score_threshold, dtype=np.float32))
+
+    return run
 
 
 class PhotosToFaces(nn.Module):
@@ -32,20 +41,22 @@ class PhotosToFaces(nn.Module):
     Args:
         net: a :class:`thesislib.models.joint.JointNet` or its compiled form; put into evaluation
             mode.
-        score_threshold: detections with scores up to this one are dropped.
     """
 
-    def __init__(self, net: Any, score_threshold: float = SCORE_THRESHOLD) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
-        self.score_threshold = score_threshold
         self.eval()
 
-    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, photos: torch.Tensor, score_threshold: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Detect and identify the faces of a batch.
 
         Args:
             photos: uint8 [N, H, W, 3] RGB, of any size.
+            score_threshold: float32 []; detections with scores up to this one are dropped before
+                they are embedded, which takes time for each.
 
         Returns:
             for all D faces, by photo, highest score first: ``photo`` int64 [D], ``boxes`` float32
@@ -56,7 +67,7 @@ class PhotosToFaces(nn.Module):
         height, width = photos.shape[1:3]
         size = scaled_size(height, width, self.net.input_px)
         outputs = self.net(resize(photos.permute(0, 3, 1, 2), size))
-        found = self.net.faces(outputs, size, self.score_threshold)
+        found = self.net.faces(outputs, size, score_threshold)
         photo, boxes, scores, identities, identity_scores, embeddings, *landmarks = found
         across, down = width / size[1], height / size[0]
         x1, y1, x2, y2 = boxes.unbind(dim=1)
@@ -106,19 +117,15 @@ class GraphSystem:
     """The graph of a joint net, whatever runs it, as a system that finds and names faces.
 
     Args:
-        run: the graph, photos uint8 [N, H, W, 3] to ``OUTPUTS``.
+        run: the graph, photos uint8 [N, H, W, 3] and a score threshold to ``OUTPUTS``.
         identities: names, in the classifier's order.
         input_px: shorter side that the graph scales photos to, in pixels.
-        lowest_score: the graph drops detections with scores up to this one.
     """
 
-    def __init__(
-        self, run: Run, identities: Sequence[str], input_px: int, lowest_score: float
-    ) -> None:
+    def __init__(self, run: Run, identities: Sequence[str], input_px: int) -> None:
         self.run = run
         self.identities = list(identities)
         self.input_px = input_px
-        self.lowest_score = lowest_score
 
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
@@ -127,27 +134,20 @@ class GraphSystem:
 
         Args:
             photos: uint8 [H, W, 3] RGB, of any sizes; those of one size go through together.
-            score_threshold: detections with scores up to this one are dropped; ``lowest_score`` to
-                1.
+            score_threshold: detections with scores up to this one are dropped; 0 to 1.
 
         Raises:
             ValueError: a threshold out of range, or a photo so long and narrow that it cannot be
                 scaled.
         """
         check_score_threshold(score_threshold)
-        if score_threshold < self.lowest_score:
-            raise ValueError(
-                f"score_threshold: {score_threshold:g}, and the exported graph has dropped "
-                f"detections with scores up to {self.lowest_score:g}"
-            )
         answers: list[list[Face]] = [[] for _ in photos]
         for members in self._batches(photos):
             alone = len(members) == 1
             batch = photos[members[0]][None] if alone else np.stack([photos[at] for at in members])
-            photo, *values = self.run(batch)
+            photo, *values = self.run(batch, score_threshold)
             for number, at in enumerate(members):
-                wanted = (photo == number) & (values[1] > score_threshold)
-                answers[at] = self._as_faces(*(value[wanted] for value in values))
+                answers[at] = self._as_faces(*(value[photo == number] for value in values))
         return answers
 
     def predict(

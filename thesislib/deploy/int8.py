@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from thesislib.deploy.graph import Run
+from thesislib.deploy.graph import Run, detecting
 
 # int8 may cost this much on the photos it is checked on, or it is not offered.
 MOST_ACCURACY_LOST = 0.005  # joint accuracy at IoU 0.5, share of faces
 MOST_IOU_LOST = 0.01
+# Parts of a net whose convolutions are quantised, by what their weights are called.
+QUANTISED = ("backbone.", "bottom_up.", "across.", "regression_head.out.", "embedding_head.stage")
 
 
 def within_limits(lowered: dict[str, float], full: dict[str, float]) -> bool:
@@ -36,13 +38,13 @@ def quantise(
     calibration: Sequence[np.ndarray],
     check: Callable[[Run], dict[str, float]] | None = None,
 ) -> tuple[dict[str, Any], Any]:
-    """Post-training static quantisation of the backbone; heads stay in fp32.
+    """Post-training static quantisation of the layers that take the time; heads stay in fp32.
 
     Args:
         model: OpenVINO's of a graph of :mod:`thesislib.deploy.graph`.
         calibration: inputs of the graph without their first axis.
-        check: from the graph to its ``joint_accuracy_50`` and ``mean_iou``; the backbone's first
-            convolutions are kept in fp32 until :func:`within_limits`, up to half of them. None
+        check: from the graph to its ``joint_accuracy_50`` and ``mean_iou``; the first of these
+            layers are kept in fp32 until :func:`within_limits`, up to half of them. None
             quantises all.
 
     Returns:
@@ -52,7 +54,7 @@ def quantise(
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
-    convolutions, others = _backbone(model)
+    convolutions, others = _heavy(model)
     trials = [0] if check is None else [0, 1, len(convolutions) // 4, len(convolutions) // 2]
     full = check(_graph(model)) if check else None
     tried = []
@@ -60,7 +62,7 @@ def quantise(
         with quietly():
             quantised = nncf.quantize(
                 model.clone(),
-                nncf.Dataset([photo[None] for photo in calibration]),
+                nncf.Dataset([_inputs(model, photo) for photo in calibration]),
                 subset_size=len(calibration),
                 preset=nncf.QuantizationPreset.MIXED,
                 ignored_scope=nncf.IgnoredScope(names=others + convolutions[:kept], validate=False),
@@ -77,44 +79,52 @@ def _graph(model: Any) -> Run:
     import openvino as ov
 
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda photos: tuple(value.copy() for value in compiled([photos]).values())
+
+    def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(value.copy() for value in compiled(inputs).values())
+
+    return detecting(run) if len(model.inputs) > 1 else run
 
 
-def _backbone(model: Any) -> tuple[list[str], list[str]]:
-    """Names of the backbone's convolutions in their order, and of all operations outside it.
+def _inputs(model: Any, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What the graph takes: one photo, and of a joint net the user's usual threshold."""
+    return (photo[None], np.array(0.5, dtype=np.float32))[: len(model.inputs)]
 
-    The heads stay in fp32: they are a few per cent of the work, and boxes and cosines need the
-    digits.
+
+def _heavy(model: Any) -> tuple[list[str], list[str]]:
+    """Names of the convolutions that are quantised in their order, and of all operations that do
+    not lie between them.
+
+    The last layers of heads stay in fp32: they are a few per cent of the work, and boxes and
+    cosines need the digits.
     """
     order = [op for op in model.get_ordered_ops() if op.get_type_name() != "Constant"]
-    convolutions = [op for op in order if op.get_type_name() == "Convolution"]
-    inside = {convolutions[0].get_friendly_name()} | _descendants(convolutions[0])
-    for op in convolutions:
-        if "backbone." not in _weight(op):
-            inside -= {op.get_friendly_name()} | _descendants(op)
-    others = [op.get_friendly_name() for op in order if op.get_friendly_name() not in inside]
-    # A classifier's heads are no convolutions.
-    others += [op.get_friendly_name() for op in order if op.get_type_name() == "MatMul"]
-    names = [op.get_friendly_name() for op in convolutions]
-    return [name for name in names if name in inside], sorted(set(others))
+    heavy, inside, others = [], set(), []
+    for op in order:
+        name = op.get_friendly_name()
+        if op.get_type_name() == "Convolution":
+            within = any(part in _weight(op) for part in QUANTISED)
+            if within:
+                heavy.append(name)
+        else:
+            before = {one.get_source_output().get_node() for one in op.inputs()}
+            before = {one for one in before if one.get_type_name() != "Constant"}
+            # A classifier's heads are no convolutions.
+            within = (
+                bool(before)
+                and all(one.get_friendly_name() in inside for one in before)
+                and op.get_type_name() != "MatMul"
+            )
+        if within:
+            inside.add(name)
+        else:
+            others.append(name)
+    return heavy, others
 
 
 def _weight(convolution: Any) -> str:
     """Name of a convolution's weight, which is that of the net's parameter."""
     return convolution.input(1).get_source_output().get_node().get_friendly_name()
-
-
-def _descendants(op: Any) -> set[str]:
-    found: set[str] = set()
-    waiting = [op]
-    while waiting:
-        for output in waiting.pop().outputs():
-            for target in output.get_target_inputs():
-                node = target.get_node()
-                if node.get_friendly_name() not in found:
-                    found.add(node.get_friendly_name())
-                    waiting.append(node)
-    return found
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ class Recogniser(GraphSystem):
         identities: names of the people.
         embedding_dim: length of an embedding.
         fingerprint: that of the net that was exported, so that a gallery can be used with both.
+        gallery_threshold: that of the net, or None.
 
     Raises:
         ExportError: the folder is not whole, was altered, or is of another version.
@@ -43,12 +44,12 @@ class Recogniser(GraphSystem):
             raise ValueError(f"{folder}: a classifier of faces, which finds none by itself")
         self.embedding_dim: int = self.about["embedding_dim"]
         self.fingerprint: str = self.about["fingerprint"]
+        self.gallery_threshold: float | None = self.about.get("gallery_threshold")
         threads = threads or torch.get_num_threads()
         if engine == "auto":
             engine = fastest(folder, self.about, threads)
         self.engine, run = open_engine(folder, self.about, engine, threads)
-        of_graph = (self.about[key] for key in ("identities", "input_px", "lowest_score"))
-        super().__init__(run, *of_graph)
+        super().__init__(run, self.about["identities"], self.about["input_px"])
 
     @property
     def answers_key(self) -> str:

@@ -1,7 +1,7 @@
 """The threshold of a gallery: the cosine at which a face is the enrolled person."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from thesislib.metrics.operating_points import (
     checked_rate,
 )
 
-DEFAULT_THRESHOLD = 0.5  # calibrated on nothing; what is right depends on the net
+DEFAULT_THRESHOLD = 0.5  # of nets that know no better; what is right depends on the net
 _GROWTH = 1.1  # times the people that a threshold was chosen among: FPIR is that much higher
 
 
@@ -62,6 +62,12 @@ def calibrate(best: np.ndarray, fpir: float, people: int) -> Calibration:
     allowed = int((np.arange(1, strangers + 1) / strangers <= fpir).sum())
     threshold = float(np.nextafter(best[allowed], np.inf)) if allowed < strangers else -1.0
     return Calibration(threshold, float((best >= threshold).mean()), strangers, people)
+
+
+def usual_threshold(net: Any) -> float:
+    """The threshold that a net was published with, else ``DEFAULT_THRESHOLD``."""
+    told = getattr(net, "gallery_threshold", None)
+    return DEFAULT_THRESHOLD if told is None else told
 
 
 def checked_threshold(value: object) -> float:

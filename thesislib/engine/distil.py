@@ -4,10 +4,6 @@ The first stages of dlib's recogniser stay as they are and run over the photo. H
 faces and landmarks there; the later stages, which start as dlib's, learn to read each face from
 the common map as dlib's whole recogniser reads it from a chip of its own (distillation: Hinton et
 al. 2015; of a recogniser into a joint net: Uniface, Liao et al. 2017). No names are needed.
-
-All of dlib's embeddings lie on one side of zero: of any two strangers they have a cosine of about
-0.84. What the student is compared by is therefore the squared distance to the teacher's answer
-over the spread of the teacher's answers about their mean: 1 knows nothing but that mean, 0 all.
 """
 
 import dataclasses
@@ -21,15 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 from tqdm.auto import tqdm
 
 from thesislib import storage
-from thesislib.data.columns import BOX, LANDMARKS
+from thesislib.data.columns import BOX, LANDMARKS, UNKNOWN
 from thesislib.data.detector import detect_faces, dlib_points
 from thesislib.data.images import PhotoError, read_photo
+from thesislib.data.loading import Photo
 from thesislib.data.schema import ANNOTATIONS, DatasetError, read_dataset
 from thesislib.data.views import FacePhoto, Views, portrait_through
 from thesislib.engine.checkpoint import (
@@ -39,22 +34,14 @@ from thesislib.engine.checkpoint import (
     start_from,
     write_tensors,
 )
+from thesislib.engine.distil_loss import distil_loss
 from thesislib.engine.predict import photos_in
 from thesislib.engine.train import new_joint_net, provenance, train_net
 from thesislib.models.backbone import Normalise
-from thesislib.models.chips import (
-    DLIB_REFERENCE,
-    PASSES,
-    REFERENCE,
-    chip_scales,
-    chip_transforms,
-    stacked_size,
-)
+from thesislib.models.chips import DLIB_REFERENCE, REFERENCE, chip_transforms
 from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, dlib_recogniser, read_weights
-from thesislib.models.joint import NOBODY, HeadOutputs, JointNet
-from thesislib.models.loss import mean_over_processes
-from thesislib.models.pyramid import places
-from thesislib.models.pyramid_loss import finding_loss
+from thesislib.models.heads import NOBODY
+from thesislib.models.joint import JointNet
 from thesislib.profiles import Profile, get_profile
 
 VIEW_PX = 320  # side of the views
@@ -62,11 +49,8 @@ EPOCH_STEPS = 1000  # between two rows of the history
 SCENE_SHARE = 0.6  # of the views, where there are scenes
 PORTRAIT = 0.35  # a photo of one face of at least this share of its shorter side is a portrait
 LEARNED_PX = 3.0  # faces smaller than this, in pixels of the photo, are not learned
-SMALLEST_READ = 0.3  # pixels of a view for one of the chip, from which on faces are read
-REFINED_SCALES = (0.15, 4.0)  # likewise between which landmarks are refined
-FULL_SCALE = 0.7  # below it a face counts less, by the square: it shows less
-LAMBDA_DISTANCE, LAMBDA_REFINED = 2.0, 2.0
-BETA = 0.05  # of the distance of the eyes: below it the loss of refined landmarks is quadratic
+ANCHOR_VIEWS = 200  # views to whose faces anchors are fitted
+GRID_SHARE = 0.2  # of the learning rate, for dlib's stages that are read at a grid
 LEFT_OUT = "left_out.csv"
 _TEACHER = "teacher"
 _CHUNK = 256  # portraits whose answers are kept as one file
@@ -76,6 +60,7 @@ def distil(
     photos: Sequence[Path | str],
     out: Path | str,
     *,
+    scenes: Sequence[Path | str] = (),
     profile: str | Profile = "default",
     steps: int | None = None,
     leave_out: int = 0,
@@ -93,6 +78,7 @@ def distil(
         photos: folders: datasets, whose boxes and landmarks are taken (identities are not looked
             at), or plain folders of photos, in which dlib's detector finds the faces.
         out: folder of this training; gets ``net.safetensors``.
+        scenes: further folders, from which finding faces is learned and nobody's face.
         profile: name of a profile, or one of your own.
         steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
         leave_out: photos whose number, in the file's name, is divisible by this are left for
@@ -110,43 +96,57 @@ def distil(
         DatasetError: no photo that can be learned from; a dataset that breaks the form.
         CheckpointError: ``out`` holds another training.
         NonFiniteLossError, FolderInUseError: see :func:`thesislib.engine.train.fit`.
+        ValueError: a profile of another backbone or length of embeddings.
     """
     profile = get_profile(profile) if isinstance(profile, str) else profile
+    if (profile.backbone, profile.embedding_dim) != ("dlib", EMBEDDING_DIM):
+        raise ValueError(
+            f"profile: a student of dlib has backbone='dlib' and embedding_dim={EMBEDDING_DIM}, "
+            f"not {profile.backbone!r} and {profile.embedding_dim}"
+        )
     out = Path(out)
     weights = read_weights()
     found, left_out = face_photos(photos, leave_out, progress)
-    portraits, scenes = [], []
+    whole, more_left_out = face_photos(scenes, leave_out, progress)
+    left_out += more_left_out
+    portraits = []
     for photo in found:
         if not is_portrait(photo):
-            scenes.append(photo)
+            whole.append(photo)
         elif (with_landmarks := dlib_landmarked(photo)) is not None:
             portraits.append(with_landmarks)
         else:
             left_out.append((photo.path, "the teacher finds no landmarks in it"))
-    if not any(len(photo.boxes) for photo in found):
+    if not any(len(photo.boxes) for photo in (*portraits, *whole)):
         raise DatasetError(
-            f"{', '.join(map(str, photos))}: no face to learn from in {len(left_out)} photos; "
+            f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in "
+            f"{len(left_out)} photos; "
             + "; ".join(f"{path.name}: {reason}" for path, reason in left_out[:3])
         )
     answers = teacher_answers(portraits, weights, out / _TEACHER, progress)
     about = provenance(
-        _content(portraits, scenes),
+        _content(portraits, whole),
         profile,
         seed,
         start,
         photos=[Path(folder).name for folder in photos],
+        scene_photos=[Path(folder).name for folder in scenes],
         portraits=len(portraits),
-        scenes=len(scenes),
+        scenes=len(whole),
         left_out=len(left_out),
         steps=steps or EPOCH_STEPS * profile.epochs,
     )
     centre = answers.mean(axis=(0, 1)) if len(answers) else np.zeros(EMBEDDING_DIM, np.float32)
     spread = float(((answers - centre) ** 2).sum(axis=2).mean()) if len(answers) else 1.0
-    views = EPOCH_STEPS * profile.batch
+
+    def make_views() -> Views:
+        views = EPOCH_STEPS * profile.batch
+        return Views(whole, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed)
+
     net = train_net(
-        new_student(centre, profile, seed),
-        DistilLoss(spread),
-        lambda: Views(scenes, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed),
+        new_student(centre, profile, seed, make_views()),
+        distil_loss(profile, spread),
+        make_views,
         profile,
         out,
         about,
@@ -161,94 +161,39 @@ def distil(
     return net
 
 
-def new_student(centre: np.ndarray, profile: Profile, seed: int) -> JointNet:
+def new_student(
+    centre: np.ndarray, profile: Profile, seed: int, views: Views | None = None
+) -> JointNet:
     """The joint net before it learns: dlib's stages, and heads that have found nothing yet.
 
     Args:
         centre: float32 [E], mean of the teacher's embeddings, which is taken off.
         profile: settings.
         seed: of the heads.
+        views: to whose faces the anchors of a grid are fitted; not needed where there are none.
     """
-    net = new_joint_net(list(NOBODY), [], profile, seed)
+    seen = []
+    if profile.embedding_source != "landmarks" and views is not None:
+        side = profile.input_px  # of a view a pixel is a pixel of the input
+        for at in range(ANCHOR_VIEWS):
+            boxes = views[0, at][1]["boxes"]
+            nobody = torch.full((len(boxes),), UNKNOWN)
+            seen.append(Photo("", boxes, nobody, (side, side)))
+    net = new_joint_net(list(NOBODY), seen, profile, seed)
     start_from(net, DLIB)
-    net.backbone.requires_grad_(False)
     net.classifier.requires_grad_(False)
-    layers: Any = net.embedding_head
+    head: Any = net.embedding_head
     with torch.no_grad():
-        layers.embedding.linear.bias.copy_(-torch.from_numpy(centre))
+        if profile.embedding_source == "landmarks":
+            net.backbone.requires_grad_(False)
+            head.embedding.linear.bias.copy_(-torch.from_numpy(centre))
+        else:
+            net.backbone.learning_share = GRID_SHARE
+            last = read_weights()["embedding.linear.weight"]  # [E, C]
+            copies = len(head.weight) // len(last)
+            head.weight.copy_(last.repeat(copies, 1)[:, :, None, None])
+            head.bias.copy_(-torch.from_numpy(centre).repeat(copies))
     return net
-
-
-class DistilLoss(nn.Module):
-    """Finding faces and landmarks, and the distance to the teacher.
-
-    Args:
-        spread: mean squared distance of the teacher's answers from their mean, > 0.
-    """
-
-    def __init__(self, spread: float) -> None:
-        super().__init__()
-        self.spread = spread
-
-    def forward(
-        self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
-    ) -> dict[str, torch.Tensor]:
-        """``confidence, box, landmark, refined, distance``, detached, and ``total``.
-
-        Args:
-            net: whose outputs these are.
-            outputs: ``net(views)``.
-            targets: see :class:`thesislib.data.views.Views`.
-        """
-        size = stacked_size(outputs.source)
-        terms, _, _ = finding_loss(
-            outputs.regression, targets, places(size, outputs.regression.device)
-        )
-        terms["refined"], terms["distance"] = self._read(net, outputs, targets)
-        named = {name: term.detach() for name, term in terms.items()}
-        named["total"] = (
-            terms["confidence"]
-            + 2.0 * terms["box"]
-            + terms["landmark"]
-            + LAMBDA_DISTANCE * terms["distance"]
-            + LAMBDA_REFINED * terms["refined"]
-        )
-        return named
-
-    def _read(
-        self, net: JointNet, outputs: HeadOutputs, targets: list[dict[str, Any]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Smooth L1 of refined landmarks, in distances of the eyes, a mean over faces and passes;
-        and the distance of faces read there to the teacher's answers."""
-        device = outputs.regression.device
-        photo = torch.cat([torch.full((len(t["boxes"]),), at) for at, t in enumerate(targets)])
-        true, found, answers = (
-            torch.cat([target[name] for target in targets])
-            for name in ("landmarks", "coarse", "answers")
-        )
-        scale = chip_scales(true)
-        seen = (scale > REFINED_SCALES[0]) & (scale < REFINED_SCALES[1])  # NaN is neither
-        photo, true, found, answers, scale = (
-            one[seen].to(device) for one in (photo, true, found, answers, scale)
-        )
-        eyes = (true[:, 1] - true[:, 0]).norm(dim=1).clamp(min=1)[:, None, None]
-        off = true.new_zeros(())
-        for _ in range(PASSES):
-            found = net.refiner(outputs.source, photo, found.detach())
-            away = (found - true) / eyes
-            off = off + F.smooth_l1_loss(away, torch.zeros_like(away), reduction="sum", beta=BETA)
-        count = mean_over_processes(torch.tensor(float(len(true)), device=device))
-        read = (scale > SMALLEST_READ) & ~answers.isnan().any(dim=1)
-        vectors = net.embed(
-            outputs.source, photo[read], photo[read], photo[read], found[read].detach()
-        )
-        distance = (vectors - answers[read]).square().sum(dim=1) / self.spread
-        weight = (scale[read] / FULL_SCALE).clamp(max=1).square()
-        total = mean_over_processes(weight.sum()).clamp(min=1e-6)
-        return (
-            off / (PASSES * count.clamp(min=1e-6)),
-            (distance * weight).sum() / total + 0.0 * vectors.sum(),
-        )
 
 
 # --- photos -----------------------------------------------------------------------------------
@@ -272,12 +217,17 @@ def face_photos(
         annotated = (folder / ANNOTATIONS).is_file()
         read = _of_dataset(folder) if annotated else _of_plain_folder(folder, left_out, progress)
         for photo in read:
-            digits = "".join(c for c in photo.path.stem if c.isdigit())
-            if leave_out and digits and int(digits) % leave_out == 0:
+            if is_left_out(photo.path, leave_out):
                 left_out.append((photo.path, f"left for measuring: divisible by {leave_out}"))
             else:
                 found.append(photo)
     return found, left_out
+
+
+def is_left_out(path: Path, leave_out: int) -> bool:
+    """Whether the number in a file's name is divisible by ``leave_out``; 0 leaves out none."""
+    digits = "".join(c for c in path.stem if c.isdigit())
+    return bool(leave_out and digits) and int(digits) % leave_out == 0
 
 
 def _of_dataset(folder: Path) -> list[FacePhoto]:

@@ -1,262 +1,128 @@
 """How well a net that was trained on nobody in particular finds and tells apart anybody.
 
-Every measure is of the product's own answers: whole photos in, the net's own boxes, landmarks and
-embeddings out. A face that it does not find is compared by noise, so that a miss costs what a
-wrong answer costs.
+What is measured stands in :mod:`thesislib.experiments.recogniser_measures`; here it is chosen by
+what a dataset has, and kept beside what dlib's own pipeline reaches. On the command line::
+
+    python -m thesislib recogniser --data <folder> ...
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thesislib import cache, paths, seeds
-from thesislib.baselines.dlib_pipeline import MIN_IOU, DlibPipeline
+from thesislib import cache, paths
+from thesislib.baselines.dlib_pipeline import DlibPipeline
 from thesislib.data.columns import BOX, LANDMARKS
-from thesislib.data.schema import Dataset, read_dataset, subset
-from thesislib.data.splits import make_split
-from thesislib.engine.checkpoint import load_net
-from thesislib.engine.embed import annotated_faces
-from thesislib.engine.evaluate import SCORE_THRESHOLD, as_prediction, truths_of
-from thesislib.engine.predict import predict
-from thesislib.environment import commit
-from thesislib.experiments.embedding_measures import enrolled
-from thesislib.faces import Face
-from thesislib.metrics import identification, verification
-from thesislib.metrics.boxes import (
-    apply_box_calibration,
-    average_precision,
-    box_iou,
-    fit_box_calibration,
+from thesislib.data.schema import (
+    ANNOTATIONS,
+    COLUMNS,
+    Dataset,
+    DatasetError,
+    read_dataset,
+    subset,
 )
-from thesislib.metrics.similarity import normalise
-from thesislib.metrics.statistics import bootstrap_interval, person_bootstrap
-from thesislib.models.dlib_resnet import CHIP_PX
+from thesislib.data.views import FacePhoto
+from thesislib.engine.checkpoint import load_net
+from thesislib.engine.distil import is_left_out, teacher_answers
+from thesislib.engine.predict import photos_in
+from thesislib.environment import commit
+from thesislib.experiments.recogniser_measures import (
+    MIN_GROUP,
+    USER_THRESHOLD,
+    WHOLE,
+    Answers,
+    answers_of,
+    detection_rows,
+    distance_rows,
+    empty_rows,
+    enrolled_rows,
+    false_match_rows,
+    landmark_rows,
+    open_set_rows,
+    session_rows,
+    verification_rows,
+)
+from thesislib.models.dlib_resnet import CHIP_PX, read_weights
 from thesislib.models.joint import JointNet
 from thesislib.tables import merge_table
 
-USER_THRESHOLD = 0.5  # of the score, at which predict() drops detections
-ASKED, ENROLLED = 2, 10  # photos of a person in the enrolled measure: asked, and enrolled at most
-LARGE_PX = 32.0  # shorter side of a face from which it counts in ap50_32px
 MIN_PEOPLE = 40  # of ten folds, in every draw of a bootstrap
 DRAWS = 200
 TABLE = "recogniser.csv"
+ATTRIBUTES = "attributes.csv"  # of a dataset's photos: ``photo`` and what groups are made of
 
 
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """What a system says of a dataset's photos.
-
-    Attributes:
-        dataset: whose photos they are.
-        found: per photo the faces found, best first.
-        faces: one row per annotated face, see :func:`thesislib.engine.embed.annotated_faces`.
-        match: int64 [F], place of each annotated face's detection in its photo, or -1.
-        embeddings: float32 [F, E], noise where the face was not found.
-    """
-
-    dataset: Dataset
-    found: list[list[Face]]
-    faces: pd.DataFrame
-    match: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
-
-    def of(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:
-        """Embeddings and identities of some of the faces."""
-        return self.embeddings[kept], self.faces["identity"][kept].tolist()
-
-
-def answers_of(system: Any, dataset: Dataset, out: Path, progress: bool = True) -> Answers:
-    """A system's answers, kept in ``out`` while they come."""
-    files = [dataset.folder / photo for photo in dataset.photos]
-    found = predict(system, files, SCORE_THRESHOLD, out=out, progress=progress)
-    faces = annotated_faces(dataset)
-    of_photo = dict(zip(dataset.photos, found, strict=True))
-    match = np.full(len(faces), -1)
-    noise = seeds.generator(0, "faces not found").normal(size=(len(faces), system.embedding_dim))
-    embeddings = noise.astype(np.float32)
-    boxes = faces[BOX].to_numpy(np.float32)
-    for at, photo in enumerate(faces["photo"]):
-        answer = of_photo[photo]
-        if answer:
-            overlap = box_iou(np.stack([one.box for one in answer]), boxes[at : at + 1])[:, 0]
-            if overlap.max() >= MIN_IOU:
-                match[at] = overlap.argmax()
-                embeddings[at] = answer[match[at]].embedding
-    return Answers(dataset, found, faces, match, embeddings)
-
-
-# --- measures ---------------------------------------------------------------------------------
-
-
-def verification_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
-    """``verification``, and where sessions are known ``verification_other_sittings``, in which
-    everybody has one photo of each session."""
-    known = (answers.faces["identity"] != "").to_numpy()
-    cases = {"verification": known}
-    if (answers.faces["session"] != "").any():
-        first = ~answers.faces.duplicated(["identity", "session"]).to_numpy()
-        cases = {"verification_other_sittings": known & first, **cases}
-    rows = []
-    for measure, kept in cases.items():
-        embeddings, identities = answers.of(kept)
-
-        def accuracy(vectors: Any, names: Any, copies: Any = None) -> float:
-            return verification.verification_accuracy(vectors, names, seed=seed, copies=copies).mean
-
-        low, high = person_bootstrap(accuracy, embeddings, identities, seed=seed, draws=draws)
-        value = accuracy(embeddings, identities)
-        rows.append(_row(measure, value, float(low), float(high), int(kept.sum())))
-    return rows
-
-
-def open_set_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
-    """Misses at two rates of strangers let in; half of the people are enrolled."""
-    known = (answers.faces["identity"] != "").to_numpy()
-    embeddings, identities = answers.of(known)
-    sessions = answers.faces["session"].to_numpy(object)[known]
-    gallery = enrolled(np.array(identities, object), sessions, seed)
-    curve = identification.open_set(embeddings, identities, gallery)
-    rows = []
-    for measure, fpir in (("fnir_at_fpir_1e2", 0.01), ("fnir_at_fpir_1e1", 0.1)):
-        value = identification.fnir_at_fpir(curve, fpir, 0).fnir
-
-        def missed(
-            vectors: Any, names: Any, gallery: Any, copies: Any, rate: float = fpir
-        ) -> float:
-            sample = identification.open_set(vectors, names, gallery, copies=copies)
-            return identification.fnir_at_fpir(sample, rate, 0).fnir
-
-        low, high = person_bootstrap(
-            missed, embeddings, identities, seed=seed, draws=draws, gallery=gallery
-        )
-        rows.append(_row(measure, value, float(low), float(high), curve.mated_probes))
-    return rows
-
-
-def named_rows(
-    answers: Answers, asked: NDArray[np.bool_], known: NDArray[np.bool_], measure: str, seed: int
-) -> list[dict]:
-    """Share of faces found with an IoU of 0.5 and named rightly by the nearest class mean.
-
-    Boxes are brought to the dataset's framing by a calibration fitted on the enrolled photos.
+def rows_of(answers: Answers, net: JointNet | None, out: Path, seed: int, draws: int) -> list[dict]:
+    """What is measured on a dataset, by what it has: names, sessions, landmarks, groups, crowds,
+    photos without a face.
 
     Args:
-        answers: of a system.
-        asked: bool [F], which faces are asked for.
-        known: bool [F], which are enrolled.
-        measure: name of the row.
-        seed: of the bootstrap.
+        answers: of a system to the dataset.
+        net: the system, where it is one that was taught; None for the teacher.
+        out: folder in which the teacher's answers are kept.
+        seed, draws: of splits, folds and bootstraps.
     """
-    faces, boxes = answers.faces, answers.faces[BOX].to_numpy(np.float32)
-    detected = np.full_like(boxes, np.nan)
-    of_photo = dict(zip(answers.dataset.photos, answers.found, strict=True))
-    for at in np.flatnonzero(answers.match >= 0):
-        detected[at] = of_photo[faces["photo"][at]][answers.match[at]].box
-    enrolled_ = known & (answers.match >= 0)
-    calibration = fit_box_calibration(detected[enrolled_], boxes[enrolled_])
-    vectors = normalise(answers.embeddings)
-    names = np.unique(faces["identity"].to_numpy(str)[enrolled_])
-    means = np.stack(
-        [vectors[enrolled_ & (faces["identity"] == name)].mean(axis=0) for name in names]
-    )
-    nearest = names[(vectors[asked] @ normalise(means).T).argmax(axis=1)]
-    found = answers.match[asked] >= 0
-    iou = np.zeros(int(asked.sum()))
-    if found.any():
-        moved = apply_box_calibration(detected[asked][found], calibration)
-        iou[found] = [
-            box_iou(a[None], b[None])[0, 0] for a, b in zip(moved, boxes[asked][found], strict=True)
-        ]
-    identities = faces["identity"].to_numpy(str)[asked]
-    right = (nearest == identities) & (iou >= 0.5)
-    low, high = bootstrap_interval(right.astype(float), groups=identities, seed=seed)
-    return [_row(measure, float(right.mean()), low, high, len(right))]
-
-
-def session_rows(answers: Answers, seed: int) -> list[dict]:
-    """Names by class means of the other clips, on the session split's test part."""
-    split = make_split(answers.dataset, "session", seed)
-    part = answers.faces["photo"].map(dict(zip(split["photo"], split["part"], strict=True)))
-    known = answers.faces["identity"] != ""
-    asked, enrolled_ = ((part == name) & known for name in ("test", "train"))
-    return named_rows(
-        answers, asked.to_numpy(), enrolled_.to_numpy(), "session_joint_accuracy_50", seed
-    )
-
-
-def enrolled_rows(answers: Answers, seed: int) -> list[dict]:
-    """Two photos of everybody are asked; up to ten of the others are enrolled."""
-    faces = answers.faces.sample(frac=1, random_state=seed)
-    place = faces.groupby("identity").cumcount().reindex(answers.faces.index).to_numpy()
-    known = (answers.faces["identity"] != "").to_numpy()
-    asked, enrolled_ = known & (place < ASKED), known & (place >= ASKED)
-    enrolled_ &= place < ASKED + ENROLLED
-    return named_rows(answers, asked, enrolled_, "enrolled_joint_accuracy_50", seed)
-
-
-def detection_rows(answers: Answers) -> list[dict]:
-    """``ap50`` of all faces, and ``ap50_32px``, in which smaller ones are ignored."""
-    predictions = [as_prediction(faces) for faces in answers.found]
-    truths = truths_of(answers.dataset)
-    rows = [_row("ap50", average_precision(predictions, truths)["ap50"], n=len(truths))]
-    for truth in truths:
-        sides = truth["boxes"][:, 2:] - truth["boxes"][:, :2]
-        truth["ignored"] = sides.min(axis=1, initial=np.inf) < LARGE_PX
-    large = average_precision(predictions, truths)["ap50"]
-    return [*rows, _row("ap50_32px", large, n=len(truths))]
-
-
-def landmark_rows(answers: Answers, seed: int) -> list[dict]:
-    """Mean distance of landmarks from the annotated ones, in distances of the eyes."""
-    known = answers.faces[LANDMARKS].notna().all(axis=1).to_numpy() & (answers.match >= 0)
-    true = answers.faces[LANDMARKS].to_numpy(float).reshape(-1, 5, 2)[known]
-    of_photo = dict(zip(answers.dataset.photos, answers.found, strict=True))
-    found = np.stack(
-        [
-            np.asarray(of_photo[answers.faces["photo"][at]][answers.match[at]].landmarks)
-            for at in np.flatnonzero(known)
-        ]
-    )
-    eyes = np.linalg.norm(true[:, 1] - true[:, 0], axis=1)
-    errors = np.linalg.norm(found - true, axis=2).mean(axis=1) / eyes
-    low, high = bootstrap_interval(errors, seed=seed)
-    return [_row("landmark_error", float(errors.mean()), low, high, len(errors))]
-
-
-def _row(measure: str, value: float, low: float = np.nan, high: float = np.nan, n: int = 0) -> dict:
-    return {"measure": measure, "value": value, "low": low, "high": high, "n": n}
-
-
-# --- the table --------------------------------------------------------------------------------
-
-
-def measures_of(answers: Answers, seed: int, draws: int) -> list[Callable[[], list[dict]]]:
-    """What is measured on a dataset, by what it has: names, sessions, landmarks, crowds."""
     faces = answers.faces
-    chosen: list[Callable[[], list[dict]]] = []
-    per_person = faces["identity"][faces["identity"] != ""].value_counts()
-    if len(per_person) >= MIN_PEOPLE:
-        chosen.append(functools.partial(verification_rows, answers, seed, draws))
-        chosen.append(functools.partial(open_set_rows, answers, seed, draws))
-        if (faces["session"] != "").any():
-            chosen.append(functools.partial(session_rows, answers, seed))
-        else:
-            chosen.append(functools.partial(enrolled_rows, answers, seed))
-    else:
-        chosen.append(functools.partial(detection_rows, answers))
-    if (
-        set(LANDMARKS) <= set(faces)
-        and answers.found
-        and any(face.landmarks is not None for found in answers.found for face in found[:1])
-    ):
-        chosen.append(functools.partial(landmark_rows, answers, seed))
-    return chosen
+    named = faces["identity"][faces["identity"] != ""].nunique()
+    rows: list[dict] = []
+    if named >= MIN_PEOPLE:
+        rows += verification_rows(answers, seed, draws) + open_set_rows(answers, seed, draws)
+        sessions = (faces["session"] != "").any()
+        rows += session_rows(answers, seed) if sessions else enrolled_rows(answers, seed)
+    elif len(faces):
+        rows += detection_rows(answers)
+    if answers.dataset.table["x1"].isna().any():
+        # dlib's detector has a threshold of its own, and its scores are margins above it.
+        rows += empty_rows(answers, USER_THRESHOLD if net else 0.0)
+    taught = net is not None and set(LANDMARKS) <= set(faces)
+    if taught and (answers.match >= 0).any():
+        rows += landmark_rows(answers, seed)
+    if (answers.dataset.folder / ATTRIBUTES).is_file():
+        groups = groups_of(answers.dataset, faces)
+        rows += false_match_rows(answers, groups, seed, draws)
+        if taught:
+            rows += distance_rows(answers, _taught(answers, out), groups, seed)
+    return rows
+
+
+def groups_of(dataset: Dataset, faces: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Faces of each group, bool [F] by ``attribute: value``, and the whole first.
+
+    Raises:
+        DatasetError: the file of attributes names no photos, or one twice.
+    """
+    file = dataset.folder / ATTRIBUTES
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if "photo" not in table:
+        raise DatasetError(f"{file}: no column `photo`")
+    if (twice := table["photo"].duplicated()).any():
+        raise DatasetError(f"{file}: row {int(twice.idxmax()) + 2}: a photo for the second time")
+    told = table.set_index("photo").reindex(faces["photo"]).fillna("")
+    groups = {WHOLE: np.ones(len(faces), bool)}
+    for attribute in told:
+        for value in sorted(set(told[attribute]) - {""}):
+            members = (told[attribute] == value).to_numpy()
+            if members.sum() >= MIN_GROUP:
+                groups[f"{attribute}: {value}"] = members
+    return groups
+
+
+def _taught(answers: Answers, out: Path) -> NDArray[np.float32]:
+    """dlib's embeddings of the annotated faces, float [F, E]."""
+    faces = answers.faces
+    alone = [
+        FacePhoto(answers.dataset.folder / photo, box[None], points[None], np.empty((0, 4)))
+        for photo, box, points in zip(
+            faces["photo"],
+            faces[BOX].to_numpy(np.float32),
+            faces[LANDMARKS].to_numpy(np.float32).reshape(-1, 5, 2),
+            strict=True,
+        )
+    ]
+    return teacher_answers(alone, read_weights(), out, progress=False)[:, 0]
 
 
 def run(
@@ -272,7 +138,7 @@ def run(
     """Measure a net and dlib's own pipeline, and keep the rows in ``recogniser.csv``.
 
     Args:
-        folders: datasets.
+        folders: datasets; one without annotations holds photos without a face.
         net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
         leave: of a dataset without names, take only photos whose number is divisible by this.
         photos: the first so many people's photos, or photos where nobody is named; None for all.
@@ -288,22 +154,25 @@ def run(
     systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
     parts = []
     for folder in folders:
-        dataset = _chosen(read_dataset(folder), leave, photos)
+        dataset = _chosen(_read(Path(folder)), leave, photos)
         for system, made in systems.items():
             about = {"data": dataset.content_hash, "system": made.answers_key}
             out = cache.folder("recogniser", f"{dataset.name}-{system}", **about) / "answers"
             answers = answers_of(made, dataset, out, progress)
-            rows = [row for measure in measures_of(answers, seed, draws) for row in measure()]
-            known = made.provenance if isinstance(made, JointNet) else None
+            taught = made if isinstance(made, JointNet) else None
+            teacher = cache.folder("recogniser", f"{dataset.name}-taught", data=about["data"])
+            rows = rows_of(answers, taught, teacher, seed, draws)
+            known = taught.provenance if taught else None
             parts.append(
                 pd.DataFrame(rows).assign(
                     dataset=dataset.name,
                     system=system,
+                    machine="",
                     profile="default" if photos is None else "smoke",
                     seed=seed,
                     backbone="dlib",
                     start="dlib",
-                    input_px=made.input_px if isinstance(made, JointNet) else CHIP_PX,
+                    input_px=taught.input_px if taught else CHIP_PX,
                     precision=(known or {}).get("precision", "fp32"),
                     commit=commit(),
                     run=cache.key(**about, seed=seed, draws=draws),
@@ -325,12 +194,20 @@ def _command(
     return " ".join(words)
 
 
+def _read(folder: Path) -> Dataset:
+    """A dataset, or the photos of a plain folder, in none of which is a face."""
+    if (folder / ANNOTATIONS).is_file():
+        return read_dataset(folder)
+    names = [path.relative_to(folder).as_posix() for path in photos_in(folder)]
+    table = pd.DataFrame({"photo": names, "identity": "", "session": ""})
+    return Dataset(folder, table.reindex(columns=COLUMNS))
+
+
 def _chosen(dataset: Dataset, leave: int, count: int | None) -> Dataset:
     """The part of a dataset that is measured."""
     names = dataset.photos
     if leave and not dataset.identities:
-        numbers = ["".join(c for c in Path(name).stem if c.isdigit()) for name in names]
-        names = [n for n, d in zip(names, numbers, strict=True) if d and int(d) % leave == 0]
+        names = [name for name in names if is_left_out(Path(name), leave)]
     if count is not None and dataset.identities:
         people = set(dataset.identities[:count])
         rows = dataset.table[dataset.table["identity"].isin(people)]

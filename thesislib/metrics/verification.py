@@ -23,6 +23,7 @@ from thesislib.metrics.similarity import (
     DECIMALS,
     genuine_similarities,
     labelled,
+    pair_similarities,
     require_genuine_pairs,
     require_impostor_pairs,
     similarity_blocks,
@@ -148,6 +149,62 @@ errors, and at least 10 are needed
         curve.genuine_pairs,
         curve.impostor_pairs,
     )
+
+
+def false_match_rate(
+    embeddings: ArrayLike,
+    identities: Sequence[str],
+    threshold: float,
+    *,
+    copies: ArrayLike | None = None,
+) -> float:
+    """Share of impostor pairs that a threshold takes for one person.
+
+    Args:
+        embeddings: [n, d] float.
+        identities: [n] names.
+        threshold: on the cosine similarity; pairs at or above it match.
+        copies: [n] int, in a bootstrap sample; see ``similarity.labelled``.
+
+    Raises:
+        ValueError: bad embeddings (``similarity.normalise``) or names.
+        NotSupportedError: no impostor pair.
+
+    FMR(T) = |impostor >= T| / |impostor| (ISO/IEC 19795-1).
+
+    >>> false_match_rate([[5, 0], [4, 3], [0, 5]], ["ann", "bob", "eve"], 0.7)
+    0.3333333333333333
+    """
+    sample = labelled(embeddings, identities, copies)
+    require_impostor_pairs(sample)
+    matches = impostors = 0
+    for similarity, _, impostor in similarity_blocks(sample, upper=True):
+        matches += int((impostor & (similarity >= threshold)).sum())
+        impostors += int(impostor.sum())
+    return matches / impostors
+
+
+def threshold_at(embeddings: ArrayLike, identities: Sequence[str], rate: float) -> float:
+    """Lowest similarity of a pair from which at most this share of impostor pairs match.
+
+    Args:
+        embeddings: [n, d] float.
+        identities: [n] names.
+        rate: false match rate allowed, above 0 and at most 1.
+
+    Raises:
+        ValueError: bad embeddings (``similarity.normalise``) or names, ``rate`` out of range.
+        NotSupportedError: fewer than ten impostor pairs are to be expected above it.
+
+    >>> threshold_at(np.eye(5), list("abcde"), 1.0)
+    0.0
+    """
+    rate = checked_rate("rate", rate)
+    _, impostor = pair_similarities(embeddings, identities)
+    check_expected_errors("rate", rate, len(impostor), "impostor pairs", MIN_EXPECTED_ERRORS)
+    values = np.unique(impostor)
+    allowed = count_at_or_above(impostor, values) <= rate * len(impostor)
+    return float(values[allowed].min(initial=np.inf))
 
 
 def equal_error_rate(curve: Roc) -> float:

@@ -127,9 +127,9 @@ def sample_patches(
     extent = torch.tensor(below.shape[:1:-1], device=features.device, dtype=features.dtype)
     # grid_sample's edge is half a place before the first.
     grid = (torch.stack([x, y], dim=2) + 0.5) / extent * 2 - 1
-    grid = grid.reshape(1, PATCH * len(landmarks), PATCH, 2)
+    grid = grid.reshape(1, -1, PATCH, 2)
     found = F.grid_sample(below, grid, padding_mode="zeros", align_corners=False)
-    return found[0].reshape(features.shape[1], len(landmarks), PATCH, PATCH).transpose(0, 1)
+    return found[0].unflatten(1, (-1, PATCH)).transpose(0, 1)
 
 
 class Refiner(nn.Module):

@@ -55,7 +55,7 @@ def decode(
     anchors: torch.Tensor,
     cell: int,
     size: tuple[int, int],
-    score_threshold: float,
+    score_threshold: float | torch.Tensor,
     nms_iou: float,
     max_detections: int,
 ) -> Detections:
@@ -67,7 +67,8 @@ def decode(
         anchors: float [A, 2], width and height in pixels.
         cell: side of a cell in pixels.
         size: height and width of the photos without padding, in pixels; boxes are cut there.
-        score_threshold: detections with scores up to this one are dropped.
+        score_threshold: detections with scores up to this one are dropped; a tensor in an exported
+            graph, which is told it with the photos.
         nms_iou: IoU above which the detection of the lower score is dropped.
         max_detections: detections kept in a photo.
     """
@@ -82,7 +83,7 @@ def kept(
     boxes: torch.Tensor,
     scores: torch.Tensor,
     size: tuple[int, int],
-    score_threshold: float,
+    score_threshold: float | torch.Tensor,
     nms_iou: float,
     max_detections: int,
 ) -> Detections:
@@ -98,9 +99,9 @@ def kept(
     boxes = torch.stack(
         [x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=2
     )
-    within = (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
+    wanted = (boxes[..., 2:] > boxes[..., :2]).all(dim=2) & (scores > score_threshold)
     found = torch.ops.thesislib.suppress(
-        boxes, torch.where(within, scores, -1.0), nms_iou, score_threshold, max_detections
+        boxes, torch.where(wanted, scores, -1.0), nms_iou, 0.0, max_detections
     )
     photo, place = found.unbind(dim=1)
     return Detections(photo, place, boxes[photo, place], scores[photo, place])

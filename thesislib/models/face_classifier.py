@@ -8,8 +8,7 @@ from torch import nn
 
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
 from thesislib.models.dlib_resnet import STAGES, dlib_stages
-from thesislib.models.heads import IdentityClassifier, full_precision
-from thesislib.models.joint import check_identities
+from thesislib.models.heads import IdentityClassifier, check_identities, full_precision
 
 
 class FaceClassifier(nn.Module):

@@ -1,11 +1,25 @@
 """The linear classifier of identities, and the precision that heads run in."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+NOBODY = ("",)  # the identities of a net that knows nobody by name
+
+
+def check_identities(identities: Sequence[str]) -> None:
+    """Refuse what cannot be a classifier's identities; ``NOBODY`` can.
+
+    Raises:
+        ValueError: none, an empty name among others, or a name twice.
+    """
+    if tuple(identities) == NOBODY:
+        return
+    if not identities or "" in identities or len(set(identities)) != len(identities):
+        raise ValueError("identities must be a non-empty list of different names")
 
 
 @contextlib.contextmanager

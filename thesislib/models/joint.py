@@ -27,7 +27,12 @@ from thesislib.models.dlib_resnet import (
     TRUNK,
     dlib_stages,
 )
-from thesislib.models.heads import IdentityClassifier, full_precision
+from thesislib.models.heads import (
+    NOBODY,
+    IdentityClassifier,
+    check_identities,
+    full_precision,
+)
 from thesislib.models.pyramid import STRIDES, Pyramid, decode_places, decode_pyramid, places
 
 if TYPE_CHECKING:
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
     from thesislib.engine.predict import Photo, Photos
 
 EMBEDDING_SOURCES = ("grid", "roi", "landmarks")
-NOBODY = ("",)  # the identities of a net that knows nobody by name
 ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
 
 
@@ -200,6 +204,11 @@ class JointNet(nn.Module):
         return digest.hexdigest()
 
     @property
+    def gallery_threshold(self) -> float | None:
+        """Cosine from which a gallery takes two faces for one person, if the net has one."""
+        return (self.provenance or {}).get("gallery_threshold")
+
+    @property
     def answers_key(self) -> str:
         """SHA-256 of all that an answer depends on: the fingerprint, the classifier and names."""
         digest = hashlib.sha256(json.dumps([self.fingerprint, self.identities]).encode())
@@ -225,7 +234,7 @@ class JointNet(nn.Module):
             for _ in range(1, BANDS):
                 scaled = F.avg_pool2d(scaled, 2)
                 maps.append(feature_map(self.backbone, scaled))
-            return HeadOutputs(self.regression_head(maps[0]).float(), stacked(maps).float())
+            return HeadOutputs(self.regression_head(*maps[:2]).float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
@@ -293,7 +302,7 @@ class JointNet(nn.Module):
     # --- faces in a batch ---------------------------------------------------------------------
 
     def faces(
-        self, outputs: HeadOutputs, size: tuple[int, int], score_threshold: float
+        self, outputs: HeadOutputs, size: tuple[int, int], score_threshold: float | torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Decode, read and name the faces of a batch.
 
@@ -311,8 +320,9 @@ class JointNet(nn.Module):
         limits = (score_threshold, self.nms_iou, self.max_detections)
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
-            told: Any = found.landmarks
-            found = found._replace(landmarks=self.refined(outputs.source, found.photo, told))
+            assert found.landmarks is not None
+            refined = self.refined(outputs.source, found.photo, found.landmarks)
+            found = found._replace(landmarks=refined)
         else:
             found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
         # Only detections that are kept are embedded and named.
@@ -526,15 +536,3 @@ def _factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pixels of a photo [H, W, 3] for one pixel at the input's scale, float32 [4] as a box."""
     height, width = photo.shape[:2]
     return np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
-
-
-def check_identities(identities: Sequence[str]) -> None:
-    """Refuse what cannot be a classifier's identities; ``NOBODY`` can.
-
-    Raises:
-        ValueError: none, an empty name among others, or a name twice.
-    """
-    if tuple(identities) == NOBODY:
-        return
-    if not identities or "" in identities or len(set(identities)) != len(identities):
-        raise ValueError("identities must be a non-empty list of different names")

@@ -1,9 +1,10 @@
-"""Face heads at strides 8, 16 and 32, for faces of a dozen to some hundred pixels in one pass.
+"""Face heads at strides 8 to 64, for faces of a dozen to some hundred pixels in one pass.
 
 What goes beyond the thesis's grid: a cell is small where faces are, and every face is learned by
 several places. The maps are joined from coarse to fine (feature pyramid, Lin et al. 2017, section
 3); each place gives one box, one confidence and five landmarks, as in YuNet (Wu et al. 2023) and
-SCRFD (Guo et al. 2022).
+SCRFD (Guo et al. 2022). The same heads see the photo at half its size too, where large faces are
+of the sizes they know.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ VALUES = 5 + 2 * POINTS  # a place's: box code, confidence logit, landmarks
 
 
 class Places(NamedTuple):
-    """The P places of all strides, fine to coarse, row by row."""
+    """The P places of all strides, fine to coarse, row by row; then those of the half photo,
+    without the finest."""
 
     centres: torch.Tensor  # float [P, 2], x and y in pixels
     strides: torch.Tensor  # float [P], pixels
@@ -42,9 +44,12 @@ class Places(NamedTuple):
 def places(size: Sequence[int], device: torch.device | None = None) -> Places:
     """Places of photos of a size (height, width) in whole cells of the coarsest stride."""
     centres, strides, sizes = [], [], []
-    for stride, side in zip(STRIDES, SIZES, strict=True):
-        ys = (torch.arange(size[0] // stride, device=device, dtype=torch.float32) + 0.5) * stride
-        xs = (torch.arange(size[1] // stride, device=device, dtype=torch.float32) + 0.5) * stride
+    half = [2 * side for side in whole_cells([side // 2 for side in size])]
+    of_photo = [(size, stride, side) for stride, side in zip(STRIDES, SIZES, strict=True)]
+    of_half = [(half, 2 * stride, 2 * side) for _, stride, side in of_photo[1:]]
+    for (height, width), stride, side in of_photo + of_half:
+        ys = (torch.arange(height // stride, device=device, dtype=torch.float32) + 0.5) * stride
+        xs = (torch.arange(width // stride, device=device, dtype=torch.float32) + 0.5) * stride
         level = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1).flatten(0, 1)
         centres.append(level)
         strides.append(torch.full_like(level[:, 0], stride))
@@ -73,7 +78,7 @@ def decode_places(values: torch.Tensor, at: Places) -> tuple[torch.Tensor, torch
 def decode_pyramid(
     values: torch.Tensor,
     size: tuple[int, int],
-    score_threshold: float,
+    score_threshold: float | torch.Tensor,
     nms_iou: float,
     max_detections: int,
 ) -> Detections:
@@ -118,8 +123,15 @@ class Pyramid(nn.Module):
         self.out = _Conv(width, width, 3)  # one for all strides, as in RetinaNet
         self.heads = nn.ModuleList(_head(width) for _ in STRIDES)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """A map [N, channels, H / 4, W / 4] to values [N, P, VALUES]."""
+    def forward(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        """Maps [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8], of the photo and of
+        its half, to values [N, P, VALUES]."""
+        most = STRIDES[-1] // 4
+        rows, columns = (-side % most for side in half.shape[-2:])
+        of_half = self._levels(F.pad(half, (0, columns, 0, rows)))
+        return torch.cat(self._levels(x) + of_half[1:], dim=1)
+
+    def _levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         maps = []
         for level in self.bottom_up:
             x = level(x)
@@ -132,7 +144,7 @@ class Pyramid(nn.Module):
                 own = own + F.interpolate(joined, scale_factor=2.0, mode="nearest")
             joined = self.out(own)
             values.append(self.heads[at](joined).flatten(2).transpose(1, 2))
-        return torch.cat(values[::-1], dim=1)
+        return values[::-1]
 
 
 def _head(width: int) -> nn.Conv2d:

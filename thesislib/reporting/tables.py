@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from thesislib.reporting import recogniser_tables
 from thesislib.reporting.labels import (
     ARM_LABELS,
     PEOPLE_LABELS,
@@ -492,4 +493,13 @@ TABLES = {
     "pretraining": _Source("pretraining.csv", pretraining),
     "benchmark": _Source("benchmark.csv", benchmark),
     "benchmark_faces": _Source("benchmark.csv", benchmark_faces),
+    "recogniser": _Source(
+        "recogniser.csv", lambda table: Printed(*recogniser_tables.measures(table))
+    ),
+    "recogniser_groups": _Source(
+        "recogniser.csv", lambda table: Printed(*recogniser_tables.groups(table))
+    ),
+    "recogniser_speed": _Source(
+        "recogniser_speed.csv", lambda table: Printed(*recogniser_tables.speed(table))
+    ),
 }

@@ -1,0 +1,73 @@
+"""Printed tables of the published net."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thesislib.reporting.tables import markdown
+
+
+def row(measure, system, value, dataset="lfw", group="", low=np.nan, **more):
+    about = {"profile": "default", "input_px": 480, "n": 40}
+    told = {"measure": measure, "system": system, "value": value, "low": low}
+    return about | told | {"high": value + 0.01, "dataset": dataset, "group": group} | more
+
+
+def test_measures_stand_in_their_order_beside_dlibs():
+    table = pd.DataFrame(
+        [
+            row("ap50", "default", 0.7512, "groups"),
+            row("verification", "teacher_aligned", 0.985, low=0.98),
+            row("verification", "default", 0.9756, low=0.9712),
+            row("verification", "default", 0.5, profile="smoke"),
+        ]
+    )
+    about, _, *lines = markdown("recogniser", table).split("\n")
+    assert "480 pixels" in about
+    assert "the published net" in lines[0] and "dlib, aligned" in lines[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert cells == [
+        ["same person?", "lfw", "97.6 [97.1, 98.6]", "98.5 [98.0, 99.5]"],
+        ["AP50", "groups", "0.751", "–"],
+    ]
+
+
+def test_groups_stand_beside_dlibs():
+    table = pd.DataFrame(
+        [
+            row("teacher_distance", "default", 0.2, group="age: 0-2", low=0.19),
+            row("false_match_rate", "default", 0.004, group="age: 0-2", low=0.003),
+            row("false_match_rate", "teacher_aligned", 0.003, group="age: 0-2", low=0.002),
+            row("teacher_distance", "default", 0.1),
+        ]
+    )
+    lines = markdown("recogniser_groups", table).split("\n")[4:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    wanted = ["0.200 [0.190, 0.210]", "4.00 [3.00, 14.00]", "3.00 [2.00, 13.00]"]
+    assert cells == [["age: 0-2", "40", *wanted]]
+
+
+def test_times_by_faces():
+    rows = [
+        {"system": "dlib", "engine": "own", "input_px": 480, "faces": 1, "ms_median": 300.0,
+         "ratio_to_dlib": 1.0},
+        {"system": "default", "engine": "openvino_int8", "input_px": 480, "faces": 1,
+         "ms_median": 20.0, "ratio_to_dlib": 15.0},
+        {"system": "default", "engine": "openvino_int8", "input_px": 480, "faces": 32,
+         "ms_median": 80.0, "ratio_to_dlib": 12.5},
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).assign(machine="a processor", threads=2)
+    about, _, header, _, *lines = markdown("recogniser_speed", table).split("\n")
+    assert "a processor, 2 threads" in about and "32 faces" in header
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells == [
+        ["dlib itself", "as they come", "480", "300.0 [1.0]", "–"],
+        ["the published net", "OpenVINO int8", "480", "20.0 [15.0]", "80.0 [12.5]"],
+    ]
+
+
+def test_tables_that_hold_none_of_it():
+    with pytest.raises(ValueError, match="no rows of whole datasets"):
+        markdown("recogniser", pd.DataFrame([row("ap50", "default", 1, profile="smoke")]))
+    with pytest.raises(ValueError, match="no rows of groups"):
+        markdown("recogniser_groups", pd.DataFrame([row("ap50", "default", 1)]))

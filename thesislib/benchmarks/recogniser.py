@@ -1,0 +1,174 @@
+"""Time of a recogniser against a detector with a recogniser of chips, by faces in a photo.
+
+Systems take turns on the same photos of synthetic people. On the command line::
+
+    python -m thesislib recogniser-speed [--peers <folder of weights>]
+"""
+
+import copy
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from thesislib import cache, paths
+from thesislib.baselines.dlib_pipeline import DlibPipeline
+from thesislib.benchmarks.peers import DlibItself, yunet_dlib
+from thesislib.benchmarks.systems import answer
+from thesislib.benchmarks.timing import times
+from thesislib.deploy.engines import available, machine
+from thesislib.deploy.export import ABOUT, export, read_about
+from thesislib.deploy.recogniser import Recogniser
+from thesislib.engine.checkpoint import load_net
+from thesislib.engine.timing import RUNS
+from thesislib.environment import commit
+from thesislib.metrics.statistics import bootstrap_interval
+from thesislib.models.joint import JointNet
+from thesislib.synthetic.scene import render_scene
+from thesislib.tables import merge_table
+
+TABLE, MEASURES_TABLE = "recogniser_speed.csv", "recogniser.csv"
+FACES = (1, 2, 4, 8, 16, 32)
+PHOTOS, PHOTO_PX = 4, 480  # of each number of faces, and their shorter side
+SMALL_PX = 320  # the other size at which the net is timed
+REFERENCE = ("dlib", "own")  # to which ratios are: dlib's detector and recogniser, by dlib
+
+
+def run(
+    net: Path | str = "default",
+    faces: Sequence[int] = FACES,
+    *,
+    runs: int = RUNS,
+    peers: Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Time a net, dlib's pipeline by dlib and with its recogniser in PyTorch, and, where it is
+    installed, YuNet with dlib's recogniser.
+
+    Args:
+        net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
+        faces: in a photo, each number for itself.
+        runs: timed calls of each system.
+        peers: folder with YuNet's weights, see :func:`thesislib.benchmarks.peers.yunet_dlib`.
+        seed: of the photos.
+        progress: say what is being done.
+
+    Returns:
+        the rows of ``recogniser_speed.csv``. Times of 1 and 32 faces, of each system's fastest
+        engine, go into ``recogniser.csv`` too.
+    """
+    loaded: JointNet = load_net(net, "cpu")
+    threads = torch.get_num_threads()
+    found: dict[tuple, Any] = {
+        (*REFERENCE, PHOTO_PX): DlibItself(upsampling=1),
+        ("teacher_aligned", "torch", PHOTO_PX): DlibPipeline(upsampling=1),
+    }
+    if peers is not None:
+        found["yunet_dlib", "openvino", PHOTO_PX] = yunet_dlib(peers, threads)
+    for px in dict.fromkeys((loaded.input_px, SMALL_PX)):
+        folder = _exported(loaded, px)
+        for engine in available(read_about(folder)):
+            found[Path(net).name, engine, px] = Recogniser(folder, engine, threads)
+    called = {key: functools.partial(answer, system) for key, system in found.items()}
+    rows = []
+    for count in faces:
+        if progress:
+            print(f"{count} faces, {len(called)} systems", flush=True)
+        photos = [render_scene(at, (0, 100), seed, PHOTO_PX, count)[0] for at in range(PHOTOS)]
+        detected = {
+            key: float(np.mean([len(system(photo)) for photo in photos]))
+            for key, system in called.items()
+        }
+        taken = times(called, photos, runs)
+        reference = taken[*REFERENCE, PHOTO_PX]
+        for (system, engine, px), ms in taken.items():
+            ratio = reference / ms  # turn by turn: what disturbed the machine disturbed both
+            low, high = bootstrap_interval(ratio, np.median, seed=seed)
+            rows.append(
+                {
+                    "system": system,
+                    "engine": engine,
+                    "input_px": px,
+                    "faces": count,
+                    "found": detected[system, engine, px],
+                    "ms_median": float(np.median(ms)),
+                    "ms_min": float(ms.min()),
+                    "ratio_to_dlib": float(np.median(ratio)),
+                    "low": low,
+                    "high": high,
+                    "n": runs,
+                }
+            )
+    about = {
+        "dataset": "synthetic",
+        "threads": threads,
+        "machine": machine(),
+        "profile": "default" if runs == RUNS and tuple(faces) == FACES else "smoke",
+        "seed": seed,
+        "backbone": "dlib",
+        "start": "dlib",
+        "precision": "fp32",
+        "commit": commit(),
+        "run": cache.key(net=loaded.answers_key, faces=list(faces), runs=runs, seed=seed),
+        "command": _command(net, faces, runs, seed),
+    }
+    table = pd.DataFrame(rows).assign(**about)
+    merge_table(paths.TABLES / TABLE, table)
+    merge_table(paths.TABLES / MEASURES_TABLE, measures(table))
+    return table
+
+
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``recogniser.csv``: milliseconds of 1 and 32 faces at a system's own size, by its
+    fastest engine, and how many times as fast as dlib's pipeline that is.
+
+    Args:
+        table: ``recogniser_speed.csv``.
+    """
+    own = table[table["input_px"] != SMALL_PX]
+    rows = []
+    for _, of_system in own.groupby("system", sort=False):
+        # The engine that is fastest over all numbers of faces: one for all rows.
+        total = of_system.groupby("engine")["ms_median"].sum()
+        fastest = of_system[of_system["engine"] == total.idxmin()]
+        for row in fastest[fastest["faces"].isin([1, 32])].to_dict("records"):
+            count = "1_face" if row["faces"] == 1 else f"{row['faces']}_faces"
+            about = {name: row[name] for name in table if name in _SHARED}
+            told = f"{row['machine']}, {row['threads']} threads, {row['engine']}"
+            ms = {"measure": f"ms_{count}", "value": row["ms_median"], "low": np.nan}
+            ratio = {"measure": f"ratio_{count}", "value": row["ratio_to_dlib"]}
+            rows.append({**about, **ms, "high": np.nan, "machine": told})
+            rows.append({**about, **ratio, "low": row["low"], "high": row["high"], "machine": told})
+    return pd.DataFrame(rows).assign(group="")
+
+
+_SHARED = {
+    *("dataset", "system", "n", "profile", "seed", "backbone", "start", "input_px", "precision"),
+    *("commit", "run", "command"),
+}
+
+
+def _exported(net: JointNet, px: int) -> Path:
+    """The net's export at an input size, made once."""
+    folder = cache.folder("exports", "recogniser", net=net.answers_key, input_px=px)
+    if not (folder / ABOUT).exists():
+        scaled = copy.deepcopy(net)
+        scaled.input_px = px
+        export(scaled, folder)
+    return folder
+
+
+def _command(net: Path | str, faces: Sequence[int], runs: int, seed: int) -> str:
+    words = "python -m thesislib recogniser-speed"
+    if str(net) != "default":
+        words += f" --net {Path(net).name}"
+    if tuple(faces) != FACES:
+        words += f" --faces {' '.join(map(str, faces))}"
+    if runs != RUNS:
+        words += f" --runs {runs}"
+    return words + (f" --seed {seed}" if seed else "")

@@ -1,0 +1,140 @@
+"""A distilled net as the one that is published: in half precision, and with its thresholds.
+
+What users take for granted is made true here: that a score of 0.5 means a face, and that a gallery
+which is told no threshold has a fair one.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from thesislib import seeds
+from thesislib.data.images import read_photo
+from thesislib.data.schema import DatasetError
+from thesislib.engine.checkpoint import DEFAULT, load_net, net_file, save_net
+from thesislib.engine.distil import face_photos, is_left_out, is_portrait
+from thesislib.engine.evaluate import SCORE_THRESHOLD
+from thesislib.engine.predict import predict
+from thesislib.metrics.verification import threshold_at
+from thesislib.models.joint import JointNet
+
+FALSE_MATCHES = 1e-3  # share of pairs of strangers that the threshold takes for one person
+MOST = 2000  # strangers that it is chosen on: two million pairs
+FALSE_BOXES = 0.01  # of a crop without a face, at a score of 0.5
+TRIES = 30  # to find a crop without a face in a scene
+
+
+def release(
+    net: Path | str,
+    photos: Sequence[Path | str],
+    leave_out: int,
+    *,
+    scenes: Sequence[Path | str] = (),
+    out: Path | str = DEFAULT,
+    seed: int = 0,
+    progress: bool = True,
+) -> JointNet:
+    """Write a distilled net with the threshold that a gallery uses when it is told none.
+
+    Confidences are shifted, all alike, so that at a score of 0.5 one crop without a face in a
+    hundred has a box.
+
+    Args:
+        net: file or folder of a net that :func:`thesislib.engine.distil.distil` made.
+        photos: folders of portraits, no two of which show one person.
+        leave_out: the photos whose number is divisible by this, from which the net has not
+            learned, are those the threshold is chosen on.
+        scenes: folders of scenes, from whose left-out photos the crops without a face are cut;
+            without any, confidences stay as they are.
+        out: file to write; the published net's.
+        seed: of the crops.
+        progress: show a bar.
+
+    Returns:
+        the net that was written, as it is read again.
+
+    Raises:
+        CheckpointError: no such net.
+        DatasetError: no portrait was left out.
+        NotSupportedError: too few were.
+    """
+    made: JointNet = copy.deepcopy(load_net(net))
+    with torch.no_grad():
+        for value in made.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half())  # what is chosen below is of the net that is read again
+    shift = 0.0
+    if scenes:
+        shift = _shift(made, crops_without_faces(scenes, leave_out, seed), progress)
+    chosen = [
+        photo.path
+        for photo in face_photos(photos, progress=progress)[0]
+        if is_left_out(photo.path, leave_out) and is_portrait(photo)
+    ][:MOST]
+    if not chosen:
+        raise DatasetError(
+            f"{', '.join(map(str, photos))}: no portrait whose number is divisible by {leave_out}"
+        )
+    found = [faces[0].embedding for faces in predict(made, chosen, progress=progress) if faces]
+    strangers = [str(at) for at in range(len(found))]
+    threshold = threshold_at(np.stack(found), strangers, FALSE_MATCHES)
+    found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}
+    made.provenance = {**(made.provenance or {}), **found_here}
+    file = net_file(out)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_net(file, made, half=True)
+    return load_net(file)
+
+
+def crops_without_faces(
+    folders: Sequence[Path | str], leave_out: int, seed: int
+) -> list[np.ndarray]:
+    """Squares of left-out scenes that no face and no ignored region reaches into, one a scene.
+
+    Args:
+        folders, leave_out, seed: see :func:`release`.
+
+    Returns:
+        uint8 [S, S, 3], of any sides.
+    """
+    crops = []
+    for photo in face_photos(folders, progress=False)[0]:
+        if not is_left_out(photo.path, leave_out):
+            continue
+        pixels = read_photo(photo.path)
+        height, width = pixels.shape[:2]
+        taken = np.concatenate([photo.boxes, photo.ignored])
+        rng = seeds.generator(seed, "crop without a face", photo.path.name)
+        for share in np.linspace(0.9, 0.2, TRIES):  # the largest that is found
+            side = round(share * min(height, width))
+            left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+            apart = (taken[:, 0] >= left + side) | (taken[:, 2] <= left)
+            apart |= (taken[:, 1] >= top + side) | (taken[:, 3] <= top)
+            if apart.all():
+                crops.append(pixels[top : top + side, left : left + side])
+                break
+    return crops
+
+
+def _shift(net: JointNet, crops: Sequence[np.ndarray], progress: bool) -> float:
+    """Take off the confidences what makes 0.5 the right threshold; returns it, a logit."""
+    if not crops:
+        return 0.0
+    scores = [
+        face.score
+        for faces in predict(net, crops, SCORE_THRESHOLD, progress=progress)
+        for face in faces
+    ]
+    allowed = int(FALSE_BOXES * len(crops))
+    least = sorted(scores, reverse=True)[allowed] if len(scores) > allowed else 0.5
+    shift = math.log(least / (1 - least))
+    heads: Any = net.regression_head
+    with torch.no_grad():
+        for head in heads.heads:
+            head.bias[4] -= shift
+    return shift

@@ -1,0 +1,122 @@
+"""Printed tables of the published net: what it reaches, for whom, and how fast."""
+
+import pandas as pd
+
+from thesislib.reporting.labels import engine_label
+
+MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
+    "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
+    "verification": ("same person?", 100, 1),
+    "session_joint_accuracy_50": ("found and named by the other clips' means", 100, 1),
+    "enrolled_joint_accuracy_50": ("found and named by the other photos' means", 100, 1),
+    "fnir_at_fpir_1e2": ("enrolled but not named, at 1 % of strangers named", 100, 1),
+    "fnir_at_fpir_1e1": ("enrolled but not named, at 10 %", 100, 1),
+    "ap50": ("AP50", 1, 3),
+    "ap50_32px": ("AP50, faces of 32 pixels and more", 1, 3),
+    "false_boxes_per_100_empty": ("false boxes in 100 photos without a face", 1, 1),
+    "landmark_error": ("landmarks, distance over that of the eyes", 100, 1),
+    "teacher_distance": ("distance to dlib's recogniser (1: knows only its mean)", 1, 3),
+    "false_match_rate": ("strangers who match, at one in a thousand of all", 1000, 2),
+    "ms_1_face": ("ms, 1 face", 1, 1),
+    "ms_32_faces": ("ms, 32 faces", 1, 1),
+    "ratio_1_face": ("times as fast as dlib, 1 face", 1, 1),
+    "ratio_32_faces": ("times as fast as dlib, 32 faces", 1, 1),
+}
+SYSTEMS = {
+    "default": "the published net",
+    "teacher_aligned": "dlib, aligned",
+    "dlib": "dlib itself",
+    "yunet_dlib": "YuNet, then dlib's recogniser",
+}
+
+
+def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """``recogniser.csv`` of everybody, a row a measure and dataset, a column a system.
+
+    Returns:
+        what the columns mean, the cells, and how many columns are words.
+    """
+    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    if not len(rows):
+        raise ValueError("recogniser: no rows of whole datasets")
+    systems = _systems(rows)
+    pixels = rows.loc[rows["system"] == "default", "input_px"]
+    about = (
+        "Whole photos in, the system's own boxes and landmarks; in percent but for AP50, the "
+        "distance, milliseconds and ratios, false matches in 1000; in brackets 95 % intervals "
+        f"over people. The published net takes photos of {pixels.max():.0f} pixels on the shorter "
+        "side. A face that is not found is compared by noise."
+    )
+    cells = []
+    for measure, (label, scale, digits) in MEASURES.items():
+        of_measure = rows[rows["measure"] == measure]
+        for dataset, own in of_measure.groupby("dataset", sort=False):
+            by_system = {row["system"]: row for row in own.to_dict("records")}
+            told = [_cell(by_system.get(system), scale, digits) for system in systems]
+            cells.append([label, str(dataset), *told])
+    header = ["Measure", "Dataset", *(SYSTEMS.get(one, one) for one in systems)]
+    return about, pd.DataFrame(cells, columns=header), 2
+
+
+def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """The rows of groups, a row a group, see :func:`measures`."""
+    rows = table[(table["group"].fillna("") != "") & (table["profile"] == "default")]
+    if not len(rows):
+        raise ValueError("recogniser: no rows of groups")
+    about = (
+        "Faces from which the net has not learned. Distance: of its embeddings to dlib's of the "
+        "aligned face, over the spread of dlib's. False matches: of 1000 pairs of strangers within "
+        "the group, at the threshold at which one in 1000 pairs of all match; dlib's own beside it."
+    )
+    cells = []
+    for group, own in rows.groupby("group", sort=False):
+        by = {(row["measure"], row["system"]): row for row in own.to_dict("records")}
+        count = int(own["n"].max())
+        distance = _cell(by.get(("teacher_distance", "default")), 1, 3)
+        matches = [
+            _cell(by.get(("false_match_rate", system)), 1000, 2)
+            for system in ("default", "teacher_aligned")
+        ]
+        cells.append([str(group), f"{count}", distance, *matches])
+    header = ["Group", "Faces", "Distance", "False matches", "False matches, dlib"]
+    return about, pd.DataFrame(cells, columns=header), 1
+
+
+def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """``recogniser_speed.csv``, a row a system and engine, a column a number of faces."""
+    machine, threads = table["machine"].iloc[0], table["threads"].iloc[0]
+    counts = sorted(int(count) for count in table["faces"].unique())
+    about = (
+        f"{machine}, {threads} threads; photos of synthetic people, 480 pixels on the shorter "
+        "side: ms per photo, median, and in brackets how many times as fast as dlib that is, turn "
+        "by turn."
+    )
+    cells = []
+    for (system, engine, px), own in table.groupby(["system", "engine", "input_px"], sort=False):
+        at = own.set_index("faces")
+        times = [
+            f"{at['ms_median'][count]:.1f} [{at['ratio_to_dlib'][count]:.1f}]"
+            if count in at.index
+            else "–"
+            for count in counts
+        ]
+        cells.append([SYSTEMS.get(system, system), engine_label(engine), f"{px}", *times])
+    faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
+    return about, pd.DataFrame(cells, columns=["System", "Engine", "Input", *faces]), 2
+
+
+def _systems(rows: pd.DataFrame) -> list[str]:
+    there = list(dict.fromkeys(rows["system"]))
+    return [
+        *(one for one in SYSTEMS if one in there),
+        *(one for one in there if one not in SYSTEMS),
+    ]
+
+
+def _cell(row: dict | None, scale: float, digits: int) -> str:
+    if row is None:
+        return "–"
+    told = f"{scale * row['value']:.{digits}f}"
+    if pd.isna(row["low"]):
+        return told
+    return f"{told} [{scale * row['low']:.{digits}f}, {scale * row['high']:.{digits}f}]"
