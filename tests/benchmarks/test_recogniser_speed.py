@@ -42,7 +42,7 @@ def test_measures_are_of_the_fastest_engine_at_the_nets_own_size():
             timed("default", "steady", 320, 1, 4, 50),
         ]
     )
-    rows = measures(table).set_index(["system", "measure"])
+    rows = measures(table, 480).set_index(["system", "measure"])
     assert rows["value"].to_dict() == {
         ("teacher_aligned", "ms_1_face"): 200,
         ("teacher_aligned", "ratio_1_face"): 1,
@@ -57,6 +57,14 @@ def test_measures_are_of_the_fastest_engine_at_the_nets_own_size():
     assert (ratio["low"], ratio["high"]) == (19, 21)
     assert ratio["machine"] == "a processor, 2 threads, steady"
     assert np.isnan(rows.loc["default", "ms_1_face"]["low"])
+
+
+def test_a_net_may_have_the_small_size_as_its_own():
+    table = pd.DataFrame(
+        [timed("dlib", "own", 480, 1, 200, 1), timed("small", "torch", 320, 1, 20, 10)]
+    )
+    rows = measures(table, 320)
+    assert set(rows["system"]) == {"dlib", "small"}
 
 
 def test_peers_whose_weights_are_not_there(tmp_path):

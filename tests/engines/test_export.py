@@ -309,10 +309,9 @@ def test_nets_that_cannot_be_built_again_are_refused(tmp_path):
         export(classifier, tmp_path, check="a dataset")
 
 
-def test_thresholds_below_the_graph_s_are_refused(nets, runs):
-    system = GraphSystem(runs["grid", "torch"], PARTY, INPUT_PX, 0.05)
-    with pytest.raises(ValueError, match=r"score_threshold: 0\.01, and the exported graph has"):
-        system.predict_arrays([EMPTY], 0.01)
+def test_thresholds_out_of_range_are_refused(runs):
+    system = GraphSystem(runs["grid", "torch"], PARTY, INPUT_PX)
+    assert system.predict_arrays([EMPTY], 0.5) == [[]]
     for threshold in (float("nan"), 2.0, -1.0):
         with pytest.raises(ValueError, match=r"score_threshold: (not a number|expected 0 to 1)"):
             system.predict_arrays([EMPTY], threshold)

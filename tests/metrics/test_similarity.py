@@ -32,6 +32,7 @@ MEASURES = {
     "verification_accuracy": lambda e, i, **k: verification.verification_accuracy(
         e, i, seed=0, **k
     ),
+    "false_match_rate": lambda e, i, **k: verification.false_match_rate(e, i, 0.5, **k),
     "cumulative_match": lambda e, i, **k: identification.cumulative_match(e, i, GALLERY, **k),
     "open_set": lambda e, i, **k: identification.open_set(e, i, GALLERY, **k),
     "dprime": compactness.dprime,

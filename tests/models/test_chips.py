@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thesislib.models.chips import (
+    EIGHTHS,
     PATCH,
     REFERENCE,
     Refiner,
+    _bands,
     chip_scales,
     chip_transforms,
     sample_patches,
+    shrunken,
     stacked,
     stacked_size,
 )
@@ -53,21 +56,28 @@ def test_patches_by_loops():
     """Each place of a patch is the map of the face's size at the photo's pixel, bilinear, zero
     outside."""
     rng = np.random.default_rng(0)
-    maps = [torch.tensor(rng.normal(size=(2, 3, 40 >> band, 48 >> band))) for band in range(3)]
-    faces = ((0.8, 0.3, 40, 20), (1.3, -0.2, -30, 50), (1.6, 0.1, -20, 30), (3.2, 0, -99, -200))
+    maps = [torch.tensor(rng.normal(size=(2, 3, 5 * e, 6 * e))) for e in EIGHTHS]
+    faces = (
+        (0.8, 0.3, 40, 20),
+        (1.17, -0.2, -30, 50),
+        (1.22, 0.1, -20, 30),
+        (1.7, 0, -50, -20),
+        (2.5, 0.2, -99, -50),
+        (3.6, 0, -99, -200),
+    )
     landmarks = torch.stack([turned(*face) for face in faces])
-    photo = torch.tensor([1, 0, 1, 0])
+    photo = torch.tensor([1, 0, 1, 0, 1, 0])
     features = stacked(maps)
     assert stacked_size(features) == (160, 192)
     found = sample_patches(features, photo, landmarks)
-    assert found.shape == (4, 3, PATCH, PATCH)
-    for face, band in enumerate((0, 0, 1, 2)):
+    assert found.shape == (6, 3, PATCH, PATCH)
+    for face, band in enumerate((0, 0, 1, 2, 3, 4)):
         transform = chip_transforms(landmarks)[face].numpy()
         of_face = maps[band][photo[face]].numpy()
         rows, columns = of_face.shape[1:]
         for row in range(0, PATCH, 4):
             for column in range(0, PATCH, 4):
-                x, y = transform @ [5 + 4 * column, 5 + 4 * row, 1] / 2**band
+                x, y = transform @ [5 + 4 * column, 5 + 4 * row, 1] * EIGHTHS[band] / 8
                 # From the photo's corner to the middle of a pixel, then to a place (4 r).
                 x, y = (x - 0.5) / 4, (y - 0.5) / 4
                 left, top = int(np.floor(x)), int(np.floor(y))
@@ -80,8 +90,26 @@ def test_patches_by_loops():
                 np.testing.assert_allclose(got, wanted, atol=1e-9, rtol=1e-6)
 
 
-def blank(photos=1, channels=32, rows=40, columns=40):
-    return stacked([torch.rand(photos, channels, rows >> b, columns >> b) for b in range(3)])
+def blank(photos=1, channels=32):
+    return stacked([torch.rand(photos, channels, 5 * e, 5 * e) for e in EIGHTHS])
+
+
+@given(st.floats(0.86, 4.5))
+def test_a_face_is_read_near_the_size_that_the_recogniser_knows(scale):
+    band = int(_bands(torch.tensor([scale]))[0])
+    sizes = [scale * e / 8 for e in EIGHTHS]
+    assert sizes[band] == pytest.approx(min(sizes, key=lambda size: abs(np.log(size / 1.03))))
+    if scale < 4.1:
+        assert 0.84 < sizes[band] < 1.27
+
+
+def test_a_photo_is_shrunken_by_means():
+    """A gradient stays one: pixel centres lie where they lay in the photo."""
+    ramp = torch.arange(64.0).expand(1, 1, 32, 64)
+    for size, eighths in zip(shrunken(ramp), EIGHTHS, strict=True):
+        assert size.shape == (1, 1, 4 * eighths, 8 * eighths)
+        wanted = (torch.arange(8.0 * eighths) + 0.5) * 8 / eighths - 0.5
+        torch.testing.assert_close(size, wanted.expand_as(size), atol=1e-5, rtol=1e-5)
 
 
 def test_no_faces():

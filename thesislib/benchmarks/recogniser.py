@@ -119,18 +119,20 @@ def run(
     }
     table = pd.DataFrame(rows).assign(**about)
     merge_table(paths.TABLES / TABLE, table)
-    merge_table(paths.TABLES / MEASURES_TABLE, measures(table))
+    merge_table(paths.TABLES / MEASURES_TABLE, measures(table, loaded.input_px))
     return table
 
 
-def measures(table: pd.DataFrame) -> pd.DataFrame:
+def measures(table: pd.DataFrame, own_px: int) -> pd.DataFrame:
     """Rows of ``recogniser.csv``: milliseconds of 1 and 32 faces at a system's own size, by its
     fastest engine, and how many times as fast as dlib's pipeline that is.
 
     Args:
         table: ``recogniser_speed.csv``.
+        own_px: the net's input size; the pipelines were timed at one size alone.
     """
-    own = table[table["input_px"] != SMALL_PX]
+    sizes = table.groupby("system")["input_px"].transform("nunique")
+    own = table[(table["input_px"] == own_px) | (sizes == 1)]
     rows = []
     for _, of_system in own.groupby("system", sort=False):
         # The engine that is fastest over all numbers of faces: one for all rows.

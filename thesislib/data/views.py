@@ -28,7 +28,7 @@ HOLDS_A_FACE = 0.7  # share of scene crops that are placed by one of the photo's
 ZOOM, TURN, SHIFT = (-0.15, 0.4), 12.0, 0.12  # of a portrait in its tile: log, degrees, share
 SPLITS = {320: 0.85, 160: 0.6, 80: 0.35}  # how often a tile of that side is divided; others 0.3
 SMALLEST_TILE = 64  # pixels, that is still divided
-MOST_READ = 6  # faces of a view that are compared with the teacher
+MOST_READ = 8  # faces of a view that are compared with the teacher
 # Of coarse landmarks: degrees, log, and shares of the distance of the eyes.
 COARSE_TURN, COARSE_SCALE, COARSE_SHIFT, COARSE_NOISE = 8.0, 0.15, 0.12, 0.06
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right of the five landmarks change places

@@ -6,6 +6,7 @@ part of the map that the chip would have had there is sampled in its place (spat
 Jaderberg et al. 2015, section 3; the sampling is RoI align's with a rotation).
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -30,9 +31,11 @@ DLIB_REFERENCE = (
     (74.01, 87.78),
 )
 PATCH = 35  # places a side of the map of stride 4 that dlib's recogniser has of a chip
-BANDS = 3  # maps of the photo as it is, at half and at a quarter of its size
+# The sizes of the photo that faces are read from, in eighths of it: steps of at most 1.5, because
+# dlib's recogniser, read at 0.84 to 1.26 pixels for one of the chip, is as good as on chips.
+EIGHTHS = (8, 6, 4, 3, 2)
 PASSES = 2  # of the refiner: the second sees what the first has put nearly right
-_COARSER = 1.5  # from this many pixels for one of the chip a face is read from the next map
+_NATIVE = 1.03  # pixels for one of the chip, at which the recogniser reads best
 _CHIP_SHARE = 15.0  # pixels of the chip that the refiner tells as 1
 _FIRST, _STRIDE = 5, 4  # place i of them is pixel 5 + 4 i of the chip
 
@@ -68,15 +71,23 @@ def chip_scales(landmarks: torch.Tensor) -> torch.Tensor:
     return chip_transforms(landmarks)[:, :, 0].norm(dim=1)
 
 
+def shrunken(photos: torch.Tensor) -> list[torch.Tensor]:
+    """Photos float [N, C, H, W], H and W in whole times 32, at each of the sizes ``EIGHTHS``."""
+    three_quarters = [side * 3 // 4 for side in photos.shape[-2:]]
+    smaller = F.interpolate(photos, three_quarters, mode="bilinear", align_corners=False)
+    half = F.avg_pool2d(photos, 2)
+    return [photos, smaller, half, F.avg_pool2d(smaller, 2), F.avg_pool2d(half, 2)]
+
+
 def stacked(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Maps of a photo at its size and at halves of it, one below the other in one.
+    """Maps of a photo at several sizes, one below the other in one.
 
     Args:
-        maps: BANDS of float [N, C, h, w], [N, C, h / 2, w / 2] and so on.
+        maps: float [N, C, h, w] of each size in ``EIGHTHS``, in their order.
 
     Returns:
-        float [N, C, R, w]: each map is followed by a row of zeros and filled up with zeros on the
-        right, so that what is sampled beyond a map's edge is zero.
+        float [N, C, R, W / 4]: each map is followed by a row of zeros and filled up with zeros on
+        the right, so that what is sampled beyond a map's edge is zero.
     """
     width = maps[0].shape[-1]
     return torch.cat([F.pad(one, (0, width - one.shape[-1], 0, 1)) for one in maps], dim=2)
@@ -84,8 +95,7 @@ def stacked(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def stacked_size(features: torch.Tensor) -> tuple[int, int]:
     """Height and width in pixels of the photos of which a map is :func:`stacked`."""
-    shares = 2**BANDS - 1  # of R less the rows of zeros, the first map has 4 of 7 parts
-    rows = (features.shape[-2] - BANDS) * 2 ** (BANDS - 1) // shares
+    rows = (features.shape[-2] - len(EIGHTHS)) // sum(EIGHTHS) * EIGHTHS[0]
     return _STRIDE * rows, _STRIDE * features.shape[-1]
 
 
@@ -112,16 +122,17 @@ def sample_patches(
     chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [PATCH x PATCH, 3]
     transforms = chip_transforms(landmarks).to(features.dtype)
     points = chip @ transforms.transpose(1, 2)  # [F, PATCH x PATCH, 2]
-    scale = transforms[:, :, 0].norm(dim=1)
-    band = sum((scale > _COARSER * 2**step).to(features.dtype) for step in range(BANDS - 1))
-    shrunk = (2.0**-band)[:, None]  # sides of the face's map over those of the first
-    first = stacked_size(features)[0] // _STRIDE
-    rows = first * shrunk
-    # Maps above: first (2 - 2 shrunk) rows, and one of zeros each.
-    top = 2 * (first - rows) + band[:, None] + (photo * features.shape[-2])[:, None]
+    band = _bands(transforms[:, :, 0].norm(dim=1))
+    eighths = torch.tensor(EIGHTHS, device=features.device, dtype=features.dtype)
+    above = torch.cat([eighths.new_zeros(1), eighths.cumsum(dim=0)])[band]
+    # Maps above have that many eighths of the first one's rows, and a row of zeros each.
+    eighth = stacked_size(features)[0] // (_STRIDE * EIGHTHS[0])
+    top = above * eighth + band + photo * features.shape[-2]
+    share = eighths[band] / EIGHTHS[0]
     # Place c is the middle of pixel 4 c, which is 4 c + 0.5 from the photo's edge.
-    x, y = ((points * shrunk[:, None] - 0.5) / _STRIDE).unbind(dim=2)
-    y = torch.minimum(y.clamp(min=-1), rows) + top  # beyond the map it is the row of zeros
+    x, y = ((points * share[:, None, None] - 0.5) / _STRIDE).unbind(dim=2)
+    rows = (eighths[band] * eighth)[:, None]
+    y = torch.minimum(y.clamp(min=-1), rows) + top[:, None]  # beyond the map it is the row of zeros
     # The photos, too, lie one below the other: no map is copied for a face.
     below = features.transpose(0, 1).flatten(1, 2)[None]
     extent = torch.tensor(below.shape[:1:-1], device=features.device, dtype=features.dtype)
@@ -130,6 +141,16 @@ def sample_patches(
     grid = grid.reshape(1, -1, PATCH, 2)
     found = F.grid_sample(below, grid, padding_mode="zeros", align_corners=False)
     return found[0].unflatten(1, (-1, PATCH)).transpose(0, 1)
+
+
+def _bands(scales: torch.Tensor) -> torch.Tensor:
+    """Of faces at float [F] pixels for one of the chip, the size of ``EIGHTHS`` to read each from:
+    where it is nearest to ``_NATIVE``, by the quotient. int64 [F]."""
+    limits = [
+        EIGHTHS[0] * _NATIVE / (finer * coarser) ** 0.5
+        for finer, coarser in itertools.pairwise(EIGHTHS)
+    ]
+    return (scales[:, None] > scales.new_tensor(limits)).sum(dim=1)
 
 
 class Refiner(nn.Module):

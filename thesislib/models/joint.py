@@ -18,7 +18,15 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-from thesislib.models.chips import BANDS, PASSES, Refiner, sample_patches, stacked, stacked_size
+from thesislib.models.chips import (
+    EIGHTHS,
+    PASSES,
+    Refiner,
+    sample_patches,
+    shrunken,
+    stacked,
+    stacked_size,
+)
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
@@ -51,7 +59,7 @@ class HeadOutputs(NamedTuple):
     regression: torch.Tensor
     # What embeddings are read from. "grid": embeddings float [N, E, A, rows, columns];
     # "roi": the feature map float [N, C, H / stride, W / stride]; "landmarks": such maps of the
-    # photo and its halves, see chips.stacked.
+    # photo at several sizes, see chips.stacked.
     source: torch.Tensor
 
 
@@ -229,12 +237,10 @@ class JointNet(nn.Module):
         The right and the lower edge are padded to whole cells.
         """
         if self.embedding_source == "landmarks":
-            scaled = self.normalise(self._whole_cells(photos))
-            maps = [feature_map(self.backbone, scaled)]
-            for _ in range(1, BANDS):
-                scaled = F.avg_pool2d(scaled, 2)
-                maps.append(feature_map(self.backbone, scaled))
-            return HeadOutputs(self.regression_head(*maps[:2]).float(), stacked(maps).float())
+            sizes = shrunken(self.normalise(self._whole_cells(photos)))
+            maps = [feature_map(self.backbone, one) for one in sizes]
+            found = self.regression_head(maps[0], maps[EIGHTHS.index(4)])
+            return HeadOutputs(found.float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
             regression = self.regression_head(pooled).unflatten(1, (-1, 5))
