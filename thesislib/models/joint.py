@@ -18,15 +18,11 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-from thesislib.models.chips import (
-    EIGHTHS,
-    PASSES,
-    Refiner,
-    sample_patches,
-    shrunken,
-    stacked,
-    stacked_size,
-)
+<<<<<<< HEAD
+from thesislib.models.chips import PASSES, Refiner, sample_patches, shrunken, stacked, stacked_size
+=======
+from thesislib.models.chips import PASSES, Refiner, sample_patches, shrunken, stacked
+>>>>>>> main
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
@@ -239,7 +235,7 @@ class JointNet(nn.Module):
         if self.embedding_source == "landmarks":
             sizes = shrunken(self.normalise(self._whole_cells(photos)))
             maps = [feature_map(self.backbone, one) for one in sizes]
-            found = self.regression_head(maps[0], maps[EIGHTHS.index(4)])
+            found = self.regression_head(maps[0], maps[2])  # the photo and its half
             return HeadOutputs(found.float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]
