@@ -18,11 +18,7 @@ from thesislib.data.transforms import PADDING, resize, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
-<<<<<<< HEAD
 from thesislib.models.chips import PASSES, Refiner, sample_patches, shrunken, stacked, stacked_size
-=======
-from thesislib.models.chips import PASSES, Refiner, sample_patches, shrunken, stacked
->>>>>>> main
 from thesislib.models.decode import decode
 from thesislib.models.dlib_resnet import (
     EMBEDDING_DIM,
