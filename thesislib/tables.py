@@ -123,6 +123,7 @@ KEYS = {
     "pretraining": ("dataset", "split", "profile", "seed", "run"),
     "stand_in": ("dataset", "profile", "seed", "run"),
     "stand_in_yaw": ("dataset", "profile", "seed", "run"),
+    "stand_in_distances": ("dataset", "profile", "seed", "run"),
     "recogniser": ("dataset", "system", "profile", "seed", "run"),
     "benchmark": ("profile",),
     "benchmark_limits": ("profile",),
