@@ -129,7 +129,7 @@ def test_the_part_of_a_shot_fits_at_its_edges():
     openness = 3
     off = (made.maps - neutral.maps).abs()[0]
     assert off[[channel for channel in range(8) if channel != openness]].max() < 1e-5
-    assert off[openness].max() < 0.15 and (off[openness] > 1e-5).float().mean() < 0.05
+    assert off[openness].max() < 0.17 and (off[openness] > 1e-5).float().mean() < 0.05
 
 
 def test_normals_of_an_ellipsoid_are_its_gradient():

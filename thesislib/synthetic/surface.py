@@ -20,7 +20,7 @@ from thesislib.synthetic.parameters import Parameters, identity_parameters, sess
 FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
 FACE_COLUMNS = slice(round(GRID * 0.30), round(GRID * 0.70))
 # Cells computed round that part, so that slopes fit at its edge. Openness, which looks 20 cells
-# round, is off by up to 0.15 there.
+# round, is off by up to 0.16 there.
 MARGIN = 8
 BEARD_HEIGHT = 0.07  # of the fullest beard, above the skin
 
