@@ -125,6 +125,7 @@ KEYS = {
     "pretraining": ("dataset", "split", "profile", "seed", "run"),
     "stand_in": ("dataset", "profile", "seed", "run"),
     "stand_in_yaw": ("dataset", "profile", "seed", "run"),
+    "stand_in_distances": ("dataset", "profile", "seed", "run"),
     "recogniser": ("dataset", "system", "profile", "seed"),
     "recogniser_speed": ("profile",),
     "benchmark": ("profile",),

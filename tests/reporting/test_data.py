@@ -85,3 +85,17 @@ def test_stand_in_hides_no_dot_behind_its_legend(real, lines):
     legend = named.get_legend().get_window_extent()
     for dot in dots:
         assert not legend.contains(*dot.get_window_extent().get_points().mean(axis=0))
+
+
+def test_distances_are_outlined_by_kind_of_pair_with_empty_bins():
+    rows = [("between", 0.62, 0.75, 4), ("between", 0.7, 0.25, 4), ("within", 0.4, 1.0, 2)]
+    table = pd.DataFrame(rows, columns=["pair", "distance", "share", "n"])
+    (axis,) = data.stand_in_distances(table).axes
+    within, between = (patch.get_data() for patch in axis.patches)
+    for drawn, expected in ((within, {0.4: 100}), (between, {0.62: 75, 0.7: 25})):
+        found = dict(zip(drawn.edges[:-1].round(2), drawn.values, strict=True))
+        assert {at: height for at, height in found.items() if height} == pytest.approx(expected)
+        assert len(found) == 16  # 0.40 to 0.70
+    assert [line.get_xdata()[0] for line in axis.lines] == [0.6]
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == ["one person, two sittings", "two people"]

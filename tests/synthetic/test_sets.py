@@ -173,7 +173,7 @@ def test_folder_of_other_parameters_is_refused_untouched(small_folder):
 def test_folder_of_another_version_is_refused(tmp_path):
     record = {**dataclasses.asdict(SMALL), "version": parameters.VERSION - 1}
     (tmp_path / "synthetic.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="version is 2 there and 3 here"):
+    with pytest.raises(ValueError, match="version is 3 there and 4 here"):
         make(tmp_path, SMALL, progress=False)
 
 

@@ -176,7 +176,7 @@ def stand_in(
     """
     from thesislib.experiments import stand_in as experiment
 
-    table, _ = experiment.measure(_config(data, profile, changes, seed=seed))
+    table, _, _ = experiment.measure(_config(data, profile, changes, seed=seed))
     if is_main():
         print(table[["measure", "split", "value", "low", "high", "n"]].to_string(index=False))
 

@@ -1,14 +1,18 @@
 """Are synthetic people a fair stand-in for real ones?
 
-Four questions, each answered by a number that could have come out badly: does a detector that
+Five questions, each answered by a number that could have come out badly: does a detector that
 learned from photos of real people take them for people; does it lose them as they turn away; can
-they be told apart without looking at the face; and is a person harder to know again in another
-sitting, as real people are? On the command line::
+they be told apart without looking at the face; is a person harder to know again in another
+sitting, as real people are; and does a recogniser that learned from real people (dlib's, the extra
+"teacher") see as many people in them as there are? On the command line::
 
     python -m thesislib stand-in --profile quick
 """
 
 import dataclasses
+import itertools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,12 +24,13 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from thesislib import cache, paths
+from thesislib.baselines.dlib_pipeline import DlibPipeline
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
 from thesislib.engine.processes import this_process
-from thesislib.environment import commit
+from thesislib.environment import MissingExtraError, commit
 from thesislib.experiments import baseline_comparison
 from thesislib.experiments.config import (
     Config,
@@ -40,14 +45,20 @@ from thesislib.experiments.config import (
 from thesislib.metrics.boxes import box_iou
 from thesislib.metrics.matching import jointly_correct
 from thesislib.metrics.statistics import bootstrap_interval
-from thesislib.synthetic import scene
+from thesislib.models.dlib_resnet import EMBEDDING_DIM
+from thesislib.synthetic import parameters, scene
 from thesislib.tables import merge_table
 
 YAWS = tuple(range(-60, 61, 10))
 TABLE = "stand_in.csv"
 YAW_TABLE = "stand_in_yaw.csv"
+DISTANCE_TABLE = "stand_in_distances.csv"
+SAME_PERSON = 0.6  # dlib takes two faces nearer than this for one person's
+DISTANCE_STEP = 0.02  # width of the histogram's bins
 _PROBE_PX = (24, 32)  # rows and columns of the small photos that linear classifiers see
 _SWEPT_PEOPLE, _FIRST_SWEPT = 30, 3_000_000
+_RECOGNISED_PEOPLE, _FIRST_RECOGNISED = 50, 4_000_000
+_RECOGNISED_YAW = 35  # degrees, up to which the recogniser's landmarks can be relied on
 
 
 def detection_by_yaw(
@@ -76,6 +87,103 @@ def detection_by_yaw(
             iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
             rows.append((identity, yaw, bool(iou.max() >= 0.3)))
     return pd.DataFrame(rows, columns=["identity", "yaw", "found"])
+
+
+def teacher_embeddings(
+    people: int, seed: int = 0, size: int = 320, progress: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dlib's embeddings of one photo of each of two sessions per person, less than 35 degrees away.
+
+    Args:
+        people: how many, none of them in a dataset.
+        seed: of the people.
+        size: shorter side of the photos in pixels.
+        progress: show a bar.
+
+    Returns:
+        float32 [2 * people, 128], and the numbers of the people and sessions, int [2 * people].
+
+    Raises:
+        MissingExtraError: dlib, or the package with its weights, is not installed.
+    """
+    pipeline = DlibPipeline()
+    numbers = [(_FIRST_RECOGNISED + at, session) for at in range(people) for session in (0, 1)]
+    vectors = []
+    for identity, session in tqdm(numbers, desc="recognising", unit="photo", disable=not progress):
+        shot = next(
+            shot
+            for shot in itertools.count()
+            if abs(parameters.shot_parameters(identity, session, shot, seed)["yaw"])
+            < _RECOGNISED_YAW
+        )
+        photo, faces = scene.render_photo(identity, session, shot, seed, size)
+        vectors.append(pipeline.embeddings_at([photo], [faces[0].box[None]])[0][0])
+    identities, sessions = np.array(numbers).reshape(-1, 2).T
+    return np.array(vectors, np.float32).reshape(-1, EMBEDDING_DIM), identities, sessions
+
+
+def pair_distances(
+    embeddings: np.ndarray, identities: np.ndarray, sessions: np.ndarray
+) -> pd.DataFrame:
+    """Euclidean distances of the pairs of photos of two people, or of two sessions of one.
+
+    Args:
+        embeddings: float [n, d].
+        identities: [n].
+        sessions: [n], numbers or names within a person.
+
+    Returns:
+        One row per pair of photos: ``first, second`` (the people), ``distance``. Pairs of one
+        session are left out.
+    """
+    first, second = np.triu_indices(len(embeddings), 1)
+    same = identities[first] == identities[second]
+    kept = ~same | (sessions[first] != sessions[second])
+    first, second = first[kept], second[kept]
+    away = np.linalg.norm(embeddings[first] - embeddings[second], axis=1)
+    return pd.DataFrame(
+        {"first": identities[first], "second": identities[second], "distance": away}
+    )
+
+
+def distance_measures(pairs: pd.DataFrame) -> dict[str, float]:
+    """How far apart a recogniser sees people, of :func:`pair_distances`.
+
+    Args:
+        pairs: ``first, second, distance``.
+
+    Returns:
+        ``teacher_distance_between``, mean distance of different people;
+        ``teacher_share_under_060``, share of their pairs that dlib takes for one person's, in 0–1;
+        ``teacher_distance_within``, mean distance of one person's photos of different sessions.
+        NaN where there is no such pair.
+    """
+    same = pairs["first"] == pairs["second"]
+    between, within = pairs["distance"][~same], pairs["distance"][same]
+    under = between < SAME_PERSON
+    return {
+        "teacher_distance_between": float(between.mean()),
+        "teacher_share_under_060": float(under.mean()),
+        "teacher_distance_within": float(within.mean()),
+    }
+
+
+def distance_histogram(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Shares of pairs by distance, in bins of 0.02.
+
+    Args:
+        pairs: as :func:`pair_distances` returns them.
+
+    Returns:
+        ``pair`` (``between`` people or ``within`` one), ``distance`` (where a bin begins),
+        ``share`` (of the pairs of its kind, in 0–1), ``n`` (their number).
+    """
+    kind = np.where(pairs["first"] == pairs["second"], "within", "between")
+    at = np.floor(pairs["distance"] / DISTANCE_STEP).astype(int)
+    counts = at.groupby(kind).value_counts().rename_axis(["pair", "distance"])
+    total = counts.groupby("pair").transform("sum")
+    table = pd.DataFrame({"share": counts / total, "n": total}).sort_index().reset_index()
+    return table.assign(distance=(table["distance"] * DISTANCE_STEP).round(2))
 
 
 def small_photos(dataset: Dataset, what: str) -> np.ndarray:
@@ -131,17 +239,22 @@ def linear_probe(
     return model.predict(features[~train]) == identities[~train]
 
 
-def measure(config: Config, people: int = _SWEPT_PEOPLE) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Answer the four questions; asked again it reads what was found.
+def measure(
+    config: Config, people: int = _SWEPT_PEOPLE, recognised: int = _RECOGNISED_PEOPLE
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Answer the questions; asked again it reads what was found.
 
     Args:
         config: a split by photo of synthetic people with sessions. The same is trained on a split
             by session.
         people: how many turn their heads.
+        recognised: how many dlib's recogniser sees. Where its weights are not installed, what it
+            would say is left out.
 
     Returns:
         the rows that it merges into ``stand_in.csv`` (``measure, split, value, low, high, n,
-        chance``) and ``stand_in_yaw.csv`` (``yaw, found, low, high, n``; shares in 0–1), both
+        chance``), ``stand_in_yaw.csv`` (``yaw, found, low, high, n``; shares in 0–1) and
+        ``stand_in_distances.csv`` (:func:`distance_histogram`; empty without the recogniser), all
         with all columns of a table but the split.
 
     Raises:
@@ -150,7 +263,7 @@ def measure(config: Config, people: int = _SWEPT_PEOPLE) -> tuple[pd.DataFrame, 
     if config.split != "photo":
         raise ValueError(f"a split by {config.split}; both others are made from one by photo")
     by_session = dataclasses.replace(config, split="session")
-    run = key(config, people=people)
+    run = key(config, people=people, recognised=recognised)
     kept = cache.folder("stand_in", config.data.name, run=run)
 
     def turned() -> pd.DataFrame:
@@ -161,24 +274,47 @@ def measure(config: Config, people: int = _SWEPT_PEOPLE) -> tuple[pd.DataFrame, 
         rows = [_frontal(heads), *_probes(config), *named]
         return pd.DataFrame(rows).assign(commit=commit())
 
+    def recognised_pairs() -> pd.DataFrame:
+        found = teacher_embeddings(recognised, config.seed, progress=shows_progress())
+        return pair_distances(*found).assign(commit=commit())
+
     # Trained and tested by all processes together; the rest is the main one's.
     named = [_names(one) for one in (config, by_session)]
     with this_process().main_process_first():
         heads = cache.table(kept / "heads.csv", turned)
         table = cache.table(kept / TABLE, answers)
+        pairs = _if_installed(lambda: cache.table(kept / "pairs.csv", recognised_pairs))
     about = columns(config, run, command(config, "stand-in", split=None))
     del about["split"]
     yaw = _by_yaw(heads).assign(commit=heads["commit"].iloc[0])
-    table, yaw = with_columns(table, about), with_columns(yaw, about)
+    distances = pd.DataFrame(columns=["pair", "distance", "share", "n"])
+    if pairs is not None:
+        first = pairs["commit"].iloc[0]
+        told = pd.DataFrame(_distances(pairs)).assign(commit=first)
+        table = pd.concat([table, told], ignore_index=True)
+        distances = distance_histogram(pairs).assign(commit=first)
+    table, yaw, distances = (with_columns(rows, about) for rows in (table, yaw, distances))
     if this_process().is_main_process:
-        for name, rows in ((TABLE, table), (YAW_TABLE, yaw)):
-            merge_table(paths.TABLES / name, rows)
+        for name, rows in ((TABLE, table), (YAW_TABLE, yaw), (DISTANCE_TABLE, distances)):
+            if len(rows):
+                merge_table(paths.TABLES / name, rows)
     this_process().wait_for_everyone()
-    return table, yaw
+    return table, yaw, distances
+
+
+def _if_installed(compute: Callable[[], pd.DataFrame]) -> pd.DataFrame | None:
+    """What ``compute`` returns, or None with a warning where the recogniser is not installed."""
+    try:
+        return compute()
+    except MissingExtraError as error:
+        warnings.warn(
+            f"{error}. What dlib's recogniser says of synthetic people is left out.", stacklevel=3
+        )
+        return None
 
 
 def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
-    """Whether each of the four questions was answered as for real people.
+    """Whether the questions were answered as for real people, the last if it was asked.
 
     Args:
         table, yaw: as :func:`measure` returns them.
@@ -193,7 +329,7 @@ def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
     background = value["linear_classifier_on_background", "session"]
     photo = value["linear_classifier_on_photo", "session"]
     lost = value["joint_accuracy_50", "photo"] - value["joint_accuracy_50", "session"]
-    return pd.Series(
+    answers = pd.Series(
         {
             "within 30 degrees dlib finds at least 90 %": found >= 0.9,
             "at 60 degrees it finds less than half of that": found_away < 0.45,
@@ -202,6 +338,10 @@ def verdicts(table: pd.DataFrame, yaw: pd.DataFrame) -> pd.Series:
             "across sittings the joint net loses at least 20 % of the faces": lost >= 0.2,
         }
     )
+    alike = value.get(("teacher_share_under_060", ""))
+    if alike is not None:
+        answers["of two people dlib takes at most 15 % of the pairs for one"] = alike <= 0.15
+    return answers
 
 
 def _by_yaw(turned: pd.DataFrame) -> pd.DataFrame:
@@ -232,6 +372,40 @@ def _row(
 def _frontal(turned: pd.DataFrame) -> dict[str, Any]:
     near = turned[turned["yaw"].abs() <= 30]
     return _row("detected_within_30_degrees", "", near["found"], np.nan, near["identity"])
+
+
+def _distances(pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of :func:`distance_measures` with their intervals over people.
+
+    A pair belongs to two people. People are drawn, and the pairs among those drawn are averaged,
+    as often as both were drawn; pairs of one drawn twice are no pairs of different people.
+    """
+    value = distance_measures(pairs)
+    people, place = np.unique(pairs[["first", "second"]], return_inverse=True)
+    row, column = place.reshape(-1, 2).T
+    same, away = row == column, pairs["distance"].to_numpy()
+    quantities = (
+        ("teacher_distance_between", ~same, away),
+        ("teacher_share_under_060", ~same, away < SAME_PERSON),
+        ("teacher_distance_within", same, away),
+    )
+    rows = []
+    for name, kept, quantity in quantities:
+        total, count = (np.zeros((len(people), len(people))) for _ in range(2))
+        np.add.at(total, (row[kept], column[kept]), quantity[kept])
+        np.add.at(count, (row[kept], column[kept]), 1)
+        total, count = total + total.T, count + count.T
+
+        def mean(drawn: np.ndarray, total: np.ndarray = total, count: np.ndarray = count) -> float:
+            times = np.bincount(drawn.astype(int), minlength=len(total))
+            # Of one person the pairs count as often as the person was drawn, not by its square.
+            weight = np.outer(times, times) - np.diag(times * times - times)
+            return float((weight * total).sum() / (weight * count).sum())
+
+        low, high = bootstrap_interval(np.arange(len(people)), mean, seed=0)
+        about = {"measure": name, "split": "", "value": value[name], "low": low, "high": high}
+        rows.append({**about, "n": int(kept.sum()), "chance": np.nan})
+    return rows
 
 
 def _probes(config: Config) -> list[dict[str, Any]]:

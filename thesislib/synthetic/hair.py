@@ -69,6 +69,8 @@ def grow_hair(identity: int, session: int, seed: int, f: Layout, radius: torch.T
         above = torch.minimum(
             above, torch.maximum(beside, behind) + 2 * smoothstep(y, -0.45, -0.15)
         )
+    if p["bald"]:  # hair is left round the back of the head
+        above = torch.minimum(above, 0.38 + 0.25 * p["recession"] - y - 0.35 * z.clamp(min=0))
     above = torch.from_numpy(gaussian_filter(above.numpy(), 2.0))
     ramp = smoothstep(above, -0.01, 0.07) * (0.6 + 0.4 * smoothstep(above, 0.0, 0.25))
     # The parting is a shallow furrow from the crown to the forehead.

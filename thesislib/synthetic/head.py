@@ -136,7 +136,7 @@ class Layout:
         line = (
             p["mouth_y"]
             + p["mouth_tilt"] * x
-            + 0.055 * self.smile * ((mx * mx).clamp(max=1.3) - 0.35)
+            + 0.055 * (self.smile + p["mouth_curve"]) * ((mx * mx).clamp(max=1.3) - 0.35)
         )
         gap = 0.10 * self.open * sqrt(within)
         above = y - line
@@ -159,6 +159,8 @@ def skin_radius(f: Layout) -> torch.Tensor:
     )
     add = add + p["jaw_square"] * bump(ax, y, 0.42, -0.62, 0.14, 0.13)
     add = add + p["brow_ridge"] * bump(ax, y, 0.22, p["brow_y"] - 0.01, 0.20, 0.07)
+    add = add - p["temples"] * bump(ax, y, 0.52, 0.34, 0.12, 0.16)
+    add = add + 0.05 * p["jowls"] * bump(ax, y, 0.36, -0.74, 0.11, 0.10)
     # Sockets, with the ball of the eye and its lids in them.
     add = add - p["eye_depth"] * bump(ax, y, eye_x - 0.03, eye_y + 0.02, 0.13, 0.085)
     ball = bump(f.ex, f.ey, 0.0, 0.0, 0.75, 0.085)
@@ -166,7 +168,7 @@ def skin_radius(f: Layout) -> torch.Tensor:
     lid = bell(((f.upper_lid + 0.012) / 0.016) ** 2) * (f.ex.abs() < 1.35)
     add = add + 0.011 * lid * bell((f.ex / 0.9) ** 4)
     crease = bell(((f.upper_lid + p["eye_crease"] + 0.012) / 0.013) ** 2)
-    add = add - 0.010 * crease * bell((f.ex / 0.9) ** 4)
+    add = add - 0.010 * (1 - p["eye_fold"]) * crease * bell((f.ex / 0.9) ** 4)
     # Nose: a ridge that rises from between the eyes to the tip, two wings, then the lip.
     root, tip = eye_y + 0.05, eye_y + 0.05 - p["nose_length"]
     along = ((root - y) / p["nose_length"]).clamp(-0.6, 2)
@@ -175,10 +177,12 @@ def skin_radius(f: Layout) -> torch.Tensor:
     )
     fall = 1 - smoothstep(along, 0.98 + p["nose_tip"], 1.22 + 1.4 * p["nose_tip"])
     middle = x - p["nose_bend"] * along.clamp(0, 1)
-    breadth = 0.058 + (0.64 * p["nose_width"] - 0.058) * smoothstep(along, 0.2, 1.0)
-    add = add + p["nose_projection"] * rise * fall * bell(0.5 * (middle / breadth) ** 2)
+    narrow = p["nose_breadth"]
+    breadth = narrow + (0.64 * p["nose_width"] - narrow) * smoothstep(along, 0.2, 1.0)
+    height = p["nose_projection"] * rise + p["nose_hump"] * bell(((along - 0.42) / 0.2) ** 2)
+    add = add + height * fall * bell(0.5 * (middle / breadth) ** 2)
     wings = bump(middle.abs(), y, 0.80 * p["nose_width"], tip - 0.015, 0.040, 0.050)
-    add = add + 0.075 * wings
+    add = add + p["nose_wings"] * wings
     # Lips, the groove under them, the chin.
     lips = f.mouth_within**2 * (3 - 2 * f.mouth_within)
     upper = (f.mouth_above - f.upper_from - 0.4 * p["lip_upper"]) / (0.6 * p["lip_upper"])
@@ -192,6 +196,7 @@ def skin_radius(f: Layout) -> torch.Tensor:
     drop = 0.04 * f.open
     chin_y = -0.80 - p["chin_length"] - drop
     add = add + p["chin_projection"] * bump(x, y, 0, chin_y, p["chin_width"], 0.13)
+    add = add - 0.03 * p["chin_cleft"] * bump(x, y, 0, chin_y + 0.02, 0.025, 0.06)
     add = add + drop * bump(x, y, 0, -0.95, 0.40, 0.16)
     # Fold from the wings of the nose to the corners of the mouth.
     fold_x = 0.15 + 0.36 * (tip - y).clamp(-0.05, 0.35)
@@ -240,7 +245,7 @@ def landmarks(p: Parameters, e: Parameters) -> torch.Tensor:
     """Eyes, tip of the nose and corners of the mouth on the surface of the head, [3, 5]."""
     smile, opened = e["smile"], e["mouth_open"]
     corner = p["mouth_width"] * (1 + 0.18 * max(0.0, smile) - 0.06 * opened)
-    corner_y = p["mouth_y"] + 0.055 * smile * 0.65
+    corner_y = p["mouth_y"] + 0.055 * (smile + p["mouth_curve"]) * 0.65
     x = [-p["eye_spacing"], p["eye_spacing"], p["nose_bend"], -corner, corner]
     eye, tilt = p["eye_y"], p["mouth_tilt"] * corner
     y = [eye, eye, eye + 0.05 - p["nose_length"], corner_y - tilt, corner_y + tilt]

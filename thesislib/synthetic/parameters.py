@@ -13,7 +13,7 @@ import numpy as np
 from thesislib import seeds
 
 # Raised whenever the same numbers would give other pixels: folders of two versions never mix.
-VERSION = 3
+VERSION = 4
 FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
 SCENE_PLACES = 9_000_000  # the number whose sessions light and furnish scenes
 CAMERAS = ("camera", "phone")
@@ -58,78 +58,123 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
     """
     rng = seeds.generator(seed, "synthetic identity", identity)
 
-    def near(mean: float, spread: float) -> float:
-        return float(mean + spread * np.clip(rng.normal(), -2.2, 2.2))
+    def near(mean: float, reach: float) -> float:
+        # Uniform up to what still looks like people: two of them differ more than by a bell curve.
+        return float(mean + reach * rng.uniform(-1, 1))
 
-    # Traits that go together in people are tied by two hidden axes, femininity and age.
-    femininity = float(rng.uniform(-1, 1))
+    def amount(mean: float, reach: float) -> float:
+        return float(np.clip(near(mean, reach), 0, 1))
+
+    # Traits that go together in people are tied by hidden axes: sex, age, weight, and descent as
+    # shares of three far ends, which add up to 1.
+    femininity = float(rng.choice([-1.0, 1.0]) * rng.beta(2.4, 1.2))
     age = float(rng.uniform(0, 1))
+    weight = float(rng.uniform(-1, 1))
+    south, east, north = (float(share) for share in rng.dirichlet([0.3, 0.3, 0.3]))
+    old, male, female = max(0.0, age - 0.4) / 0.6, max(0.0, -femininity), max(0.0, femininity)
+    # What lies above and below follows eyes and nose, so that a long face is long all over.
+    eye_y = near(0.03, 0.05)
+    nose_length = near(0.40 - 0.012 * femininity + 0.015 * (north - east), 0.065)
+    mouth_y = eye_y + 0.05 - nose_length - near(0.245, 0.05)
     p = {
-        "head_width": near(0.70 - 0.012 * femininity, 0.032),
-        "head_height": near(0.79, 0.03),
-        "head_depth": near(0.86, 0.035),
-        "jaw_width": near(0.565 - 0.03 * femininity, 0.042),
-        "jaw_square": near(0.03 - 0.02 * femininity, 0.016),
-        "chin_length": near(-0.01 * femininity, 0.035),
-        "chin_projection": near(0.13 - 0.02 * femininity, 0.035),
-        "chin_width": near(0.17 - 0.02 * femininity, 0.03),
-        "cheekbone": near(0.035, 0.018),
-        "cheek_fullness": near(0.0, 0.024),
-        "nose_length": near(0.37 - 0.01 * femininity, 0.040),
-        "nose_width": near(0.118 - 0.008 * femininity, 0.020),
-        "nose_projection": near(0.175 - 0.012 * femininity, 0.030),
-        "nose_tip": near(0.012 * femininity, 0.028),
-        "nose_bridge": near(0.42, 0.13),
-        "nose_bend": near(0.0, 0.010),
-        "brow_y": near(0.215 + 0.012 * femininity, 0.026),
-        "brow_thickness": max(0.012, near(0.038 - 0.008 * femininity, 0.008)),
-        "brow_angle": near(0.02, 0.11),
-        "brow_arch": near(0.35 + 0.15 * femininity, 0.22),
-        "brow_ridge": near(0.030 - 0.018 * femininity, 0.011),
-        "brow_density": near(0.78, 0.11),
-        "eye_y": near(0.03, 0.016),
-        "eye_spacing": near(0.287, 0.018),
-        "eye_width": near(0.140, 0.011),
-        "eye_open": near(0.068 + 0.005 * femininity, 0.010),
-        "eye_tilt": near(0.05, 0.09),
-        "eye_depth": near(0.050 - 0.01 * femininity, 0.017),
-        "eye_crease": near(0.035, 0.012),
-        "mouth_y": near(-0.535, 0.026),
-        "mouth_width": near(0.215, 0.026),
-        "mouth_tilt": near(0.0, 0.02),
-        "lip_upper": max(0.02, near(0.052 + 0.006 * femininity, 0.014)),
-        "lip_lower": max(0.03, near(0.072 + 0.008 * femininity, 0.017)),
-        "ear_size": near(1.0, 0.13),
-        "ear_out": near(0.11, 0.035),
-        "neck_width": near(0.405 - 0.05 * femininity, 0.028),
-        "shoulder_width": near(1.85 - 0.18 * femininity, 0.12),
-        "fold": float(np.clip(near(0.15 + 0.5 * age, 0.2), 0, 1)),
+        "head_width": near(0.70 - 0.012 * femininity + 0.02 * weight, 0.05),
+        "head_height": near(0.79, 0.05),
+        "head_depth": near(0.86, 0.06),
+        "jaw_width": near(0.565 - 0.035 * femininity + 0.05 * weight, 0.08),
+        "jaw_square": near(0.035 - 0.03 * femininity, 0.03),
+        "chin_length": near(-0.6 * (mouth_y + 0.535) - 0.015 * femininity, 0.07),
+        "chin_projection": near(0.13 - 0.02 * femininity, 0.06),
+        "chin_width": near(0.17 - 0.03 * femininity, 0.05),
+        "chin_cleft": amount(0.2 * male, 0.5) ** 2,
+        "cheekbone": near(0.035 + 0.02 * east - 0.015 * weight, 0.038),
+        "cheek_fullness": near(0.03 * weight - 0.02 * old, 0.042),
+        "jowls": amount(0.3 * old + 0.3 * max(0.0, weight), 0.4),
+        "temples": near(0.02 * old, 0.03),
+        "nose_length": nose_length,
+        "nose_width": near(0.112 - 0.008 * femininity + 0.035 * south, 0.033),
+        "nose_wings": near(0.06 + 0.03 * south, 0.035),
+        "nose_projection": near(0.175 - 0.015 * femininity + 0.03 * (north - east), 0.052),
+        "nose_tip": near(0.012 * femininity, 0.055),
+        "nose_bridge": near(0.38 + 0.2 * north, 0.2),
+        "nose_breadth": near(0.058 + 0.01 * south, 0.018),
+        "nose_hump": near(0.008 * north, 0.02),
+        "nose_bend": near(0.0, 0.016),
+        "nostrils": amount(0.6 + 0.2 * south, 0.4),
+        "brow_y": eye_y + near(0.185 + 0.015 * femininity, 0.055),
+        "brow_thickness": near(0.037 - 0.010 * femininity, 0.019),
+        "brow_angle": near(0.02, 0.22),
+        "brow_arch": near(0.45 + 0.2 * femininity, 0.4),
+        "brow_ridge": near(0.032 - 0.022 * femininity, 0.022),
+        "brow_density": amount(0.75 - 0.08 * femininity, 0.25),
+        "brow_gap": near(0.10, 0.045),
+        "brow_length": near(0.36, 0.06),
+        "brow_tone": amount(0.1, 0.2),
+        "eye_y": eye_y,
+        "eye_spacing": near(0.287, 0.05),
+        "eye_width": near(0.140, 0.021),
+        "eye_open": near(0.070 + 0.008 * femininity - 0.010 * east, 0.019),
+        "eye_tilt": near(0.05 + 0.08 * east, 0.19),
+        "eye_depth": near(0.050 - 0.01 * femininity - 0.02 * east, 0.032),
+        "eye_crease": near(0.035 - 0.015 * east, 0.020),
+        "eye_fold": amount(1.1 * east + 0.25 * old, 0.3),
+        "eye_bags": amount(0.7 * old, 0.35),
+        "eye_ring": amount(0.2 + 0.2 * old, 0.25),
+        "iris_size": near(1.0, 0.15),
+        "mouth_y": mouth_y,
+        "mouth_width": near(0.215, 0.056),
+        "mouth_tilt": near(0.0, 0.04),
+        "mouth_curve": near(0.0, 0.4),
+        "lip_upper": max(0.016, near(0.050 + 0.006 * femininity + 0.02 * south, 0.026)),
+        "lip_lower": max(0.024, near(0.068 + 0.008 * femininity + 0.02 * south, 0.032)),
+        "ear_size": near(1.0, 0.25),
+        "ear_out": near(0.11, 0.065),
+        "neck_width": near(0.405 - 0.05 * femininity + 0.03 * weight, 0.045),
+        "shoulder_width": near(1.85 - 0.18 * femininity, 0.2),
+        "fold": amount(0.15 + 0.6 * age, 0.35),
+        "wrinkles": amount(1.1 * old, 0.25),
         "femininity": femininity,
         "age": age,
     }
-    melanin = float(rng.beta(1.2, 1.6))
+    melanin = float(np.clip(0.76 * south + 0.22 * east + 0.03 * north + near(0, 0.11), 0, 0.85))
     p["melanin"] = melanin
-    p["redness"] = near(0.0, 0.45)
-    p["skin_mottle"] = float(rng.uniform(0.3, 1.0))
-    p["freckles"] = float(max(0.0, rng.uniform(-1.2, 1) * (1 - melanin)))
-    p["moles"] = float(rng.integers(0, 6))
-    p["lip_colour"] = float(rng.uniform(0.2, 1.0))
+    p["redness"] = near(0.0, 0.9)
+    p["skin_yellow"] = near(0.4 * east, 0.8)
+    p["skin_shine"] = amount(0.35 + 0.3 * melanin, 0.4)
+    p["skin_mottle"] = float(rng.uniform(0.3, 1.6))
+    p["freckles"] = float(max(0.0, rng.uniform(-1.2, 1.6) * (1 - melanin)))
+    p["moles"] = float(rng.integers(0, 9))
+    p["lip_colour"] = float(rng.uniform(0.0, 1.0))
+    p["lip_dark"] = amount(0.2 + 0.1 * south, 0.3)
+    # Made up or not, a person is so in every session.
+    made_up = female * float(rng.uniform() < 0.6)
+    p["lipstick"] = made_up * float(rng.uniform(0, 1))
+    p["eye_shadow"] = made_up * float(rng.uniform(0, 1))
+    p["eye_liner"] = made_up * float(rng.uniform(0, 1))
     # Light hair and light eyes are found with light skin only, and there among dark ones.
-    fairness = max(0.0, 1 - 2.2 * melanin)
-    p["hair_tone"] = float(np.clip(fairness * rng.uniform(0, 1.15) + rng.uniform(0, 0.16), 0, 1))
+    fairness = max(0.0, 1 - 2.2 * melanin) * (1 - east)
+    p["hair_tone"] = float(np.clip(fairness * rng.uniform(0, 1.25) + rng.uniform(0, 0.16), 0, 1))
     p["hair_red"] = float(rng.uniform(0.3, 0.8) * (rng.uniform() < 0.22 * fairness))
-    p["hair_grey"] = float(np.clip((age - 0.78) * 4.0 * rng.uniform(0.2, 1.2), 0, 0.9))
-    p["eye_light"] = float(fairness * rng.uniform(0, 1.2))
+    p["hair_grey"] = float(np.clip((age - 0.62) * 4.0 * rng.uniform(0.0, 1.2), 0, 0.95))
+    p["eye_light"] = float(min(1.0, 1.6 * fairness) * rng.uniform(0, 1.3))
     p["eye_green"] = float(rng.uniform())
-    p["beard"] = float(np.clip(-femininity * 1.4, 0, 1) * rng.uniform(0, 1) ** 1.3)
-    p["hair_length"] = float(np.clip(near(0.40 + 0.38 * femininity, 0.13), 0.02, 0.98))
+    # How a man shaves: not at all, short all over, round the mouth, above it, clean.
+    styles = [(1, 1, 1), (0.35, 0.4, 0.4), (0, 1, 0.9), (0, 0, 1), (0, 0, 0)]
+    style = styles[int(rng.choice(5, p=[0.25, 0.2, 0.15, 0.12, 0.28]))]
+    grown = float(min(1.0, 1.6 * male) * rng.uniform(0.55, 1))
+    for name, share in zip(("beard", "goatee", "moustache"), style, strict=True):
+        p[name] = share * grown
+    p["beard_top"] = near(0.0, 0.12)
+    p["hair_length"] = float(np.clip(near(0.40 + 0.30 * femininity, 0.3), 0.02, 0.98))
     curl = rng.uniform()
-    p["hair_curl"] = float(np.clip(0.75 * curl**2 + 0.5 * max(0.0, melanin - 0.45), 0, 1))
-    p["hair_thickness"] = float(rng.uniform(0.05, 0.13))
-    p["hairline"] = near(0.63, 0.045)
-    p["recession"] = float(np.clip(-femininity * age * rng.uniform(-0.3, 0.9), 0, 0.5))
+    p["hair_curl"] = float(np.clip(0.6 * curl**2 * (1 - east) + 0.8 * south, 0, 1))
+    p["hair_thickness"] = float(rng.uniform(0.04, 0.15))
+    p["hairline"] = near(0.64, 0.07)
+    p["recession"] = float(np.clip(male * old * rng.uniform(-0.3, 1.2), 0, 0.6))
+    p["bald"] = float(rng.uniform() < 0.4 * male * (0.4 + age))
     p["fringe"] = float(np.clip(rng.uniform(-0.8, 0.8) + 0.2 * femininity, 0, 1))
     p["glasses"] = float(rng.choice([0.05, 0.5, 0.92], p=[0.6, 0.2, 0.2]))
+    if p["bald"]:
+        p["hair_length"], p["fringe"] = min(p["hair_length"], 0.3), 0.0
     return p
 
 
@@ -152,9 +197,9 @@ def session_parameters(identity: int, session: int, seed: int) -> Parameters:
     return {
         "hair_length": float(np.clip(p["hair_length"] + rng.normal() * 0.09, 0.0, 1.0)),
         "hair_volume": float(p["hair_thickness"] * rng.uniform(0.8, 1.3)),
-        "fringe": float(np.clip(p["fringe"] + rng.normal() * 0.25, 0, 1)),
+        "fringe": float(np.clip(p["fringe"] + rng.normal() * 0.25, 0, 1 - p["bald"])),
         "parting": float(side * rng.choice([0.0, 0.3, 0.55], p=[0.25, 0.45, 0.3])),
-        "beard": float(np.clip(p["beard"] * rng.uniform(0.5, 1.25), 0, 1)),
+        "beard": float(rng.uniform(0.8, 1.15)),
         "glasses": float(rng.uniform() < p["glasses"]),
         "glasses_round": float(rng.uniform(0.35, 1.0)),
         "glasses_size": float(rng.uniform(0.92, 1.12)),
@@ -196,7 +241,7 @@ def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parame
         standard deviation in grey levels of 255.
     """
     rng = seeds.generator(seed, "synthetic shot", identity, session, shot)
-    smile = float(np.clip(rng.normal(0.25, 0.4), -0.25, 1))
+    smile = float(np.clip(rng.normal(0.25, 0.5), -0.35, 1))
     return {
         "yaw": _yaw(rng),
         "pitch": float(np.clip(rng.normal() * 6, -15, 15)),
@@ -204,7 +249,7 @@ def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parame
         "body_yaw": float(rng.normal() * 6),
         "smile": smile,
         "mouth_open": float(max(0.0, rng.uniform(-0.9, 0.7) + 0.4 * max(0.0, smile))),
-        "brow_raise": float(rng.normal() * 0.4),
+        "brow_raise": float(rng.normal() * 0.6),
         "eye_opening": float(np.clip(rng.normal(1.0, 0.12), 0.55, 1.25)),
         "gaze_x": float(rng.normal() * 0.3),
         "gaze_y": float(rng.normal() * 0.2),
@@ -217,7 +262,7 @@ def shot_parameters(identity: int, session: int, shot: int, seed: int) -> Parame
         "background_x": float(rng.uniform(-1, 1)),
         "background_zoom": float(rng.uniform(0.0, 1.0)),
         "exposure": float(2 ** np.clip(rng.normal() * 0.22, -0.5, 0.5)),
-        "blur": float(max(0.0, rng.uniform(-0.5, 0.75))),
+        "blur": float(max(0.0, rng.uniform(-0.5, 1.3))),
         "noise": float(rng.uniform(0.4, 2.6)),
         "jpeg_quality": float(rng.integers(86, 95)),
     }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from thesislib.synthetic.complexion import bare_skin, over, paint
+from thesislib.synthetic.complexion import bare_skin, beard_cover, over, paint
 from thesislib.synthetic.hair import Hair, grow_hair
 from thesislib.synthetic.head import GRID, Layout, grid_directions, skin_radius
 from thesislib.synthetic.parameters import Parameters, identity_parameters, session_parameters
@@ -20,8 +20,9 @@ from thesislib.synthetic.parameters import Parameters, identity_parameters, sess
 FACE_ROWS = slice(round(GRID * 0.12), round(GRID * 0.68))
 FACE_COLUMNS = slice(round(GRID * 0.30), round(GRID * 0.70))
 # Cells computed round that part, so that slopes fit at its edge. Openness, which looks 20 cells
-# round, is off by up to 0.15 there.
+# round, is off by up to 0.16 there.
 MARGIN = 8
+BEARD_HEIGHT = 0.07  # of the fullest beard, above the skin
 
 
 class Surface(NamedTuple):
@@ -51,9 +52,10 @@ def head_surface(identity: int, session: int, seed: int, e: Parameters) -> Surfa
     columns = slice(FACE_COLUMNS.start - MARGIN, FACE_COLUMNS.stop + MARGIN)
     direction = grid_directions()[:, rows, columns]
     f = Layout(direction, p, e)
-    skin = bare_skin(identity, seed)[:, rows, columns]
+    skin = bare_skin(identity, seed)
     hair = Hair(*(of_grid[..., rows, columns] for of_grid in hair))
-    part = _assemble(f, direction, skin_radius(f), skin, beard, hair)
+    radius = skin_radius(f) + skin.relief[rows, columns]
+    part = _assemble(f, direction, radius, skin.rgb[:, rows, columns], beard, hair)
     inner = slice(MARGIN, -MARGIN)
     radius, maps = neutral.radius.clone(), neutral.maps.clone()
     radius[..., FACE_ROWS, FACE_COLUMNS] = part.radius[..., inner, inner]
@@ -69,7 +71,8 @@ def _neutral(identity: int, session: int, seed: int) -> tuple[Surface, Hair]:
     hair = grow_hair(identity, session, seed, f, radius)
     beard = session_parameters(identity, session, seed)["beard"]
     skin = bare_skin(identity, seed)
-    return _assemble(f, grid_directions(), radius, skin, beard, hair), hair
+    radius = radius + skin.relief
+    return _assemble(f, grid_directions(), radius, skin.rgb, beard, hair), hair
 
 
 def _assemble(
@@ -80,9 +83,15 @@ def _assemble(
     beard: float,
     hair: Hair,
 ) -> Surface:
-    """Surface of a part of the grid from what is known of it; ``radius`` is the skin's."""
+    """Surface of a part of the grid from what is known of it.
+
+    ``radius`` and ``skin`` (linear RGB) are the bare skin's, ``beard`` is its growth.
+    """
+    cover = beard_cover(f, beard)
+    rgb, gloss = paint(f, skin, cover)
     radius = radius + hair.height
-    rgb, gloss = paint(f, skin, beard)
+    if cover is not None:
+        radius = radius + BEARD_HEIGHT * (cover - 0.4).clamp(min=0) * (f.mouth_within < 0.01)
     rgb = over(rgb, hair.rgb, hair.cover)
     gloss = gloss + hair.cover * (0.22 - gloss)
     maps = torch.cat([normals(direction, radius), openness(radius)[None], rgb, gloss[None]])

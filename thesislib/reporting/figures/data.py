@@ -187,3 +187,43 @@ def stand_in(table: pd.DataFrame, yaw: pd.DataFrame, real: pd.DataFrame) -> Figu
         handles=handles, loc="lower right", fontsize=7, bbox_to_anchor=(1.0, 0.98), ncols=2
     )
     return figure
+
+
+_PAIRS = {
+    "within": ("one person, two sittings", "#0072B2"),
+    "between": ("two people", WRONG),
+}
+
+
+@styled
+def stand_in_distances(table: pd.DataFrame) -> Figure:
+    """How far apart dlib's recogniser sees photos of synthetic people.
+
+    Two outlined histograms, with a line at 0.6, under which dlib takes two faces for one person's.
+
+    Args:
+        table: ``stand_in_distances.csv``: ``pair`` (``within`` or ``between``), ``distance``
+            (where a bin begins), ``share`` in 0–1, ``n``; bins that are empty may be missing.
+    """
+    figure, axis = plt.subplots(figsize=(0.62 * TEXT, 2.3))
+    step = 0.02
+    first, last = table["distance"].min(), table["distance"].max()
+    bins = np.arange(round(first / step), round(last / step) + 1)
+    for pair, (label, colour) in _PAIRS.items():
+        rows = table[table["pair"] == pair]
+        at = (rows["distance"] / step).round().astype(int)
+        shares = pd.Series(rows["share"].to_numpy(), index=at).reindex(bins, fill_value=0.0)
+        axis.stairs(
+            100 * shares,
+            np.append(bins, bins[-1] + 1) * step,
+            color=colour,
+            label=label,
+            fill=False,
+        )
+    axis.axvline(0.6, color=GREY, linewidth=0.8, linestyle=":")
+    top = axis.get_ylim()[1]
+    axis.text(0.61, 1.2 * top, "dlib's threshold", va="top", fontsize=6.5, color=GREY)
+    axis.set(xlabel="distance of two photos, dlib's recogniser", ylabel="% of the pairs")
+    axis.legend(loc="upper left", fontsize=7)
+    axis.set_ylim(0, 1.25 * top)
+    return figure
