@@ -104,7 +104,8 @@ def _nearer_to_dlib(net: JointNet) -> None:
     layers = start.embedding_head.state_dict()
     with torch.no_grad():
         for name, value in net.embedding_head.state_dict().items():
-            value.lerp_(layers[name], DLIB_SHARE)
+            if name != "embedding.linear.bias":  # the mean that is taken off; dlib's has none
+                value.lerp_(layers[name], DLIB_SHARE)
 
 
 def crops_without_faces(
