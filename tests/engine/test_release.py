@@ -18,10 +18,12 @@ from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
 
 BOX = (10, 10, 90, 95)
+MEAN = "embedding_head.embedding.linear.bias"  # of dlib's embeddings, taken off
 
 
 @pytest.fixture
-def net(tmp_path):
+def net(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "start_from", lambda made, start: None)  # dlib's layers, as it were
     torch.manual_seed(0)
     settings = {"backbone": "dlib", "stride": 4, "pooling": 1, "embedding_dim": 128}
     made = JointNet(list(NOBODY), np.empty((0, 2)), embedding_source="landmarks", **settings)
@@ -62,6 +64,22 @@ def test_the_threshold_is_chosen_on_photos_that_were_left_out(
     assert Gallery(made).threshold == made.gallery_threshold
     assert Gallery(made, 0.9).threshold == 0.9
     assert Gallery(load_net(net)).threshold == DEFAULT_THRESHOLD
+
+
+def test_layers_that_read_faces_are_the_mean_with_dlibs(net, monkeypatch):
+    def dlib(made, start):
+        assert start == "dlib"
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.fill_(3.0)
+
+    monkeypatch.setattr(module, "start_from", dlib)
+    made, before = load_net(net), load_net(net).state_dict()
+    module._nearer_to_dlib(made)
+    for name, value in made.state_dict().items():
+        changed = name.startswith("embedding_head.") and name != MEAN
+        torch.testing.assert_close(value, (before[name] + 3) / 2 if changed else before[name])
+    assert MEAN in before
 
 
 def test_nothing_to_choose_on(net, write_dataset, tmp_path):

@@ -31,8 +31,8 @@ DLIB_REFERENCE = (
     (74.01, 87.78),
 )
 PATCH = 35  # places a side of the map of stride 4 that dlib's recogniser has of a chip
-# The sizes of the photo that faces are read from, in eighths of it. With steps of at most 1.5 a face
-# has 0.84 to 1.26 pixels for one of the chip, and there embeddings from the map lie within an
+# The sizes of the photo that faces are read from, in eighths of it. With steps of at most 1.5 a
+# face has 0.84 to 1.26 pixels for one of the chip, and there embeddings from the map lie within an
 # eighth of the squared spread from those of the chip; at 0.7 or 1.7 it is 0.3 of it.
 EIGHTHS = (8, 6, 4, 3, 2)
 PASSES = 2  # of the refiner: the second sees what the first has put nearly right
