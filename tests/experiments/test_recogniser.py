@@ -216,6 +216,8 @@ def test_groups_are_those_of_the_file_of_attributes(tmp_path):
     pd.concat([table, table[:1]]).to_csv(tmp_path / "attributes.csv", index=False)
     with pytest.raises(DatasetError, match=r"attributes\.csv: row 82: a photo for the second time"):
         groups_of(dataset, faces)
+    table.assign(age="03-Sep").to_csv(tmp_path / "attributes.csv", index=False)
+    assert "age: 3-9" in groups_of(dataset, faces)
     table.rename(columns={"photo": "file"}).to_csv(tmp_path / "attributes.csv", index=False)
     with pytest.raises(DatasetError, match=r"attributes\.csv: no column `photo`"):
         groups_of(dataset, faces)

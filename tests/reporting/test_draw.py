@@ -113,6 +113,14 @@ def test_landmarks_are_dots_at_their_places():
         assert np.array_equal(np.asarray(picture)[y, x], BLUE)
 
 
+def test_dots_leave_a_small_face_to_be_seen():
+    points = np.full((5, 2), 512, np.float32)
+    picture = np.asarray(draw(white(), [face((500, 500, 524, 526), "", points)]))
+    assert not np.array_equal(picture[512, 512], white()[0, 0])
+    for x, y in ((509, 512), (515, 512), (512, 509), (512, 515)):
+        assert np.array_equal(picture[y, x], white()[0, 0])
+
+
 def test_a_photo_may_be_a_file(tmp_path):
     Image.fromarray(white()).save(tmp_path / "a.png")
     faces = [face((300, 200, 400, 320), "Anna")]

@@ -21,7 +21,7 @@ from thesislib.benchmarks.peers import DlibItself, yunet_dlib
 from thesislib.benchmarks.systems import answer
 from thesislib.benchmarks.timing import times
 from thesislib.deploy.engines import available, machine
-from thesislib.deploy.export import ABOUT, export, read_about
+from thesislib.deploy.export import ABOUT, VERSION, export, read_about
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.timing import RUNS
@@ -157,7 +157,7 @@ _SHARED = {
 
 def _exported(net: JointNet, px: int) -> Path:
     """The net's export at an input size, made once."""
-    folder = cache.folder("exports", "recogniser", net=net.answers_key, input_px=px)
+    folder = cache.folder("exports", "recogniser", net=net.answers_key, input_px=px, form=VERSION)
     if not (folder / ABOUT).exists():
         scaled = copy.deepcopy(net)
         scaled.input_px = px

@@ -52,6 +52,8 @@ from thesislib.tables import merge_table
 MIN_PEOPLE = 40  # of ten folds, in every draw of a bootstrap
 DRAWS = 200
 TABLE = "recogniser.csv"
+# What a spreadsheet made of two of FairFace's age groups before they were handed on.
+SPREADSHEET_DATES = {"03-Sep": "3-9", "Oct-19": "10-19"}
 ATTRIBUTES = "attributes.csv"  # of a dataset's photos: ``photo`` and what groups are made of
 
 
@@ -100,7 +102,7 @@ def groups_of(dataset: Dataset, faces: pd.DataFrame) -> dict[str, NDArray[np.boo
         raise DatasetError(f"{file}: no column `photo`")
     if (twice := table["photo"].duplicated()).any():
         raise DatasetError(f"{file}: row {int(twice.idxmax()) + 2}: a photo for the second time")
-    told = table.set_index("photo").reindex(faces["photo"]).fillna("")
+    told = table.set_index("photo").reindex(faces["photo"]).fillna("").replace(SPREADSHEET_DATES)
     groups = {WHOLE: np.ones(len(faces), bool)}
     for attribute in told:
         for value in sorted(set(told[attribute]) - {""}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from thesislib.engine.predict import Photo, Photos
 
 EMBEDDING_SOURCES = ("grid", "roi", "landmarks")
+CPU_BATCH = 4  # photos; memory for more at a time costs more than it saves
 ROI_BINS = 3  # a region is read at 3 x 3 places and averaged: faces cover two to four cells a side
 
 
@@ -413,7 +414,7 @@ class JointNet(nn.Module):
         """Faces of decoded photos, in this process; see :meth:`predict`.
 
         Args:
-            photos: uint8 [H, W, 3] RGB, of any sizes; those of one size are one batch.
+            photos: uint8 [H, W, 3] RGB, of any sizes.
             score_threshold: detections with scores up to this one are dropped; 0 to 1.
 
         Raises:
@@ -422,7 +423,7 @@ class JointNet(nn.Module):
         check_score_threshold(score_threshold)
         self.eval()
         answers: list[list[Face]] = [[] for _ in photos]
-        for size, members in self._by_scaled_size(photos).items():
+        for size, members in self._batches(photos):
             scaled = [self._scaled(photos[at], size) for at in members]
             for at, found in zip(
                 members, self.detect(torch.stack(scaled), score_threshold), strict=True
@@ -430,13 +431,13 @@ class JointNet(nn.Module):
                 answers[at] = self._as_faces(found, _factors(photos[at], size))
         return answers
 
-    def _by_scaled_size(self, photos: Sequence[np.ndarray]) -> dict[tuple[int, int], list[int]]:
-        """Places of the photos that have one size at the input's scale."""
-        of_size: dict[tuple[int, int], list[int]] = {}
-        for at, photo in enumerate(photos):
-            height, width = photo.shape[:2]
-            of_size.setdefault(scaled_size(height, width, self.input_px), []).append(at)
-        return of_size
+    def _batches(self, photos: Sequence[np.ndarray]) -> Iterator[tuple[Any, list[int]]]:
+        """A size at the input's scale, and the places of some photos that have it."""
+        sizes = [scaled_size(photo.shape[0], photo.shape[1], self.input_px) for photo in photos]
+        of_size = {size: [at for at, one in enumerate(sizes) if one == size] for size in sizes}
+        most = CPU_BATCH if self.device.type == "cpu" else max(1, len(photos))
+        for size, members in of_size.items():
+            yield from ((size, members[at : at + most]) for at in range(0, len(members), most))
 
     def _scaled(self, photo: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return resize(torch.from_numpy(photo).permute(2, 0, 1).to(self.device), size)
@@ -467,7 +468,7 @@ class JointNet(nn.Module):
         """
         self.eval()
         answers: list[np.ndarray] = [np.empty(0)] * len(photos)
-        for size, members in self._by_scaled_size(photos).items():
+        for size, members in self._batches(photos):
             scaled = torch.stack([self._scaled(photos[at], size) for at in members])
             within = [
                 torch.from_numpy(boxes[at] / _factors(photos[at], size)).float() for at in members

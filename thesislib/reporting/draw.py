@@ -63,9 +63,9 @@ def draw(photo: str | Path | np.ndarray | Image.Image, faces: Sequence[Face]) ->
         canvas.rectangle(_grown(corners, 1), outline=EDGE, width=line + 2)
         canvas.rectangle(corners, outline=colour, width=line)
         if face.landmarks is not None:
+            radius = float(np.clip(0.03 * min(x2 - x1, y2 - y1), 1, line))  # faces stay visible
             for x, y in scale * np.asarray(face.landmarks, np.float64):
-                dot = _grown((x, y, x, y), line)
-                canvas.ellipse(dot, fill=colour, outline=EDGE)
+                canvas.ellipse(_grown((x, y, x, y), radius), fill=colour, outline=EDGE)
     written: list[Rectangle] = []
     for at in order:
         if faces[at].name:
