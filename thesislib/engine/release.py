@@ -24,8 +24,8 @@ from thesislib.engine.predict import predict
 from thesislib.metrics.verification import threshold_at
 from thesislib.models.joint import JointNet
 
-# Of dlib's own layers in the mean with those that were distilled: the former read clear faces best,
-# the latter small ones and those of which the landmarks are off (Wortsman et al. 2022).
+# Of dlib's own layers in the mean with those that were distilled (Wortsman et al. 2022): the former
+# are nearer to dlib at true landmarks, the latter tell people apart better at the net's own.
 DLIB_SHARE = 0.5
 FALSE_MATCHES = 1e-2  # share of pairs of strangers that match; of dlib at its 0.6 about as many
 MOST = 1000  # strangers that it is chosen on: half a million pairs
