@@ -173,8 +173,7 @@ def test_distance_to_the_teacher_by_a_loop(tmp_path):
     teacher = np.random.default_rng(1).normal(2, 1, size=(80, 4)).astype(np.float32)
     half = np.arange(80) < 40
     rows = distance_rows(answers, teacher, {"": np.ones(80, bool), "age: old": half}, 0)
-    told = [one - teacher.mean(axis=0) for one in teacher]
-    told = np.array([one / np.linalg.norm(one) for one in told])
+    told = np.array([one / np.linalg.norm(one) for one in teacher])
     spread = np.mean([((one - told.mean(axis=0)) ** 2).sum() for one in told])
     unit = [one / np.linalg.norm(one) for one in answers.embeddings]
     away = [((a - b) ** 2).sum() / spread for a, b in zip(unit, told, strict=True)]
@@ -218,6 +217,9 @@ def test_groups_are_those_of_the_file_of_attributes(tmp_path):
         groups_of(dataset, faces)
     table.assign(age="03-Sep").to_csv(tmp_path / "attributes.csv", index=False)
     assert "age: 3-9" in groups_of(dataset, faces)
+    ages = ["10-19"] * 40 + ["3-9"] * 40
+    table.assign(age=ages).to_csv(tmp_path / "attributes.csv", index=False)
+    assert list(groups_of(dataset, faces)) == ["", "age: 3-9", "age: 10-19"]
     table.rename(columns={"photo": "file"}).to_csv(tmp_path / "attributes.csv", index=False)
     with pytest.raises(DatasetError, match=r"attributes\.csv: no column `photo`"):
         groups_of(dataset, faces)

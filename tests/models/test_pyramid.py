@@ -13,6 +13,7 @@ from thesislib.metrics.boxes import box_iou
 from thesislib.models.chips import REFERENCE
 from thesislib.models.joint import JointNet
 from thesislib.models.pyramid import (
+    DOUBTS,
     SIZES,
     STRIDES,
     VALUES,
@@ -59,8 +60,12 @@ def test_places_are_the_cells_of_every_stride_fine_to_coarse():
     at = places(SIZE)
     number = 0
     levels = [(*SIZE, stride, side) for stride, side in zip(STRIDES, SIZES, strict=True)]
-    # Half of it is 48 x 64, of which the rows are filled up to 64.
-    levels += [(128, 128, 2 * stride, 2 * side) for _, _, stride, side in levels[1:]]
+    # Half of it is 48 x 64, of which the rows are filled up to 64; a quarter 24 x 32, likewise.
+    levels += [
+        (128, 128, part * stride, part * side)
+        for part in (2, 4)
+        for _, _, stride, side in levels[1:3]
+    ]
     for height, width, stride, side in levels:
         for row in range(height // stride):
             for column in range(width // stride):
@@ -74,20 +79,24 @@ def test_places_are_the_cells_of_every_stride_fine_to_coarse():
 
 def test_the_pyramid_gives_values_in_the_order_of_the_places():
     pyramid = Pyramid(channels=4, width=8).eval()
-    features, half = torch.rand(2, 4, 24, 32), torch.rand(2, 4, 12, 16)
-    assert pyramid(features, half).shape == (2, len(places(SIZE).strides), VALUES)
+    features, half, quarter = (torch.rand(2, 4, 24 // part, 32 // part) for part in (1, 2, 4))
+    values = pyramid(features, half, quarter)
+    assert values.shape == (2, len(places(SIZE).strides), VALUES)
     # A change in the photo's lower right corner is seen there, and far from it at no fine place.
     changed = features.clone()
     changed[:, :, -1, -1] += 10
-    difference = (pyramid(changed, half) - pyramid(features, half)).abs().amax(dim=(0, 2))
+    difference = (pyramid(changed, half, quarter) - values).abs().amax(dim=(0, 2))
     own = 12 * 16 + 6 * 8 + 3 * 4  # places of the photo itself
     assert difference[12 * 16 - 1] > 0  # the last place of the finest stride
     assert difference[own - 1] > 0
     assert not difference[own:].any()
-    # The half is seen by the same heads, and filled up with zeros.
-    filled = F.pad(half, (0, 0, 0, 4))
-    alone = pyramid(filled, half)[:, 8 * 8 :]
-    torch.testing.assert_close(pyramid(features, half)[:, own:], alone[:, : 4 * 4 + 2 * 2])
+    # Half and quarter are seen by the same heads, and filled up with zeros.
+    coarse = 4 * 4 + 2 * 2
+    filled = F.pad(half, (0, 0, 0, 4)), F.pad(quarter, (0, 0, 0, 2))
+    for part, at, doubt in zip(filled, (own, own + coarse), DOUBTS, strict=True):
+        alone = torch.cat(pyramid._levels(part)[1:], dim=1)
+        alone[:, :, 4] -= doubt
+        torch.testing.assert_close(values[:, at : at + coarse], alone)
 
 
 def test_boxes_and_landmarks_by_loops():
@@ -231,8 +240,8 @@ def test_identities_are_learned_at_annotated_landmarks():
     marks = torch.tensor([[[30.0, 30], [50, 30], [40, 40], [33, 52], [48, 53]]])
     here = target([[20, 18, 60, 66]], landmarks=marks)
     here["identities"] = torch.tensor([1])
-    outputs = model(torch.randint(0, 256, (1, 3, 96, 96), dtype=torch.uint8))
-    losses = PyramidLoss()(model, outputs, [here])
+    outputs = model(torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8))
+    losses = PyramidLoss()(model, outputs, [here, target([])])
     where = torch.tensor([0])
     logits = model.classifier.at(model.embed(outputs.source, where, where, where, marks))
     wanted = -float(logits.detach().log_softmax(dim=1)[0, 1])

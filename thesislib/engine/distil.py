@@ -136,15 +136,15 @@ def distil(
         left_out=len(left_out),
         steps=steps or EPOCH_STEPS * profile.epochs,
     )
-    centre = answers.mean(axis=(0, 1)) if len(answers) else np.zeros(EMBEDDING_DIM, np.float32)
-    spread = float(((answers - centre) ** 2).sum(axis=2).mean()) if len(answers) else 1.0
+    away = answers - answers.mean(axis=(0, 1)) if len(answers) else np.ones((1, 2, 1), np.float32)
+    spread = float((away**2).sum(axis=2).mean())
 
     def make_views() -> Views:
         views = EPOCH_STEPS * profile.batch
-        return Views(whole, portraits, answers - centre, VIEW_PX, SCENE_SHARE, views, seed)
+        return Views(whole, portraits, answers, VIEW_PX, SCENE_SHARE, views, seed)
 
     net = train_net(
-        new_student(centre, profile, seed, make_views()),
+        new_student(profile, seed, make_views()),
         distil_loss(profile, spread),
         make_views,
         profile,
@@ -161,13 +161,10 @@ def distil(
     return net
 
 
-def new_student(
-    centre: np.ndarray, profile: Profile, seed: int, views: Views | None = None
-) -> JointNet:
+def new_student(profile: Profile, seed: int, views: Views | None = None) -> JointNet:
     """The joint net before it learns: dlib's stages, and heads that have found nothing yet.
 
     Args:
-        centre: float32 [E], mean of the teacher's embeddings, which is taken off.
         profile: settings.
         seed: of the heads.
         views: to whose faces the anchors of a grid are fitted; not needed where there are none.
@@ -186,13 +183,12 @@ def new_student(
     with torch.no_grad():
         if profile.embedding_source == "landmarks":
             net.backbone.requires_grad_(False)
-            head.embedding.linear.bias.copy_(-torch.from_numpy(centre))
         else:
             net.backbone.learning_share = GRID_SHARE
             last = read_weights()["embedding.linear.weight"]  # [E, C]
             copies = len(head.weight) // len(last)
             head.weight.copy_(last.repeat(copies, 1)[:, :, None, None])
-            head.bias.copy_(-torch.from_numpy(centre).repeat(copies))
+            head.bias.zero_()  # dlib has none
     return net
 
 

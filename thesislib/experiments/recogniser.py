@@ -105,11 +105,17 @@ def groups_of(dataset: Dataset, faces: pd.DataFrame) -> dict[str, NDArray[np.boo
     told = table.set_index("photo").reindex(faces["photo"]).fillna("").replace(SPREADSHEET_DATES)
     groups = {WHOLE: np.ones(len(faces), bool)}
     for attribute in told:
-        for value in sorted(set(told[attribute]) - {""}):
+        for value in sorted(set(told[attribute]) - {""}, key=_number_first):
             members = (told[attribute] == value).to_numpy()
             if members.sum() >= MIN_GROUP:
                 groups[f"{attribute}: {value}"] = members
     return groups
+
+
+def _number_first(value: str) -> tuple[float, str]:
+    """Order of a group among others: ages by their first number, words as words."""
+    number = value.split("-")[0]
+    return (float(number) if number.isdecimal() else np.inf, value)
 
 
 def _taught(answers: Answers, out: Path) -> NDArray[np.float32]:

@@ -229,8 +229,7 @@ def distance_rows(
     """``teacher_distance``, of everybody and by group: squared distance of unit embeddings from
     the teacher's of the aligned face, over the spread of the teacher's about their mean.
 
-    All of dlib's embeddings lie on one side of zero; their mean is taken off first, as the net
-    takes it off: 1 knows nothing but that mean.
+    All of dlib's embeddings lie on one side of zero: 1 knows nothing but their mean.
 
     Args:
         answers: of a net that was taught.
@@ -238,7 +237,7 @@ def distance_rows(
         groups: bool [F] by name.
         seed: of the bootstrap.
     """
-    told = normalise(teacher - teacher.mean(axis=0))
+    told = normalise(teacher)
     spread = np.square(told - told.mean(axis=0)).sum(axis=1).mean()
     away = np.square(normalise(answers.embeddings) - told).sum(axis=1) / spread
     rows = []
@@ -274,7 +273,8 @@ def false_match_rows(
             continue
         strangers = everybody[: len(vectors)]
         low, high = person_bootstrap(rate, vectors, strangers, seed=seed, draws=draws)
-        row = _row("false_match_rate", rate(vectors, strangers), float(low), float(high))
+        # The bootstrap's bias that is taken off can lead below zero.
+        row = _row("false_match_rate", rate(vectors, strangers), max(float(low), 0.0), float(high))
         rows.append(row | {"n": len(vectors), "group": name})
     return rows
 

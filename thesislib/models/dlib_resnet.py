@@ -97,13 +97,14 @@ class Stem(nn.Sequential):
 class Embedding(nn.Module):
     """Mean over the map, and a linear layer: [N, 256, H, W] to [N, 128].
 
-    dlib's layer has no bias, and its embeddings lie far from zero, all on one side. A bias can
-    move their mean to zero, so that the cosine tells people apart.
+    All embeddings lie on one side of zero, two strangers' at a cosine of about 0.84. Their mean is
+    not taken off: dlib's recogniser was taught by distances, to which the cosine is close only far
+    from zero. About their mean, the faces it is least sure of are pulled up to the length of all.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(256, EMBEDDING_DIM)
+        self.linear = nn.Linear(256, EMBEDDING_DIM, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(x.mean(dim=(2, 3)))
@@ -196,7 +197,6 @@ def read_weights(path: Path | str | None = None) -> dict[str, torch.Tensor]:
             weights[f"{name}.bias"] = torch.from_numpy(bias * gamma + beta)
         elif isinstance(module, nn.Linear):
             weights[f"{name}.weight"] = torch.from_numpy(next(layers).reshape(256, -1).T.copy())
-            weights[f"{name}.bias"] = torch.zeros(EMBEDDING_DIM)
     return weights
 
 

@@ -232,7 +232,7 @@ class JointNet(nn.Module):
         if self.embedding_source == "landmarks":
             sizes = shrunken(self.normalise(self._whole_cells(photos)))
             maps = [feature_map(self.backbone, one) for one in sizes]
-            found = self.regression_head(maps[0], maps[2])  # the photo and its half
+            found = self.regression_head(maps[0], maps[2], maps[4])  # the photo, its half, quarter
             return HeadOutputs(found.float(), stacked(maps).float())
         features = self.features(photos)
         with full_precision(self.pool(features)) as pooled:  # [N, C, rows, columns]

@@ -1,10 +1,10 @@
-"""Face heads at strides 8 to 64, for faces of a dozen to some hundred pixels in one pass.
+"""Face heads at strides 8 to 128, for faces of a dozen to some hundred pixels in one pass.
 
 What goes beyond the thesis's grid: a cell is small where faces are, and every face is learned by
 several places. The maps are joined from coarse to fine (feature pyramid, Lin et al. 2017, section
 3); each place gives one box, one confidence and five landmarks, as in YuNet (Wu et al. 2023) and
-SCRFD (Guo et al. 2022). The same heads see the photo at half its size too, where large faces are
-of the sizes they know.
+SCRFD (Guo et al. 2022). The same heads see the photo at half and a quarter of its size too, where
+large faces are of the sizes they know.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,10 @@ from thesislib.models.decode import Detections, kept
 STRIDES = (8, 16, 32)
 # Side in pixels of the face that a place of each stride expects: log sizes are relative to it.
 SIZES = (18.0, 56.0, 180.0)
+PARTS = (2, 4)  # the photo's half and quarter
+# Taken off the confidence of their places, as logits: at a quarter, where a face fills the photo,
+# animals and flowers that fill it look like faces.
+DOUBTS = (0.0, 0.8)
 POINTS = 5  # eyes, nose, corners of the mouth
 # Where they lie in a face's box on average, from its centre, in shares of its sides: the medians
 # over 8000 photos of FairFace.
@@ -33,8 +37,8 @@ VALUES = 5 + 2 * POINTS  # a place's: box code, confidence logit, landmarks
 
 
 class Places(NamedTuple):
-    """The P places of all strides, fine to coarse, row by row; then those of the half photo,
-    without the finest."""
+    """The P places of all strides, fine to coarse, row by row; then those of the photo's half and
+    quarter, without the finest."""
 
     centres: torch.Tensor  # float [P, 2], x and y in pixels
     strides: torch.Tensor  # float [P], pixels
@@ -44,10 +48,14 @@ class Places(NamedTuple):
 def places(size: Sequence[int], device: torch.device | None = None) -> Places:
     """Places of photos of a size (height, width) in whole cells of the coarsest stride."""
     centres, strides, sizes = [], [], []
-    half = [2 * side for side in whole_cells([side // 2 for side in size])]
-    of_photo = [(size, stride, side) for stride, side in zip(STRIDES, SIZES, strict=True)]
-    of_half = [(half, 2 * stride, 2 * side) for _, stride, side in of_photo[1:]]
-    for (height, width), stride, side in of_photo + of_half:
+    levels = [(size, stride, side) for stride, side in zip(STRIDES, SIZES, strict=True)]
+    for part in PARTS:
+        of_part = [part * side for side in whole_cells([side // part for side in size])]
+        levels += [
+            (of_part, part * stride, part * side)
+            for stride, side in zip(STRIDES[1:], SIZES[1:], strict=True)
+        ]
+    for (height, width), stride, side in levels:
         ys = (torch.arange(height // stride, device=device, dtype=torch.float32) + 0.5) * stride
         xs = (torch.arange(width // stride, device=device, dtype=torch.float32) + 0.5) * stride
         level = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1).flatten(0, 1)
@@ -122,14 +130,20 @@ class Pyramid(nn.Module):
         self.across = nn.ModuleList(_Conv(width, width, 1) for _ in STRIDES)
         self.out = _Conv(width, width, 3)  # one for all strides, as in RetinaNet
         self.heads = nn.ModuleList(_head(width) for _ in STRIDES)
+        self.off: torch.Tensor
+        off = F.pad(torch.tensor(DOUBTS)[:, None], (4, VALUES - 5))
+        self.register_buffer("off", off, persistent=False)
 
-    def forward(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """Maps [N, channels, H / 4, W / 4] and [N, channels, H / 8, W / 8], of the photo and of
-        its half, to values [N, P, VALUES]."""
+    def forward(self, x: torch.Tensor, half: torch.Tensor, quarter: torch.Tensor) -> torch.Tensor:
+        """Map [N, channels, H / 4, W / 4] of the photo, and those of its ``PARTS``, to values
+        [N, P, VALUES]."""
         most = STRIDES[-1] // 4
-        rows, columns = (-side % most for side in half.shape[-2:])
-        of_half = self._levels(F.pad(half, (0, columns, 0, rows)))
-        return torch.cat(self._levels(x) + of_half[1:], dim=1)
+        values = self._levels(x)
+        for part, off in zip((half, quarter), self.off, strict=True):
+            rows, columns = (-side % most for side in part.shape[-2:])
+            of_part = self._levels(F.pad(part, (0, columns, 0, rows)))
+            values += [level - off for level in of_part[1:]]
+        return torch.cat(values, dim=1)
 
     def _levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         maps = []
