@@ -92,7 +92,7 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "read_about", lambda folder: {})
     monkeypatch.setattr(benchmark, "available", lambda about: ["torch"])
     monkeypatch.setattr(benchmark, "Recogniser", lambda folder, engine, threads: folder)
-    net = new_student(np.zeros(128, np.float32), PROFILES["default"], 0)
+    net = new_student(PROFILES["default"], 0)
     net.input_px = 128
     save_net(tmp_path / "small", net)
     benchmark.run(tmp_path / "small", (1, 2), runs=2, progress=False)

@@ -136,8 +136,9 @@ def distil(
         left_out=len(left_out),
         steps=steps or EPOCH_STEPS * profile.epochs,
     )
-    away = answers - answers.mean(axis=(0, 1)) if len(answers) else np.ones((1, 2, 1), np.float32)
-    spread = float((away**2).sum(axis=2).mean())
+    spread = 1.0
+    if len(answers):
+        spread = float(np.square(answers - answers.mean(axis=(0, 1))).sum(axis=2).mean())
 
     def make_views() -> Views:
         views = EPOCH_STEPS * profile.batch
