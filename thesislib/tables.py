@@ -32,7 +32,7 @@ RUN_COLUMNS = (
     "run",
     "command",
 )
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 SPLITS = ("photo", "session")
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face", "two_stage_aligned")
 # What needs no training of ours, and the controls that have one of the two tasks.

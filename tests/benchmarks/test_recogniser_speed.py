@@ -88,7 +88,7 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "PHOTO_PX", 160)
     monkeypatch.setattr(benchmark, "SMALL_PX", 96)
     # Exporting is tested elsewhere, and takes half a minute.
-    monkeypatch.setattr(benchmark, "_exported", lambda net, px: net)
+    monkeypatch.setattr(benchmark, "exported", lambda net, px: net)
     monkeypatch.setattr(benchmark, "read_about", lambda folder: {})
     monkeypatch.setattr(benchmark, "available", lambda about: ["torch"])
     monkeypatch.setattr(benchmark, "Recogniser", lambda folder, engine, threads: folder)

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import PARTY, face, noise
+from PIL import Image
 
+from thesislib import paths
 from thesislib.data.schema import Dataset
 from thesislib.deploy import export as exporting
 from thesislib.deploy import int8
@@ -13,6 +15,8 @@ from thesislib.deploy.engines import on_torch, open_engine
 from thesislib.deploy.export import OPENVINO, export, read_about
 from thesislib.deploy.graph import OUTPUTS
 from thesislib.deploy.recogniser import Recogniser
+from thesislib.engine.checkpoint import save_net
+from thesislib.experiments import recogniser as experiment
 from thesislib.faces import Face
 from thesislib.metrics.boxes import box_iou
 from thesislib.models.heads import NOBODY
@@ -150,3 +154,19 @@ def test_what_int8_must_not_cost_where_nobody_is_named(tmp_path):
 def test_a_net_that_knows_nobody_names_nobody():
     faces = busy_net(NOBODY).predict_arrays([patches(96, 96)], 0.5)[0]
     assert {(face.name, face.name_score) for face in faces} == {("", 0.0)}
+
+
+def test_an_engine_is_measured_alone_on_what_was_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
+    monkeypatch.setattr(experiment, "CALIBRATION", 2)
+    save_net(tmp_path / "busy", busy_net(NOBODY))
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(patches(80, 100)).save(tmp_path / "empty/1.png")
+    table = experiment.run(
+        [tmp_path / "empty"], tmp_path / "busy", engine="openvino_int8", progress=False
+    )
+    (row,) = table.to_dict("records")
+    assert (row["system"], row["precision"]) == ("busy_openvino_int8", "int8")
+    assert (row["measure"], row["input_px"]) == ("false_boxes_per_100_empty", INPUT_PX)
+    assert row["value"] > 0 and row["command"].endswith("--net busy --engine openvino_int8")

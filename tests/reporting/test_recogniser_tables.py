@@ -20,15 +20,17 @@ def test_measures_stand_in_their_order_beside_dlibs():
             row("verification", "teacher_aligned", 0.985, low=0.98),
             row("verification", "default", 0.9756, low=0.9712),
             row("verification", "default", 0.5, profile="smoke"),
+            row("verification", "default_openvino_int8", 0.973, low=0.971),
         ]
     )
     about, _, *lines = markdown("recogniser", table).split("\n")
     assert "480 pixels" in about
     assert "the published net" in lines[0] and "dlib, aligned" in lines[0]
+    assert "the published net, OpenVINO int8" in lines[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
     assert cells == [
-        ["same person?", "lfw", "97.6 [97.1, 98.6]", "98.5 [98.0, 99.5]"],
-        ["AP50", "groups", "0.751", "–"],
+        ["same person?", "lfw", "97.6 [97.1, 98.6]", "98.5 [98.0, 99.5]", "97.3 [97.1, 98.3]"],
+        ["AP50", "groups", "0.751", "–", "–"],
     ]
 
 

@@ -5,7 +5,6 @@ Systems take turns on the same photos of synthetic people. On the command line::
     python -m thesislib recogniser-speed [--peers <folder of weights>]
 """
 
-import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,12 @@ from thesislib.benchmarks.peers import DlibItself, yunet_dlib
 from thesislib.benchmarks.systems import answer
 from thesislib.benchmarks.timing import times
 from thesislib.deploy.engines import available, machine
-from thesislib.deploy.export import ABOUT, VERSION, export, read_about
+from thesislib.deploy.export import read_about
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.timing import RUNS
 from thesislib.environment import commit
+from thesislib.experiments.recogniser import exported
 from thesislib.metrics.statistics import bootstrap_interval
 from thesislib.models.joint import JointNet
 from thesislib.synthetic.scene import render_scene
@@ -71,7 +71,7 @@ def run(
     if peers is not None:
         found["yunet_dlib", "openvino", PHOTO_PX] = yunet_dlib(peers, threads)
     for px in dict.fromkeys((loaded.input_px, SMALL_PX)):
-        folder = _exported(loaded, px)
+        folder = exported(loaded, px)
         for engine in available(read_about(folder)):
             found[Path(net).name, engine, px] = Recogniser(folder, engine, threads)
     called = {key: functools.partial(answer, system) for key, system in found.items()}
@@ -153,16 +153,6 @@ _SHARED = {
     *("dataset", "system", "n", "profile", "seed", "backbone", "start", "input_px", "precision"),
     *("commit", "run", "command"),
 }
-
-
-def _exported(net: JointNet, px: int) -> Path:
-    """The net's export at an input size, made once."""
-    folder = cache.folder("exports", "recogniser", net=net.answers_key, input_px=px, form=VERSION)
-    if not (folder / ABOUT).exists():
-        scaled = copy.deepcopy(net)
-        scaled.input_px = px
-        export(scaled, folder)
-    return folder
 
 
 def _command(net: Path | str, faces: Sequence[int], runs: int, seed: int) -> str:

@@ -120,6 +120,7 @@ def experiment3(
 def recogniser(
     data: tuple[Path, ...],
     net: Path = Path("default"),
+    engine: str | None = None,
     leave: int = 0,
     photos: int | None = None,
     seed: int = 0,
@@ -131,6 +132,7 @@ def recogniser(
         data: Dataset folders; what is measured depends on what they have. A plain folder holds
             photos without a face.
         net: Folder or file of a net; else the published one.
+        engine: Measure the exported net on this engine instead, alone.
         leave: Where nobody is named, only photos whose number is divisible by this.
         photos: The first so many people, or photos where nobody is named; else all.
         seed: Random seed.
@@ -138,7 +140,9 @@ def recogniser(
     """
     from thesislib.experiments import recogniser as experiment
 
-    table = experiment.run(data, net, leave=leave, photos=photos, seed=seed, draws=draws)
+    table = experiment.run(
+        data, net, engine=engine, leave=leave, photos=photos, seed=seed, draws=draws
+    )
     if is_main():
         shown = table[["dataset", "measure", "system", "value", "low", "high", "n"]]
         print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))

@@ -6,6 +6,7 @@ what a dataset has, and kept beside what dlib's own pipeline reaches. On the com
     python -m thesislib recogniser --data <folder> ...
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from thesislib.data.schema import (
     subset,
 )
 from thesislib.data.views import FacePhoto
+from thesislib.deploy.export import ABOUT, VERSION, export
+from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.distil import is_left_out, teacher_answers
 from thesislib.engine.predict import photos_in
@@ -47,13 +50,15 @@ from thesislib.experiments.recogniser_measures import (
 )
 from thesislib.models.dlib_resnet import CHIP_PX, read_weights
 from thesislib.models.joint import JointNet
-from thesislib.tables import merge_table
+from thesislib.synthetic.scene import render_scene
+from thesislib.tables import PRECISIONS, merge_table
 
 MIN_PEOPLE = 40  # of ten folds, in every draw of a bootstrap
 DRAWS = 200
 TABLE = "recogniser.csv"
 # What a spreadsheet made of two of FairFace's age groups before they were handed on.
 SPREADSHEET_DATES = {"03-Sep": "3-9", "Oct-19": "10-19"}
+CALIBRATION = 96  # photos of synthetic people, of 0 to 16 faces, that calibrate int8
 ATTRIBUTES = "attributes.csv"  # of a dataset's photos: ``photo`` and what groups are made of
 
 
@@ -137,6 +142,7 @@ def run(
     folders: Sequence[Path | str],
     net: Path | str = "default",
     *,
+    engine: str | None = None,
     leave: int = 0,
     photos: int | None = None,
     seed: int = 0,
@@ -148,6 +154,8 @@ def run(
     Args:
         folders: datasets; one without annotations holds photos without a face.
         net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
+        engine: measure the exported net on this engine of ``deploy.engines.ENGINES`` instead,
+            alone; its system is ``<net>_<engine>``.
         leave: of a dataset without names, take only photos whose number is divisible by this.
         photos: the first so many people's photos, or photos where nobody is named; None for all.
         seed: of splits, folds and bootstraps.
@@ -158,19 +166,23 @@ def run(
         the rows.
     """
     loaded: JointNet = load_net(net)
-    systems: dict[str, JointNet | DlibPipeline] = {Path(net).name: loaded}
-    systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
+    systems: dict[str, JointNet | DlibPipeline | Recogniser]
+    if engine:
+        made = Recogniser(exported(loaded), engine)
+        systems = {f"{Path(net).name}_{made.engine}": made}
+    else:
+        systems = {Path(net).name: loaded}
+        systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
     parts = []
     for folder in folders:
         dataset = _chosen(_read(Path(folder)), leave, photos)
-        for system, made in systems.items():
-            about = {"data": dataset.content_hash, "system": made.answers_key}
+        for system, answering in systems.items():
+            about = {"data": dataset.content_hash, "system": answering.answers_key}
             out = cache.folder("recogniser", f"{dataset.name}-{system}", **about) / "answers"
-            answers = answers_of(made, dataset, out, progress)
-            taught = made if isinstance(made, JointNet) else None
+            answers = answers_of(answering, dataset, out, progress)
+            taught = None if isinstance(answering, DlibPipeline) else loaded
             teacher = cache.folder("recogniser", f"{dataset.name}-taught", data=about["data"])
             rows = rows_of(answers, taught, teacher, seed, draws)
-            known = taught.provenance if taught else None
             parts.append(
                 pd.DataFrame(rows).assign(
                     dataset=dataset.name,
@@ -181,10 +193,10 @@ def run(
                     backbone="dlib",
                     start="dlib",
                     input_px=taught.input_px if taught else CHIP_PX,
-                    precision=(known or {}).get("precision", "fp32"),
+                    precision=_precision(answering),
                     commit=commit(),
                     run=cache.key(**about, seed=seed, draws=draws),
-                    command=_command(folder, net, leave, photos, seed, draws),
+                    command=_command(folder, net, engine, leave, photos, seed, draws),
                 )
             )
     table = pd.concat(parts, ignore_index=True)
@@ -192,12 +204,47 @@ def run(
     return table
 
 
+def exported(net: JointNet, px: int | None = None) -> Path:
+    """The net's export at an input size, in int8 too, made once.
+
+    Args:
+        net: as loaded.
+        px: shorter side that photos are scaled to; None for the net's own.
+    """
+    px = px or net.input_px
+    told = {"net": net.answers_key, "input_px": px, "form": VERSION, "calibration": CALIBRATION}
+    folder = cache.folder("exports", "recogniser", **told)
+    if not (folder / ABOUT).exists():
+        scaled = copy.deepcopy(net)
+        scaled.input_px = px
+        # From one face that fills half of the photo to crowds, as users' photos have them.
+        seen = [render_scene(at, (0, 100), 1, px, at % 17)[0] for at in range(CALIBRATION)]
+        export(scaled, folder, seen)
+    return folder
+
+
+def _precision(system: JointNet | DlibPipeline | Recogniser) -> str:
+    if isinstance(system, Recogniser):
+        lowered = system.engine.rpartition("_")[2]
+        return lowered if lowered in PRECISIONS else "fp32"
+    known = system.provenance if isinstance(system, JointNet) else None
+    return (known or {}).get("precision", "fp32")
+
+
 def _command(
-    folder: Path | str, net: Path | str, leave: int, photos: int | None, seed: int, draws: int
+    folder: Path | str,
+    net: Path | str,
+    engine: str | None,
+    leave: int,
+    photos: int | None,
+    seed: int,
+    draws: int,
 ) -> str:
     words = ["python -m thesislib recogniser --data", Path(folder).name]
-    usual = {"net": "default", "leave": 0, "photos": None, "seed": 0, "draws": DRAWS}
-    given = {"net": Path(net).name, "leave": leave, "photos": photos, "seed": seed, "draws": draws}
+    usual = {"net": "default", "engine": None, "leave": 0, "photos": None, "seed": 0}
+    usual["draws"] = DRAWS
+    given = {"net": Path(net).name, "engine": engine, "leave": leave, "photos": photos}
+    given |= {"seed": seed, "draws": draws}
     words += [f"--{name} {value}" for name, value in given.items() if value != usual[name]]
     return " ".join(words)
 

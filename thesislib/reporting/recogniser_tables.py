@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from thesislib.reporting.labels import engine_label
+from thesislib.reporting.labels import ENGINE_LABELS, engine_label
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
     "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
@@ -54,7 +54,7 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             by_system = {row["system"]: row for row in own.to_dict("records")}
             told = [_cell(by_system.get(system), scale, digits) for system in systems]
             cells.append([label, str(dataset), *told])
-    header = ["Measure", "Dataset", *(SYSTEMS.get(one, one) for one in systems)]
+    header = ["Measure", "Dataset", *map(_label, systems)]
     return about, pd.DataFrame(cells, columns=header), 2
 
 
@@ -111,6 +111,14 @@ def _systems(rows: pd.DataFrame) -> list[str]:
         *(one for one in SYSTEMS if one in there),
         *(one for one in there if one not in SYSTEMS),
     ]
+
+
+def _label(system: str) -> str:
+    """Name of a system; of one that an engine runs, that of the engine behind it."""
+    net, _, engine = system.partition("_")
+    if system not in SYSTEMS and engine in ENGINE_LABELS:
+        return f"{SYSTEMS.get(net, net)}, {ENGINE_LABELS[engine]}"
+    return SYSTEMS.get(system, system)
 
 
 def _cell(row: dict | None, scale: float, digits: int) -> str:
