@@ -59,6 +59,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if page.file.src_uri.count("/") == 0:
             # A page of docs/ links as the repository lies; there its neighbours are one up.
             target = re.sub(r"^\.\./(?=figures/|notebooks/)", "", target)
+        elif target.startswith("../docs/"):
+            target = target.replace("docs/", "", 1)
         elif re.fullmatch(r"\.\./figures/.*\.html", target) and not made(target):
             return text.lstrip("!").strip("[]")  # drawn by the notebook and not published
         return f"{text}({target}{anchor or ''})"

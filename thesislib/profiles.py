@@ -182,11 +182,12 @@ _OF_THE_RUN += ["people", "many_people", "new_people", "workers"]
 def started_profile(profile: Profile) -> Profile:
     """A profile for nets that start from dlib's recogniser.
 
-    How the net is built and learns is the profile ``default``'s; how long, and from whom, the
-    given one's.
+    How the net is built and learns is the profile ``default``'s, but for the classifier, which is
+    the thesis's plain linear one; how long, and from whom, the given one's.
     """
     own = {name: getattr(profile, name) for name in _OF_THE_RUN}
-    return dataclasses.replace(PROFILES["default"], input_px=profile.started_px, **own)
+    own |= {"input_px": profile.started_px, "normalised": False}
+    return dataclasses.replace(PROFILES["default"], **own)
 
 
 CHANGED = " with "  # between a profile's name and what was changed in it, where figures tell both

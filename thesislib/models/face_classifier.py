@@ -48,7 +48,10 @@ class FaceClassifier(nn.Module):
             self.backbone: nn.Module = dlib_stages(STAGES[:-1], padded=False)
         else:
             self.backbone = make_backbone(backbone, weights)
-        self.embedding_head = nn.Linear(feature_channels(backbone), embedding_dim)
+        # dlib's last layer has no bias.
+        self.embedding_head = nn.Linear(
+            feature_channels(backbone), embedding_dim, bias=backbone != "dlib"
+        )
         self.classifier = IdentityClassifier(embedding_dim, len(identities), normalised, scale)
 
     @property
