@@ -12,7 +12,7 @@ from thesislib.data.schema import Dataset
 from thesislib.deploy import export as exporting
 from thesislib.deploy import int8
 from thesislib.deploy.engines import on_torch, open_engine
-from thesislib.deploy.export import OPENVINO, export, read_about
+from thesislib.deploy.export import OPENVINO, ExportError, export, read_about
 from thesislib.deploy.graph import OUTPUTS
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import save_net
@@ -126,6 +126,19 @@ def test_int8_is_of_all_heavy_layers(net, folder):
     found, wanted = run(photo), on_torch(net, threads=1, device="cpu")(photo)
     close = box_iou(found[1], wanted[1]).max(axis=1) > 0.8
     assert close.mean() > 0.5
+
+
+def test_int8_is_calibrated_with_photos_that_show_a_face():
+    """The range of what is read of no face is empty, and would be that of all faces."""
+    bright, dark = (np.full((9, 9, 3), value, np.uint8) for value in (200, 20))
+
+    def run(photos, score):
+        assert photos.shape[0] == 1 and score == 0.5
+        return (np.zeros(int(photos.max() > 100)), np.zeros((int(photos.max() > 100), 4)))
+
+    assert [one.max() for one in exporting._with_faces(run, [dark, bright, dark])] == [200]
+    with pytest.raises(ExportError, match="calibration: the net finds no face in any of its 2 ph"):
+        exporting._with_faces(run, [dark, dark])
 
 
 def test_what_int8_must_not_cost_where_nobody_is_named(tmp_path):

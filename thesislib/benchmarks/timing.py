@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thesislib.deploy.engines import USER_SCORE
 from thesislib.deploy.export import INT8, OPENVINO
+from thesislib.deploy.graph import USER_SCORE
 from thesislib.engine.timing import RUNS, WARM_UPS, take_turns
 from thesislib.environment import require
 

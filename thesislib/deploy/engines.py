@@ -17,7 +17,7 @@ import torch
 
 from thesislib import storage
 from thesislib.deploy.export import INT8, ONNX, OPENVINO
-from thesislib.deploy.graph import PhotosToFaces, PhotosToLogits, Run, detecting
+from thesislib.deploy.graph import USER_SCORE, PhotosToFaces, PhotosToLogits, Run, detecting
 from thesislib.engine.checkpoint import best_device, load_net
 from thesislib.engine.timing import take_turns
 from thesislib.models.convolutions import use_channels_last
@@ -35,7 +35,6 @@ ENGINES = (
 )
 _PACKAGES = ("onnxruntime", "openvino")
 CHOICES = "engines.json"
-USER_SCORE = 0.5  # at which engines are timed
 _WARM_UPS, _RUNS = 3, 7
 
 

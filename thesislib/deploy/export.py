@@ -27,13 +27,14 @@ from thesislib.data.images import open_photo
 from thesislib.data.schema import Dataset
 from thesislib.deploy.graph import (
     OUTPUTS,
+    USER_SCORE,
     GraphSystem,
     PhotosToFaces,
     PhotosToLogits,
     Run,
     suppress_in_onnx,
 )
-from thesislib.deploy.int8 import quantise, quietly
+from thesislib.deploy.int8 import graph_of, quantise, quietly
 from thesislib.engine.checkpoint import CHECKPOINT, NET, holds, save_net
 from thesislib.engine.embed import annotated_faces
 from thesislib.engine.evaluate import SCORE_THRESHOLD, evaluate
@@ -67,7 +68,8 @@ def export(
         folder: where the files go; an earlier export there is replaced, once the new one is whole.
             The folder of a training may hold the export of its own net alone.
         calibration: for int8: training photos, a few hundred, paths or arrays uint8 [H, W, 3];
-            of a classifier what it sees, uint8 [3, H, W]. Without them int8 is not made.
+            of a classifier what it sees, uint8 [3, H, W]. Without them int8 is not made. A net
+            that reads at landmarks is calibrated with those in which it finds a face.
         check: for int8 of a joint net: photos, of neither calibration nor test, of people the net
             knows, or of anybody with several photos where it knows nobody; layers are kept in fp32
             until int8 costs no more than ``MOST_ACCURACY_LOST`` and ``MOST_IOU_LOST`` there. None
@@ -77,7 +79,8 @@ def export(
         what ``about.json`` says.
 
     Raises:
-        ExportError: ``folder`` is a training's, of another net.
+        ExportError: ``folder`` is a training's, of another net; or a net that reads at landmarks
+            finds no face in the photos of the calibration.
         CheckpointError: a net of a class that cannot be saved.
         MissingExtraError: what exporting needs is not installed.
         PhotoError: a photo of the calibration cannot be read.
@@ -121,6 +124,8 @@ def export(
             written += _write_openvino(model, aside / OPENVINO)
             about["int8"] = None
             if photos:
+                if isinstance(net, JointNet) and net.embedding_source == "landmarks":
+                    photos = _with_faces(graph_of(model), photos)
                 measure = functools.partial(_accuracy, about, check) if check else None
                 about["int8"], quantised = quantise(model, photos, measure)
                 if about["int8"]["offered"]:
@@ -164,6 +169,15 @@ def _replace(folder: Path, aside: Path, written: list[str]) -> None:
 
 def _seen(photo: Photo, joint: bool) -> np.ndarray:
     return photo if isinstance(photo, np.ndarray) and not joint else open_photo(photo)
+
+
+def _with_faces(run: Run, photos: list[np.ndarray]) -> list[np.ndarray]:
+    """Photos in which faces are found: of none, the layers that read faces would be calibrated
+    with the extremes of nothing."""
+    kept = [photo for photo in photos if len(run(photo[None], USER_SCORE)[0])]
+    if not kept:
+        raise ExportError(f"calibration: the net finds no face in any of its {len(photos)} photos")
+    return kept
 
 
 def _accuracy(about: dict[str, Any], dataset: Dataset, run: Run) -> dict[str, float]:

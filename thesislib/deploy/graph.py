@@ -18,6 +18,7 @@ from thesislib.faces import Face, check_score_threshold
 OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings", "landmarks")
 # A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
 MAX_SCALED_PIXELS = 40_000_000
+USER_SCORE = 0.5  # of users' predictions: engines are timed and calibrated at it
 BATCH_PIXELS = 20_000_000  # photos of one size go through the graph together, up to this many
 
 # What an engine makes of a graph: from photos, and of a joint net a score threshold, to outputs.

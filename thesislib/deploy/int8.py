@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from thesislib.deploy.graph import Run, detecting
+from thesislib.deploy.graph import USER_SCORE, Run, detecting
 
 # int8 may cost this much on the photos it is checked on, or it is not offered.
 MOST_ACCURACY_LOST = 0.005  # joint accuracy at IoU 0.5, share of faces
@@ -56,7 +56,7 @@ def quantise(
 
     convolutions, others = _heavy(model)
     trials = [0] if check is None else [0, 1, len(convolutions) // 4, len(convolutions) // 2]
-    full = check(_graph(model)) if check else None
+    full = check(graph_of(model)) if check else None
     tried = []
     for kept in trials:
         with quietly():
@@ -67,7 +67,7 @@ def quantise(
                 preset=nncf.QuantizationPreset.MIXED,
                 ignored_scope=nncf.IgnoredScope(names=others + convolutions[:kept], validate=False),
             )
-        found = check(_graph(quantised)) if check else None
+        found = check(graph_of(quantised)) if check else None
         tried.append({"fp32_convolutions": kept, "found": found})
         offered = full is None or found is None or within_limits(found, full)
         if offered:
@@ -75,7 +75,7 @@ def quantise(
     return {"offered": offered, "fp32": full, "tried": tried}, quantised
 
 
-def _graph(model: Any) -> Run:
+def graph_of(model: Any) -> Run:
     import openvino as ov
 
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -88,7 +88,7 @@ def _graph(model: Any) -> Run:
 
 def _inputs(model: Any, photo: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the graph takes: one photo, and of a joint net the user's usual threshold."""
-    return (photo[None], np.array(0.5, dtype=np.float32))[: len(model.inputs)]
+    return (photo[None], np.array(USER_SCORE, dtype=np.float32))[: len(model.inputs)]
 
 
 def _heavy(model: Any) -> tuple[list[str], list[str]]:
