@@ -125,7 +125,10 @@ def task_experiment():
 
     new = target or paths.synthetic(config.profile.new_people)
     source, begun = config.data, configs.started(config)
-    commands = {"experiment1": command("experiment1", data=data)}
+    commands: dict[str, list[str]] = {}
+    if default:
+        commands["train-ahead"] = command("train-ahead", data=None)
+    commands["experiment1"] = command("experiment1", data=data)
     commands["experiment1-started"] = command("experiment1", begun, data=data)
     if default and config.profile.name == "quick":
         commands["stand-in"] = command("stand-in", data=None, split=None)
@@ -141,7 +144,7 @@ def task_experiment():
             "actions": [Interactive(one, shell=False), (state_of, [config, target])],
             # Those of nets that start from dlib's recogniser are written into the same tables.
             "targets": []
-            if name.endswith("-started")
+            if name.endswith("-started") or name == "train-ahead"
             else [paths.TABLES / f"{name.replace('-', '_')}.csv"],
             "uptodate": [lambda task, values: values == state_of(config, target)],
             "task_dep": list(before),

@@ -22,6 +22,7 @@ COMMANDS: tuple[Callable, ...] = (
     nets.recognise,
     nets.export,
     nets.data,
+    experiments.train_ahead,
     experiments.experiment1,
     experiments.experiment2,
     experiments.experiment3,

@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from thesislib.commands.settings import Changes, ProfileName, Split, changed, given, is_main, show
+from thesislib.commands.settings import (
+    Changes,
+    ProfileName,
+    Split,
+    changed,
+    given,
+    is_main,
+    progress,
+    show,
+)
 
 VariantName = Literal["class_mean", "classifier", "classifier_embedding", "all", "scratch"]
 SystemName = Literal["joint", "two_stage_photo", "two_stage_face", "two_stage_aligned"]
@@ -19,6 +28,25 @@ def _config(
     config = configs.make_config(data, profile, split, seed, **more, **given(changes))
     configs.prepare(config)
     return config
+
+
+def train_ahead(
+    changes: Changes,
+    split: Split = "photo",
+    profile: ProfileName = "quick",
+    seed: int = 0,
+) -> None:
+    """Train the nets of a run on synthetic people ahead, as many at a time as there are cores.
+
+    Args:
+        split: How photos are divided.
+        profile: Settings to begin with.
+        seed: Random seed.
+    """
+    from thesislib.experiments import ahead
+    from thesislib.experiments import config as configs
+
+    ahead.train_ahead(configs.make_config(None, profile, split, seed, **given(changes)), progress())
 
 
 def experiment1(

@@ -51,7 +51,7 @@ def arms_of(profile: Profile) -> list[str]:
     """Arms that a profile has time for."""
     if profile.name in ("laptop", "thesis"):
         return [*ARMS, STARTED_ARM]
-    return ["linear", MAIN_ARM, STARTED_ARM]
+    return [MAIN_ARM, STARTED_ARM]
 
 
 def with_arm(config: Config, arm: str) -> Config:
@@ -179,8 +179,9 @@ def run_arm(
     about = _columns(config, arm, folders, draws)
     tables = {}
     for file in sorted({file for one in found for file in one}):
-        rows = pd.concat([one[file] for one in found if file in one], ignore_index=True)
-        tables[file] = configs.with_columns(rows, about)
+        # Each for itself: the pipeline's say what it started from, and keep that.
+        rows = [configs.with_columns(one[file], about) for one in found if file in one]
+        tables[file] = pd.concat(rows, ignore_index=True)
     if this_process().is_main_process and not config.holdout:
         for file, rows in tables.items():
             merge_table(paths.TABLES / file, rows)
