@@ -11,7 +11,7 @@ from thesislib import paths
 from thesislib.data.schema import Dataset
 from thesislib.deploy import export as exporting
 from thesislib.deploy import int8
-from thesislib.deploy.engines import on_torch, open_engine
+from thesislib.deploy.engines import missing, on_torch, open_engine
 from thesislib.deploy.export import OPENVINO, ExportError, export, read_about
 from thesislib.deploy.graph import OUTPUTS
 from thesislib.deploy.recogniser import Recogniser
@@ -126,6 +126,25 @@ def test_int8_is_of_all_heavy_layers(net, folder):
     found, wanted = run(photo), on_torch(net, threads=1, device="cpu")(photo)
     close = box_iou(found[1], wanted[1]).max(axis=1) > 0.8
     assert close.mean() > 0.5
+
+
+def test_lowered_engines_read_faces_where_they_are_however_many_photos_there_are(folder):
+    """Places are counted over all photos of a batch: three digits are not enough for them."""
+    about = read_about(folder)
+    assert (
+        missing(about, "openvino_bf16") == "where faces are read would be rounded to three digits"
+    )
+    assert missing({**about, "landmarks": False}, "openvino_bf16") in (
+        None,
+        "this processor does not multiply in bf16",
+    )
+    run = open_engine(folder, about, "openvino_int8", 1)[1]
+    photos = np.stack([patches(96, 128, seed) for seed in range(32)])
+    together, alone = run(photos), run(photos[-1:])
+    last = together[0] == 31
+    assert last.sum() == len(alone[0]) > 5
+    for at in (1, 2, 5, 6):
+        np.testing.assert_allclose(together[at][last], alone[at], atol=1e-3)
 
 
 def test_int8_is_calibrated_with_photos_that_show_a_face():

@@ -89,6 +89,8 @@ def missing(about: dict[str, Any], engine: str) -> str | None:
     if engine == "openvino_bf16":
         import openvino as ov
 
+        if about["kind"] == "joint" and about["landmarks"]:
+            return "where faces are read would be rounded to three digits"
         if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return "this processor does not multiply in bf16"
     return None
@@ -110,7 +112,7 @@ def _open(folder: Path, about: dict[str, Any], engine: str, threads: int) -> Run
         return detecting(call) if about["kind"] == "joint" else call
     if engine.startswith("openvino"):
         file = INT8 if engine == "openvino_int8" else OPENVINO
-        call = _openvino(folder / file, threads, full=engine == "openvino")
+        call = _openvino(folder / file, threads, full=engine != "openvino_bf16")
         return detecting(call) if about["kind"] == "joint" else call
     return on_torch(load_net(folder), compiled=engine == "torch_compile", threads=threads)
 

@@ -45,7 +45,7 @@ from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
 
-VERSION = 3
+VERSION = 4
 ABOUT = "about.json"
 ONNX, OPENVINO, INT8 = "net.onnx", "openvino.xml", "openvino_int8.xml"
 _OPSET = 18  # the first whose Resize is antialiased
@@ -107,6 +107,7 @@ def export(
     }
     if isinstance(net, JointNet):
         about["embedding_dim"] = net.embedding_dim
+        about["landmarks"] = net.embedding_source == "landmarks"
         about["fingerprint"] = net.fingerprint
         about["gallery_threshold"] = net.gallery_threshold
     with storage.folder_lock(folder):
@@ -124,7 +125,7 @@ def export(
             written += _write_openvino(model, aside / OPENVINO)
             about["int8"] = None
             if photos:
-                if isinstance(net, JointNet) and net.embedding_source == "landmarks":
+                if about.get("landmarks"):
                     photos = _with_faces(graph_of(model), photos)
                 measure = functools.partial(_accuracy, about, check) if check else None
                 about["int8"], quantised = quantise(model, photos, measure)
