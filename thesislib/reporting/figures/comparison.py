@@ -421,7 +421,9 @@ def stage_times(stages: pd.DataFrame) -> Figure:
     medians = stages.groupby(["system", "stage"])["ms"].median()
     totals = stages.groupby(["system", "turn"])["ms"].sum().groupby("system").median()
     names = in_order(stages["stage"], list(_STAGES))
-    figure, axis = plt.subplots(figsize=(TEXT, 0.8 + 0.3 * len(systems)))
+    labels = [system_label(system) for system in systems]
+    lines = sum(1 + 0.6 * label.count("\n") for label in labels)
+    figure, axis = plt.subplots(figsize=(TEXT, 0.8 + 0.3 * lines))
     longest = 0.0
     for row, system in enumerate(systems):
         left, total = 0.0, totals[system]
@@ -439,7 +441,7 @@ def stage_times(stages: pd.DataFrame) -> Figure:
             textcoords="offset points",
             va="center",
         )
-    axis.set_yticks(range(len(systems)), [system_label(system) for system in systems])
+    axis.set_yticks(range(len(systems)), labels, linespacing=1.0)
     axis.set(ylim=(len(systems) - 0.5, -0.5), xlim=(0, longest * 1.25 or 1))
     axis.set(xlabel="ms per photo, median")
     axis.tick_params(axis="y", length=0)
