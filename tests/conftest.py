@@ -17,6 +17,7 @@ from thesislib.data.schema import COLUMNS
 from thesislib.engine import checkpoint
 from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
+from thesislib.synthetic.parameters import VERSION
 
 # The same examples in every run, however busy the machine is.
 hypothesis.settings.register_profile("thesislib", deadline=None, derandomize=True)
@@ -121,7 +122,7 @@ def kept_folders(own_folders, pytestconfig, monkeypatch):
 
     They are known by configuration and data; ``pytest --cache-clear`` makes them anew.
     """
-    kept = pytestconfig.cache.mkdir("nets")
+    kept = pytestconfig.cache.mkdir(f"nets-{VERSION}")
     for name in ("DATA", "RUNS"):
         monkeypatch.setattr(paths, name, kept / name.lower())
     return own_folders

@@ -328,6 +328,17 @@ def test_features_of_a_net_that_reads_at_landmarks_are_those_of_its_embeddings(p
     assert torch.equal(faces.identities, torch.cat(names))
 
 
+def test_a_margin_does_not_fit_a_plain_classifier_of_dlibs_embeddings(people):
+    scaled = dataclasses.replace(PROFILE, margin=Margin("arcface", 0.2, 16.0))
+    with pytest.raises(
+        ValueError, match=r"needs a classifier of fixed scale 16\.0; the net's is None"
+    ):
+        transfer.train_classifier(student_net(scale=16.0), people, scaled, steps=1)
+    faces = transfer.FaceFeatures(*(torch.zeros(1) for _ in range(3)))
+    with pytest.raises(ValueError, match="needs a classifier of fixed scale"):
+        transfer.train_on_features(student_net(scale=16.0), faces, scaled, 1, 0)
+
+
 def test_what_is_trained_of_a_net_that_reads_at_landmarks(people):
     net = student_net()
     common = {"steps": 3, "seed": 0}

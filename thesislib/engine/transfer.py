@@ -251,7 +251,11 @@ def train_on_features(
         steps: optimiser steps.
         seed: of the order of the faces.
         embedding_head: train it too, or dlib's last layer; else embeddings are computed once.
+
+    Raises:
+        ValueError: the profile's margin does not fit the scale of the classifier.
     """
+    _check_margin(net, profile)
     parts: list[nn.Module] = [net.classifier]
     if embedding_head:
         parts.append(last_layer(net))
@@ -474,12 +478,18 @@ def _settings_for(net: JointNet, profile: Profile) -> Profile:
     Raises:
         ValueError: its margin is of cosines that the net's classifier scales otherwise.
     """
-    if profile.margin is not None and profile.margin.scale != net.classifier.scale:
+    _check_margin(net, profile)
+    return dataclasses.replace(profile, input_px=net.input_px)
+
+
+def _check_margin(net: JointNet | FaceClassifier, profile: Profile) -> None:
+    # A new classifier of dlib's embeddings has no scale, see with_new_classifier.
+    scale = None if net.backbone_name == "dlib" else net.classifier.scale
+    if profile.margin is not None and profile.margin.scale != scale:
         raise ValueError(
             f"the profile's margin needs a classifier of fixed scale {profile.margin.scale}; "
-            f"the net's is {net.classifier.scale}"
+            f"the net's is {scale}"
         )
-    return dataclasses.replace(profile, input_px=net.input_px)
 
 
 def _require_names(dataset: Dataset) -> None:

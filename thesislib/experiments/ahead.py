@@ -10,8 +10,8 @@ that the experiments would train; they find them where they look for them. On th
 import dataclasses
 import multiprocessing
 import os
-import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ def trainings_of(config: Config) -> list[Training]:
         *(Training(embeddings.with_arm(strangers, arm), "joint", True) for arm in arms),
         *(Training(config, system, False) for system in systems.systems_of(config)),
     ]
-    if config.split != "session":  # of the stand-in
+    if config.profile.name == "quick" and config.split != "session":  # of the stand-in
         found.append(Training(dataclasses.replace(config, split="session"), "joint", False))
     return found
 
@@ -72,22 +72,32 @@ def train_ahead(config: Config, progress: bool = True) -> None:
         _alone,
         (max(1, cores // workers),),
     )
-    try:
-        waiting = [pool.submit(_train, job) for job in jobs]
-        bar = tqdm(total=len(jobs), desc="training nets", unit="net", disable=not progress)
-        with bar:
-            for done in as_completed(waiting):
-                done.result()
+    bar = tqdm(total=len(jobs), desc="training nets", unit="net", disable=not progress)
+    running: set[Future] = set()
+    with bar, pool:
+        while jobs or running:
+            # None is queued, so that after an error or Ctrl-C no further one begins.
+            while jobs and len(running) < workers:
+                running.add(pool.submit(_train, jobs.pop(0)))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                one.result()
                 bar.update()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _alone(threads: int) -> None:
     """What a process does before its first training."""
     torch.set_num_threads(threads)
     os.environ["TQDM_DISABLE"] = "1"  # bars of several trainings would write over each other
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback for each
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for it, and keep its folder locked."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train(job: Training) -> None:
