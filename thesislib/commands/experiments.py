@@ -44,9 +44,8 @@ def train_ahead(
         seed: Random seed.
     """
     from thesislib.experiments import ahead
-    from thesislib.experiments import config as configs
 
-    ahead.train_ahead(configs.make_config(None, profile, split, seed, **given(changes)), progress())
+    ahead.train_ahead(_config(None, profile, changes, split, seed), progress())
 
 
 def experiment1(

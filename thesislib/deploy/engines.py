@@ -89,11 +89,16 @@ def missing(about: dict[str, Any], engine: str) -> str | None:
     if engine == "openvino_bf16":
         import openvino as ov
 
-        if about["kind"] == "joint" and about["landmarks"]:
+        if _reads_places(about):
             return "where faces are read would be rounded to three digits"
         if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return "this processor does not multiply in bf16"
     return None
+
+
+def _reads_places(about: dict[str, Any]) -> bool:
+    """Whether a net reads faces at places that it computes, for which bf16 has too few digits."""
+    return about["kind"] == "joint" and about["landmarks"]
 
 
 def available(about: dict[str, Any]) -> list[str]:
@@ -112,7 +117,8 @@ def _open(folder: Path, about: dict[str, Any], engine: str, threads: int) -> Run
         return detecting(call) if about["kind"] == "joint" else call
     if engine.startswith("openvino"):
         file = INT8 if engine == "openvino_int8" else OPENVINO
-        call = _openvino(folder / file, threads, full=engine != "openvino_bf16")
+        full = engine == "openvino" or _reads_places(about)
+        call = _openvino(folder / file, threads, full)
         return detecting(call) if about["kind"] == "joint" else call
     return on_torch(load_net(folder), compiled=engine == "torch_compile", threads=threads)
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from tqdm.auto import tqdm
 
-from thesislib.experiments import config as configs
 from thesislib.experiments import embeddings, systems
 from thesislib.experiments.config import Config
 from thesislib.experiments.groups import people
@@ -57,12 +56,11 @@ def train_ahead(config: Config, progress: bool = True) -> None:
     is better alone.
 
     Args:
-        config: see :func:`trainings_of`.
+        config: see :func:`trainings_of`; its dataset is there.
         progress: show a bar.
     """
     if torch.cuda.is_available():
         return
-    configs.prepare(config)
     jobs = trainings_of(config)
     cores = torch.get_num_threads()
     workers = min(cores, len(jobs))

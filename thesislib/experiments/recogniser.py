@@ -27,6 +27,7 @@ from thesislib.data.schema import (
 )
 from thesislib.data.views import FacePhoto
 from thesislib.deploy.export import ABOUT, VERSION, export
+from thesislib.deploy.graph import USER_SCORE
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.distil import is_left_out, teacher_answers
@@ -34,7 +35,6 @@ from thesislib.engine.predict import photos_in
 from thesislib.environment import commit
 from thesislib.experiments.recogniser_measures import (
     MIN_GROUP,
-    USER_THRESHOLD,
     WHOLE,
     Answers,
     answers_of,
@@ -83,7 +83,7 @@ def rows_of(answers: Answers, net: JointNet | None, out: Path, seed: int, draws:
         rows += detection_rows(answers)
     if answers.dataset.table["x1"].isna().any():
         # dlib's detector has a threshold of its own, and its scores are margins above it.
-        rows += empty_rows(answers, USER_THRESHOLD if net else 0.0)
+        rows += empty_rows(answers, USER_SCORE if net else 0.0)
     taught = net is not None and set(LANDMARKS) <= set(faces)
     if taught and (answers.match >= 0).any():
         rows += landmark_rows(answers, seed)

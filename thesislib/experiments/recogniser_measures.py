@@ -19,6 +19,7 @@ from thesislib.baselines.dlib_pipeline import MIN_IOU
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
+from thesislib.deploy.graph import USER_SCORE
 from thesislib.engine.embed import annotated_faces
 from thesislib.engine.evaluate import SCORE_THRESHOLD, as_prediction, truths_of
 from thesislib.engine.predict import predict
@@ -34,7 +35,6 @@ from thesislib.metrics.boxes import (
 from thesislib.metrics.similarity import normalise
 from thesislib.metrics.statistics import bootstrap_interval, person_bootstrap
 
-USER_THRESHOLD = 0.5  # of the score, at which predict() drops detections
 ASKED, ENROLLED = 2, 10  # photos of a person in the enrolled measure: asked, and enrolled at most
 LARGE_PX = 32.0  # shorter side of a face from which it counts in ap50_32px
 FALSE_MATCHES = 1e-3  # share of all pairs of strangers that the threshold of the whole lets match
@@ -206,7 +206,7 @@ def detection_rows(answers: Answers) -> list[dict]:
     return [*rows, _row("ap50_32px", large, n=len(truths))]
 
 
-def empty_rows(answers: Answers, threshold: float = USER_THRESHOLD) -> list[dict]:
+def empty_rows(answers: Answers, threshold: float = USER_SCORE) -> list[dict]:
     """Boxes above the user's threshold per 100 photos in which there is no face.
 
     Args:
