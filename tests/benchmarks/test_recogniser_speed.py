@@ -95,13 +95,21 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     net = new_student(PROFILES["default"], 0)
     net.input_px = 128
     save_net(tmp_path / "small", net)
-    benchmark.run(tmp_path / "small", (1, 2), runs=2, progress=False)
+    save_net(tmp_path / "other", net)
+    nets = (tmp_path / "small", tmp_path / "other")
+    benchmark.run(nets, (1, 2), runs=2, progress=False)
     table = read_table(tmp_path / "tables/recogniser_speed.csv")
-    assert len(table) == 2 * 4 and set(table["profile"]) == {"smoke"}
+    assert set(table["profile"]) == {"smoke"}
+    sizes = table.groupby("system", sort=False)["input_px"].apply(lambda px: sorted(set(px)))
+    both = {"dlib": [160], "teacher_aligned": [160], "small": [96, 128], "other": [128]}
+    assert sizes.to_dict() == both and len(table) == 2 * 5
+    assert set(table["command"]) == {
+        "python -m thesislib recogniser-speed --nets small other --faces 1 2 --runs 2"
+    }
     assert (table.loc[table["system"] == "dlib", "ratio_to_dlib"] == 1).all()
     kept = read_table(tmp_path / "tables/recogniser.csv")
     assert set(kept["measure"]) == {"ms_1_face", "ratio_1_face"}
-    assert set(kept["system"]) == {"dlib", "small", "teacher_aligned"}
+    assert set(kept["system"]) == {"dlib", "small", "other", "teacher_aligned"}
 
 
 @pytest.mark.skipif(

@@ -117,6 +117,16 @@ def test_a_mosaic_has_a_face_in_its_box(portraits):
     assert {at for at, _ in who} <= {0, 1, 2}
 
 
+def test_faces_of_much_the_same_size_without_crowds(portraits):
+    counts = set()
+    for seed in range(8):
+        _, found, _ = mosaic_view(portraits, 320, np.random.default_rng(seed), crowds=False)
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
+        assert (sides > 320 / 3 * 0.2).all() and (sides <= 160).all()
+        counts.add(len(found.boxes))
+    assert counts <= {*range(3, 10)} and len(counts) > 1
+
+
 def test_a_portrait_goes_on_beyond_its_edges_as_its_mirror_image():
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     view = portrait_through(pixels, np.array([[1.0, 0, -10], [0, 1, -20]]), 100)

@@ -197,6 +197,16 @@ def test_the_same_seed_gives_the_same_net_also_when_interrupted(
     assert resumed.fingerprint == whole.fingerprint
 
 
+def test_faces_are_learned_from_the_first_portraits(folder, tmp_path, small_views):
+    common = {"profile": PROFILE, "steps": 1, "progress": False}
+    net = distil([folder], tmp_path / "two", most_portraits=2, **common)
+    assert (net.provenance["portraits"], net.provenance["scenes"]) == (2, 2)
+    all_there_are = distil([folder], tmp_path / "all", most_portraits=9, **common)
+    assert all_there_are.provenance["portraits"] == 3
+    with pytest.raises(ValueError, match="most_portraits is 0, must be 1 or more"):
+        distil([folder], tmp_path / "none", most_portraits=0, **common)
+
+
 def test_fewer_photos_than_a_batch(folder, tmp_path, small_views):
     profile = dataclasses.replace(PROFILE, batch=8)  # of five photos
     assert distil([folder], tmp_path / "out", profile=profile, steps=1, progress=False)

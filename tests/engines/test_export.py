@@ -130,6 +130,19 @@ def test_runtimes_give_what_pytorch_gives(runs, runtime, which, shape):
     assert_same(runs[which, runtime](photos), wanted, scale=min(shape[1:]) / INPUT_PX)
 
 
+def test_biases_are_added_with_the_convolution(folder):
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(folder / "grid" / OPENVINO, "CPU")
+    told = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+    names = ("layerType", "originalLayersNames")
+    layers = [[str(info[name].value) for name in names] for info in told]
+    convolutions = [made_of for kind, made_of in layers if kind == "Convolution"]
+    assert len(convolutions) > 5
+    # What a layer was made of: of a convolution with a bias, the addition too.
+    assert all("," in made_of for made_of in convolutions if "WithoutBiases" in made_of)
+
+
 @pytest.mark.parametrize("which", ["grid", "roi"])
 def test_the_graph_gives_what_the_net_gives(nets, runs, which):
     net = nets[which]

@@ -131,14 +131,28 @@ def test_photos_of_any_sizes_are_those_one_by_one(recogniser, monkeypatch):
     photos = [noise(64, 80, 0), noise(50, 70, 1), *(noise(64, 80, seed) for seed in range(2, 6))]
     monkeypatch.setattr(graphs, "BATCH_PIXELS", 2 * 64 * 80)
     batches = recogniser._batches(photos)
-    assert sorted(map(len, batches)) == [1, 1, 2, 2]
-    assert sorted(at for batch in batches for at in batch) == list(range(6))
+    assert sorted(len(members) for _, members in batches) == [1, 1, 2, 2]
+    assert sorted(at for _, members in batches for at in members) == list(range(6))
     for found, photo in zip(recogniser.predict(photos, 0.1), photos, strict=True):
         alone = recogniser.predict(photo, 0.1)
         assert [face.name for face in found] == [face.name for face in alone]
         for one, other in zip(found, alone, strict=True):
             np.testing.assert_allclose(one.box, other.box, atol=1e-2)
     assert recogniser.predict([]) == []
+
+
+def test_large_photos_are_scaled_before_the_graph(net, recogniser, monkeypatch):
+    photo = noise(300, 200)
+    seen, run = [], recogniser.run
+    monkeypatch.setattr(
+        recogniser, "run", lambda batch, *more: seen.append(batch.shape) or run(batch, *more)
+    )
+    found, wanted = recogniser.predict(photo, 0.1), net.predict(photo, 0.1)
+    assert seen == [(1, 96, 64, 3)]
+    assert len(found) == len(wanted) > 0
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=0.5)  # pixels of the large photo
+    assert max(face.box.max() for face in found) > 200
 
 
 def test_an_answer_is_not_overwritten_by_the_next(recogniser):

@@ -49,6 +49,26 @@ def test_groups_stand_beside_dlibs():
     assert cells == [["age: 0-2", "40", *wanted]]
 
 
+def test_readings_stand_side_by_side():
+    table = pd.DataFrame(
+        [
+            row("verification", "default", 0.978, low=0.973),
+            row("verification", "roi", 0.8, low=0.79),
+            row("verification", "teacher_aligned", 0.985),
+            row("ms_1_face", "default", 24.96, "synthetic"),
+            row("ms_1_face", "roi", 20.0, "synthetic"),
+        ]
+    )
+    lines = markdown("recogniser_readings", table).split("\n")[4:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells == [
+        ["at landmarks", "97.8 [97.3, 98.8]", "–", "–", "–", "25.0", "–"],
+        ["under the box", "80.0 [79.0, 81.0]", "–", "–", "–", "20.0", "–"],
+    ]
+    _, _, header, *_ = markdown("recogniser", table).split("\n")
+    assert "roi" not in header  # they have a table of their own
+
+
 def test_times_by_faces():
     rows = [
         {"system": "dlib", "engine": "own", "input_px": 480, "faces": 1, "ms_median": 300.0,
@@ -71,5 +91,7 @@ def test_times_by_faces():
 def test_tables_that_hold_none_of_it():
     with pytest.raises(ValueError, match="no rows of whole datasets"):
         markdown("recogniser", pd.DataFrame([row("ap50", "default", 1, profile="smoke")]))
+    with pytest.raises(ValueError, match="no rows of nets that read elsewhere"):
+        markdown("recogniser_readings", pd.DataFrame([row("ap50", "default", 1)]))
     with pytest.raises(ValueError, match="no rows of groups"):
         markdown("recogniser_groups", pd.DataFrame([row("ap50", "default", 1)]))

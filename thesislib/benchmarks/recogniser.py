@@ -39,7 +39,7 @@ REFERENCE = ("dlib", "own")  # to which ratios are: dlib's detector and recognis
 
 
 def run(
-    net: Path | str = "default",
+    nets: Sequence[Path | str] = ("default",),
     faces: Sequence[int] = FACES,
     *,
     runs: int = RUNS,
@@ -47,11 +47,11 @@ def run(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Time a net, dlib's pipeline by dlib and with its recogniser in PyTorch, and, where it is
+    """Time nets, dlib's pipeline by dlib and with its recogniser in PyTorch, and, where it is
     installed, YuNet with dlib's recogniser.
 
     Args:
-        net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
+        nets: each as :func:`thesislib.engine.checkpoint.load_net` takes it; the first at two sizes.
         faces: in a photo, each number for itself.
         runs: timed calls of each system.
         peers: folder with YuNet's weights, see :func:`thesislib.benchmarks.peers.yunet_dlib`.
@@ -62,7 +62,7 @@ def run(
         the rows of ``recogniser_speed.csv``. Times of 1 and 32 faces, of each system's fastest
         engine, go into ``recogniser.csv`` too.
     """
-    loaded: JointNet = load_net(net, "cpu")
+    loaded: list[JointNet] = [load_net(net, "cpu") for net in nets]
     threads = torch.get_num_threads()
     found: dict[tuple, Any] = {
         (*REFERENCE, PHOTO_PX): DlibItself(upsampling=1),
@@ -70,10 +70,13 @@ def run(
     }
     if peers is not None:
         found["yunet_dlib", "openvino", PHOTO_PX] = yunet_dlib(peers, threads)
-    for px in dict.fromkeys((loaded.input_px, SMALL_PX)):
-        folder = exported(loaded, px)
+    sized = [(path, net, net.input_px) for path, net in zip(nets, loaded, strict=True)]
+    if loaded[0].input_px != SMALL_PX:
+        sized.insert(1, (nets[0], loaded[0], SMALL_PX))
+    for path, net, px in sized:
+        folder = exported(net, px)
         for engine in available(read_about(folder)):
-            found[Path(net).name, engine, px] = Recogniser(folder, engine, threads)
+            found[Path(path).name, engine, px] = Recogniser(folder, engine, threads)
     called = {key: functools.partial(answer, system) for key, system in found.items()}
     rows = []
     for count in faces:
@@ -114,12 +117,14 @@ def run(
         "start": "dlib",
         "precision": "fp32",
         "commit": commit(),
-        "run": cache.key(net=loaded.answers_key, faces=list(faces), runs=runs, seed=seed),
-        "command": _command(net, faces, runs, seed),
+        "run": cache.key(
+            nets=[net.answers_key for net in loaded], faces=list(faces), runs=runs, seed=seed
+        ),
+        "command": _command(nets, faces, runs, peers, seed),
     }
     table = pd.DataFrame(rows).assign(**about)
     merge_table(paths.TABLES / TABLE, table)
-    merge_table(paths.TABLES / MEASURES_TABLE, measures(table, loaded.input_px))
+    merge_table(paths.TABLES / MEASURES_TABLE, measures(table, loaded[0].input_px))
     return table
 
 
@@ -129,7 +134,7 @@ def measures(table: pd.DataFrame, own_px: int) -> pd.DataFrame:
 
     Args:
         table: ``recogniser_speed.csv``.
-        own_px: the net's input size; the pipelines were timed at one size alone.
+        own_px: the first net's input size; all others were timed at one size alone.
     """
     sizes = table.groupby("system")["input_px"].transform("nunique")
     own = table[(table["input_px"] == own_px) | (sizes == 1)]
@@ -155,12 +160,16 @@ _SHARED = {
 }
 
 
-def _command(net: Path | str, faces: Sequence[int], runs: int, seed: int) -> str:
+def _command(
+    nets: Sequence[Path | str], faces: Sequence[int], runs: int, peers: Path | None, seed: int
+) -> str:
     words = "python -m thesislib recogniser-speed"
-    if str(net) != "default":
-        words += f" --net {Path(net).name}"
+    if tuple(map(str, nets)) != ("default",):
+        words += f" --nets {' '.join(Path(net).name for net in nets)}"
     if tuple(faces) != FACES:
         words += f" --faces {' '.join(map(str, faces))}"
     if runs != RUNS:
         words += f" --runs {runs}"
+    if peers is not None:
+        words += f" --peers {Path(peers).name}"
     return words + (f" --seed {seed}" if seed else "")

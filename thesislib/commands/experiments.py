@@ -233,19 +233,22 @@ def benchmark(
 
 
 def recogniser_speed(
-    net: Path = Path("default"), runs: int = 30, peers: Path | None = None, seed: int = 0
+    nets: tuple[Path, ...] = (Path("default"),),
+    runs: int = 30,
+    peers: Path | None = None,
+    seed: int = 0,
 ) -> None:
-    """Time of a net against dlib's detector and recogniser, by faces in a photo, turn by turn.
+    """Time of nets against dlib's detector and recogniser, by faces in a photo, turn by turn.
 
     Args:
-        net: Folder or file of a net; else the published one.
+        nets: Folders or files of nets, the first timed at two sizes; else the published one.
         runs: Timed calls of each system.
         peers: Folder with YuNet's weights, to compare with.
         seed: Random seed of the photos.
     """
     from thesislib.benchmarks import recogniser as benchmark
 
-    table = benchmark.run(net, runs=runs, peers=peers, seed=seed)
+    table = benchmark.run(nets, runs=runs, peers=peers, seed=seed)
     shown = table[["system", "engine", "input_px", "faces", "found", "ms_median", "ratio_to_dlib"]]
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
 

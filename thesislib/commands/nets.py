@@ -49,6 +49,7 @@ def distil(
     profile: ProfileName = "default",
     steps: int | None = None,
     leave_out: int = 0,
+    most_portraits: int | None = None,
     seed: int = 0,
     start: Path | None = None,
 ) -> None:
@@ -61,6 +62,7 @@ def distil(
         profile: Settings to begin with.
         steps: Optimiser steps; else 1000 for each epoch of the profile.
         leave_out: Photos whose number is divisible by this are left for measuring.
+        most_portraits: Learn faces from the first so many photos of one face; else from all.
         seed: Random seed.
         start: A distilled net to go on from; else dlib's recogniser.
     """
@@ -73,6 +75,7 @@ def distil(
         profile=changed(profile, changes),
         steps=steps,
         leave_out=leave_out,
+        most_portraits=most_portraits,
         seed=seed,
         start=start,
         progress=progress(),

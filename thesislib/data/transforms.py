@@ -25,6 +25,13 @@ def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
     return rows, columns  # type: ignore[return-value]  # symbols, while a graph is traced
 
 
+def scale_factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels of a photo [H, W, 3] for one of it scaled to ``size`` (height, width), float32 [4] as
+    a box."""
+    height, width = photo.shape[:2]
+    return np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
+
+
 def cut_square(photo: torch.Tensor, box: np.ndarray, size: int, margin: float) -> torch.Tensor:
     """Cut the square of ``margin`` times a box's longer side around its centre, and scale it.
 

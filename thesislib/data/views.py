@@ -67,6 +67,8 @@ class Views(TorchDataset):
         scene_share: of all views; the others are mosaics.
         views: in an epoch.
         seed: of the run.
+        crowds: faces of all sizes in mosaics; else of a sixth to a half of the view's side, much
+            the same size, as a net needs that reads all of them from one map.
     """
 
     def __init__(
@@ -78,11 +80,12 @@ class Views(TorchDataset):
         scene_share: float,
         views: int,
         seed: int,
+        crowds: bool = True,
     ) -> None:
         if not scenes and not portraits:
             raise ValueError("no photos to make views of")
         self.scenes, self.portraits, self.answers = scenes, portraits, answers
-        self.size, self.views, self.seed = size, views, seed
+        self.size, self.views, self.seed, self.crowds = size, views, seed, crowds
         self.scene_share = 1.0 if not portraits else scene_share if scenes else 0.0
 
     def __len__(self) -> int:
@@ -96,7 +99,7 @@ class Views(TorchDataset):
             answers = np.full((len(found.boxes), self.answers.shape[2]), np.nan, np.float32)
             names = photo.path.name
         else:
-            image, found, who = mosaic_view(self.portraits, self.size, rng)
+            image, found, who = mosaic_view(self.portraits, self.size, rng, self.crowds)
             answers = np.full((len(found.boxes), self.answers.shape[2]), np.nan, np.float32)
             for face in rng.permutation(len(who))[:MOST_READ]:
                 answers[face] = self.answers[who[face]]
@@ -203,16 +206,16 @@ def scene_view(photo: FacePhoto, size: int, rng: np.random.Generator) -> tuple[I
 
 
 def mosaic_view(
-    portraits: Sequence[FacePhoto], size: int, rng: np.random.Generator
+    portraits: Sequence[FacePhoto], size: int, rng: np.random.Generator, crowds: bool = True
 ) -> tuple[Image.Image, Seen, list[tuple[int, int]]]:
-    """Portraits in tiles of random sizes that fill a square.
+    """Portraits in tiles that fill a square, of random sizes or of much the same one.
 
     Returns:
         the view, its faces, and of each the portrait and whether it is mirrored, 1 or 0.
     """
     view = Image.new("RGB", (size, size))
     parts, who = [], []
-    for left, top, side in _tiles(0, 0, size, rng):
+    for left, top, side in (_tiles if crowds else _divided)(0, 0, size, rng):
         at = int(rng.integers(len(portraits)))
         photo = portraits[at]
         pixels = read_photo(photo.path)
@@ -251,14 +254,24 @@ def _tiles(left: int, top: int, side: int, rng: np.random.Generator) -> list[tup
     """Squares (left, top, side) that fill one, divided by two or three a side again and again."""
     if side < SMALLEST_TILE or rng.random() >= SPLITS.get(side, 0.3):
         return [(left, top, side)]
+    found = []
+    for tile in _divided(left, top, side, rng):
+        found += _tiles(*tile, rng)
+    return found
+
+
+def _divided(
+    left: int, top: int, side: int, rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """Two or three squares a side that fill one."""
     count = int(rng.integers(2, 4)) if side >= 2 * SMALLEST_TILE else 2
     edges = np.linspace(0, side, count + 1).round().astype(int)
-    found = []
-    for y, below in itertools.pairwise(edges):
-        for x, right in itertools.pairwise(edges):
-            # A third of a side is a pixel more or less: the next tile covers what is over.
-            found += _tiles(left + int(x), top + int(y), int(max(right - x, below - y)), rng)
-    return found
+    # A third of a side is a pixel more or less: the next tile covers what is over.
+    return [
+        (left + int(x), top + int(y), int(max(right - x, below - y)))
+        for y, below in itertools.pairwise(edges)
+        for x, right in itertools.pairwise(edges)
+    ]
 
 
 def recoloured(view: Image.Image, rng: np.random.Generator) -> Image.Image:

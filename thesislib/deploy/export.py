@@ -271,6 +271,8 @@ def _to_openvino(onnx: Path) -> Any:
             node.output(0).replace(opset11.transpose(like_pillow, order).output(0))
         elif node.get_type_name() == "AvgPool" and of_faces:
             _pool_by_convolution(node)
+        elif node.get_type_name() == "Convolution":
+            _fix_bias(node)
         of_faces |= node.get_type_name() == "GridSample"
     model.validate_nodes_and_infer_types()
     return model
@@ -298,6 +300,24 @@ def _pool_by_convolution(node: Any) -> None:
     )
     pooled.set_friendly_name(f"{node.get_friendly_name()}/pooled")
     node.output(0).replace(pooled.output(0))
+
+
+def _fix_bias(convolution: Any) -> None:
+    """Give a bias its shape here: OpenVINO's reader leaves that to the running graph, and then the
+    bias is added in a pass of its own over the map, in place of with the convolution."""
+    from openvino import opset11
+
+    for after in convolution.output(0).get_target_inputs():
+        add = after.get_node()
+        if add.get_type_name() != "Add":
+            continue
+        shaped = add.input(1).get_source_output().get_node()
+        if shaped.get_type_name() != "Reshape":
+            continue
+        bias = shaped.input(0).get_source_output().get_node()
+        if bias.get_type_name() == "Constant":
+            fixed = opset11.constant(np.array(bias.data).reshape(1, -1, 1, 1))
+            add.input(1).replace_source_output(fixed.output(0))
 
 
 def _scales_photos(node: Any) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from thesislib.data.transforms import resize, scaled_size
+from thesislib.data.transforms import resize, scale_factors, scaled_size
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import Photos, predict
 from thesislib.environment import require
@@ -19,7 +19,7 @@ OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddi
 # A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
 MAX_SCALED_PIXELS = 40_000_000
 USER_SCORE = 0.5  # of users' predictions: engines are timed and calibrated at it
-BATCH_PIXELS = 20_000_000  # photos of one size go through the graph together, up to this many
+BATCH_PIXELS = 20_000_000  # scaled photos of one size go through together, up to this many
 
 # What an engine makes of a graph: from photos, and of a joint net a score threshold, to outputs.
 Run = Callable[..., tuple[np.ndarray, ...]]
@@ -134,7 +134,8 @@ class GraphSystem:
         """Faces of decoded photos, highest score first.
 
         Args:
-            photos: uint8 [H, W, 3] RGB, of any sizes; those of one size go through together.
+            photos: uint8 [H, W, 3] RGB, of any sizes; those of one size, once scaled, go through
+                together.
             score_threshold: detections with scores up to this one are dropped; 0 to 1.
 
         Raises:
@@ -143,12 +144,16 @@ class GraphSystem:
         """
         check_score_threshold(score_threshold)
         answers: list[list[Face]] = [[] for _ in photos]
-        for members in self._batches(photos):
-            alone = len(members) == 1
-            batch = photos[members[0]][None] if alone else np.stack([photos[at] for at in members])
-            photo, *values = self.run(batch, score_threshold)
+        for size, members in self._batches(photos):
+            # The graph scales too, but engines take up to 40 times as long for it.
+            scaled = [resize(torch.from_numpy(photos[at]).permute(2, 0, 1), size) for at in members]
+            batch = (scaled[0][None] if len(members) == 1 else torch.stack(scaled)).permute(
+                0, 2, 3, 1
+            )
+            photo, *values = self.run(batch.contiguous().numpy(), score_threshold)
             for number, at in enumerate(members):
-                answers[at] = self._as_faces(*(value[photo == number] for value in values))
+                factors = scale_factors(photos[at], size)
+                answers[at] = self._as_faces(factors, *(value[photo == number] for value in values))
         return answers
 
     def predict(
@@ -161,26 +166,27 @@ class GraphSystem:
         """Faces of photos; see :func:`thesislib.engine.predict.predict`."""
         return predict(self, photos, score_threshold, out=out, progress=progress)
 
-    def _batches(self, photos: Sequence[np.ndarray]) -> list[list[int]]:
-        """Places of photos of one size, as many as go through the graph together."""
-        of_size: dict[tuple[int, ...], list[int]] = {}
-        for at, photo in enumerate(photos):
-            of_size.setdefault(photo.shape, []).append(at)
-        batches = []
-        for (height, width, _), places in of_size.items():
-            scaled = scaled_size(height, width, self.input_px)
-            if scaled[0] * scaled[1] > MAX_SCALED_PIXELS:
+    def _batches(self, photos: Sequence[np.ndarray]) -> list[tuple[tuple[int, int], list[int]]]:
+        """A size at the input's scale, and the places of photos that have it, as many as go through
+        the graph together."""
+        of_size: dict[tuple[int, int], list[int]] = {}
+        for at, (height, width, _) in enumerate(photo.shape for photo in photos):
+            size = scaled_size(height, width, self.input_px)
+            if size[0] * size[1] > MAX_SCALED_PIXELS:
                 raise ValueError(
-                    f"photo {places[0]}, {width} x {height} pixels: scaled to {self.input_px} on "
-                    f"the shorter side it would be {scaled[1]} x {scaled[0]}; cut it first"
+                    f"photo {at}, {width} x {height} pixels: scaled to {self.input_px} on "
+                    f"the shorter side it would be {size[1]} x {size[0]}; cut it first"
                 )
-            pixels = max(height * width, scaled[0] * scaled[1])
-            most = max(1, BATCH_PIXELS // pixels)
-            batches += [places[at : at + most] for at in range(0, len(places), most)]
+            of_size.setdefault(size, []).append(at)
+        batches = []
+        for size, places in of_size.items():
+            most = max(1, BATCH_PIXELS // (size[0] * size[1]))
+            batches += [(size, places[at : at + most]) for at in range(0, len(places), most)]
         return batches
 
     def _as_faces(
         self,
+        factors: np.ndarray,
         boxes: np.ndarray,
         scores: np.ndarray,
         identities: np.ndarray,
@@ -189,8 +195,14 @@ class GraphSystem:
         landmarks: np.ndarray | None = None,
     ) -> list[Face]:
         names = [self.identities[at] for at in identities.tolist()]
-        points = [None] * len(boxes) if landmarks is None else landmarks
+        points = [None] * len(boxes) if landmarks is None else landmarks * factors[:2]
         rows = zip(
-            boxes, scores.tolist(), names, name_scores.tolist(), embeddings, points, strict=True
+            boxes * factors,
+            scores.tolist(),
+            names,
+            name_scores.tolist(),
+            embeddings,
+            points,
+            strict=True,
         )
         return [Face(*row) for row in rows]

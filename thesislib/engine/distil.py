@@ -64,6 +64,7 @@ def distil(
     profile: str | Profile = "default",
     steps: int | None = None,
     leave_out: int = 0,
+    most_portraits: int | None = None,
     seed: int = 0,
     start: Path | str | None = None,
     progress: bool = True,
@@ -83,6 +84,7 @@ def distil(
         steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
         leave_out: photos whose number, in the file's name, is divisible by this are left for
             measuring; 0 leaves out none.
+        most_portraits: learn faces from the first so many photos of one large face; None for all.
         seed: of everything random.
         start: a distilled net to go on from; None for dlib's recogniser.
         progress: show bars.
@@ -96,8 +98,11 @@ def distil(
         DatasetError: no photo that can be learned from; a dataset that breaks the form.
         CheckpointError: ``out`` holds another training.
         NonFiniteLossError, FolderInUseError: see :func:`thesislib.engine.train.fit`.
-        ValueError: a profile of another backbone or length of embeddings.
+        ValueError: a profile of another backbone or length of embeddings, or fewer than one
+            portrait asked for.
     """
+    if most_portraits is not None and most_portraits < 1:
+        raise ValueError(f"most_portraits is {most_portraits}, must be 1 or more")
     profile = get_profile(profile) if isinstance(profile, str) else profile
     if (profile.backbone, profile.embedding_dim) != ("dlib", EMBEDDING_DIM):
         raise ValueError(
@@ -117,6 +122,7 @@ def distil(
             portraits.append(with_landmarks)
         else:
             left_out.append((photo.path, "the teacher finds no landmarks in it"))
+    portraits = portraits[:most_portraits]
     if not any(len(photo.boxes) for photo in (*portraits, *whole)):
         raise DatasetError(
             f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in "
@@ -142,7 +148,8 @@ def distil(
 
     def make_views() -> Views:
         views = EPOCH_STEPS * profile.batch
-        return Views(whole, portraits, answers, VIEW_PX, SCENE_SHARE, views, seed)
+        crowds = profile.embedding_source == "landmarks"
+        return Views(whole, portraits, answers, VIEW_PX, SCENE_SHARE, views, seed, crowds)
 
     net = train_net(
         new_student(profile, seed, make_views()),

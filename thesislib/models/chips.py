@@ -134,8 +134,10 @@ def sample_patches(
     x, y = ((points * share[:, None, None] - 0.5) / _STRIDE).unbind(dim=2)
     rows = (eighths[band] * eighth)[:, None]
     y = torch.minimum(y.clamp(min=-1), rows) + top[:, None]  # beyond the map it is the row of zeros
-    # The photos, too, lie one below the other: no map is copied for a face.
-    below = features.transpose(0, 1).flatten(1, 2)[None]
+    # The photos, too, lie one below the other: no map is copied for a face. With channels last, as
+    # the maps are in memory, nothing moves.
+    rows_of_all = features.permute(0, 2, 3, 1).flatten(0, 1)[None]
+    below = rows_of_all.permute(0, 3, 1, 2)
     extent = torch.tensor(below.shape[:1:-1], device=features.device, dtype=features.dtype)
     # grid_sample's edge is half a place before the first.
     grid = (torch.stack([x, y], dim=2) + 0.5) / extent * 2 - 1

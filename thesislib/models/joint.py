@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import box_iou, roi_align
 
-from thesislib.data.transforms import PADDING, resize, scaled_size
+from thesislib.data.transforms import PADDING, resize, scale_factors, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
@@ -428,7 +428,7 @@ class JointNet(nn.Module):
             for at, found in zip(
                 members, self.detect(torch.stack(scaled), score_threshold), strict=True
             ):
-                answers[at] = self._as_faces(found, _factors(photos[at], size))
+                answers[at] = self._as_faces(found, scale_factors(photos[at], size))
         return answers
 
     def _batches(self, photos: Sequence[np.ndarray]) -> Iterator[tuple[Any, list[int]]]:
@@ -471,7 +471,8 @@ class JointNet(nn.Module):
         for size, members in self._batches(photos):
             scaled = torch.stack([self._scaled(photos[at], size) for at in members])
             within = [
-                torch.from_numpy(boxes[at] / _factors(photos[at], size)).float() for at in members
+                torch.from_numpy(boxes[at] / scale_factors(photos[at], size)).float()
+                for at in members
             ]
             for at, vectors in zip(members, self.embed_at(scaled, within), strict=True):
                 answers[at] = vectors.cpu().numpy()
@@ -529,9 +530,3 @@ class JointNet(nn.Module):
         from thesislib.deploy.export import export
 
         return export(self, folder, calibration, check)
-
-
-def _factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of a photo [H, W, 3] for one pixel at the input's scale, float32 [4] as a box."""
-    height, width = photo.shape[:2]
-    return np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)

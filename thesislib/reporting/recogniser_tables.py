@@ -28,6 +28,19 @@ SYSTEMS = {
     "dlib": "dlib itself",
     "yunet_dlib": "YuNet, then dlib's recogniser",
 }
+READINGS = {  # where an embedding is read; nets taught by one teacher from the same photos
+    "default": "at landmarks",
+    "roi": "under the box",
+    "grid": "at the cell",
+}
+_READ = (  # what is told of them: measure, dataset, column
+    ("verification", "lfw", "same person?, lfw"),
+    ("enrolled_joint_accuracy_50", "lfw", "found and named, lfw"),
+    ("session_joint_accuracy_50", "ytf", "found and named, ytf"),
+    ("ap50", "groups", "AP50, groups"),
+    ("ms_1_face", "synthetic", "ms, 1 face"),
+    ("ms_32_faces", "synthetic", "ms, 32 faces"),
+)
 
 
 def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -37,6 +50,7 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         what the columns mean, the cells, and how many columns are words.
     """
     rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    rows = rows[~rows["system"].isin(list(READINGS)[1:])]
     if not len(rows):
         raise ValueError("recogniser: no rows of whole datasets")
     systems = _systems(rows)
@@ -56,6 +70,28 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             cells.append([label, str(dataset), *told])
     header = ["Measure", "Dataset", *map(_label, systems)]
     return about, pd.DataFrame(cells, columns=header), 2
+
+
+def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """The arms of ``recogniser.csv``, a row a place where embeddings are read, see
+    :func:`measures`."""
+    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    rows = rows[rows["system"].isin(READINGS)]
+    if rows["system"].nunique() < 2:
+        raise ValueError("recogniser: no rows of nets that read elsewhere than at landmarks")
+    about = (
+        "Three nets taught by dlib's recogniser, by where a face's embedding is read. In percent "
+        "but for AP50 and milliseconds (each net's fastest engine); in brackets 95 % intervals "
+        "over people."
+    )
+    by = {(row["system"], row["measure"], row["dataset"]): row for row in rows.to_dict("records")}
+    cells = [
+        [label]
+        + [_cell(by.get((system, measure, on)), *MEASURES[measure][1:]) for measure, on, _ in _READ]
+        for system, label in READINGS.items()
+        if system in set(rows["system"])
+    ]
+    return about, pd.DataFrame(cells, columns=["Read", *(column for *_, column in _READ)]), 1
 
 
 def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:

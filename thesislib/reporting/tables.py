@@ -496,6 +496,9 @@ TABLES = {
     "recogniser": _Source(
         "recogniser.csv", lambda table: Printed(*recogniser_tables.measures(table))
     ),
+    "recogniser_readings": _Source(
+        "recogniser.csv", lambda table: Printed(*recogniser_tables.readings(table))
+    ),
     "recogniser_groups": _Source(
         "recogniser.csv", lambda table: Printed(*recogniser_tables.groups(table))
     ),

@@ -291,3 +291,69 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
 def _plain_log(axis: Axes, ticks: Iterable[float]) -> None:
     axis.set_xscale("log", base=2)
     ticks_at(axis, "x", ticks)
+
+
+_READ_LABELS = {
+    "default": "read at landmarks",
+    "roi": "read under the box",
+    "grid": "read at the cell",
+    "dlib": "detector, chips, recogniser",
+}
+_READING_COLOURS = {"default": JOINT, "roi": "#CC79A7", "grid": "#009E73", "dlib": PIPELINE}
+
+
+@styled
+def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
+    """Faces found and named, against the time for a photo with 1 to 32 faces: where an embedding
+    is read, and dlib's detector and recogniser.
+
+    Args:
+        measures: ``recogniser.csv``; of it ``enrolled_joint_accuracy_50`` on ``lfw``.
+        times: ``recogniser_speed.csv``; of each system the engine that is fastest over all
+            numbers of faces, at its larger size.
+
+    Raises:
+        ValueError: times of several runs or machines.
+    """
+    times = of_one_run(times, "recogniser_speed")
+    rows = measures[
+        (measures["measure"] == "enrolled_joint_accuracy_50")
+        & (measures["dataset"] == "lfw")
+        & (measures["profile"] == "default")
+    ].set_index("system")
+    figure, axis = plt.subplots(figsize=(TEXT, 2.6))
+    for system, colour in _READING_COLOURS.items():
+        accuracy = rows.index.intersection(["teacher_aligned" if system == "dlib" else system])
+        own = times[times["system"] == system]
+        own = own[own["input_px"] == own["input_px"].max()]
+        if not len(accuracy) or not len(own):
+            continue
+        row = rows.loc[accuracy[0]]
+        total = own.groupby("engine")["ms_median"].sum()
+        own = own[own["engine"] == total.idxmin()].sort_values("faces")
+        height = 100 * row["value"]
+        label = f"{_READ_LABELS[system]}, {engine_label(total.idxmin())}"
+        axis.fill_between(
+            own["ms_median"], 100 * row["low"], 100 * row["high"], color=colour, alpha=0.15, lw=0
+        )
+        axis.plot(own["ms_median"], [height] * len(own), color=colour, marker="o", label=label)
+        for side, at in (("right", own.iloc[0]), ("left", own.iloc[-1])):
+            axis.annotate(
+                f"{at['faces']:.0f}",
+                (at["ms_median"], height),
+                xytext=(-5 if side == "right" else 5, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=6.5,
+                color=colour,
+            )
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    ticks = [ms for ms in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low < ms < high]
+    ticks_at(axis, "x", ticks)
+    axis.margins(x=0.08)
+    axis.grid(axis="y")
+    axis.set(xlabel="ms per photo, median", ylabel="found and named, lfw, %")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
