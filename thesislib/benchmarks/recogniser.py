@@ -17,7 +17,6 @@ import torch
 from thesislib import cache, paths
 from thesislib.baselines.dlib_pipeline import DlibPipeline
 from thesislib.benchmarks.peers import DlibItself, yunet_dlib
-from thesislib.benchmarks.systems import answer
 from thesislib.benchmarks.timing import times
 from thesislib.deploy.engines import available, machine
 from thesislib.deploy.export import read_about
@@ -77,7 +76,8 @@ def run(
         folder = exported(net, px)
         for engine in available(read_about(folder)):
             found[Path(path).name, engine, px] = Recogniser(folder, engine, threads)
-    called = {key: functools.partial(answer, system) for key, system in found.items()}
+    # Each at its own usual threshold: dlib's scores are no probabilities.
+    called = {key: functools.partial(_answer, system) for key, system in found.items()}
     rows = []
     for count in faces:
         if progress:
@@ -158,6 +158,10 @@ _SHARED = {
     *("dataset", "system", "n", "profile", "seed", "backbone", "start", "input_px", "precision"),
     *("commit", "run", "command"),
 }
+
+
+def _answer(system: Any, photo: np.ndarray) -> list:
+    return system.predict_arrays([photo])[0]
 
 
 def _command(
