@@ -67,6 +67,12 @@ def test_a_net_may_have_the_small_size_as_its_own():
     assert set(rows["system"]) == {"dlib", "small"}
 
 
+@pytest.mark.parametrize("nets", [(), ("here/net", "there/net")])
+def test_nets_are_told_apart_by_name(nets):
+    with pytest.raises(ValueError, match="one or more are needed, of other names"):
+        benchmark.run(nets)
+
+
 def test_peers_whose_weights_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no \*yunet\*\.onnx in it"):
         yunet_dlib(tmp_path, 1)

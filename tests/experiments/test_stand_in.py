@@ -93,9 +93,13 @@ def test_a_head_is_found_where_a_detection_overlaps_it(monkeypatch):
 
 
 def test_heads_drawn_by_processes_are_the_same():
-    alone = stand_in.detection_by_yaw(2, size=64, progress=False)
-    together = stand_in.detection_by_yaw(2, size=64, progress=False, workers=2)
-    pd.testing.assert_frame_equal(alone, together)
+    shots = [(who, 0, shot, {"yaw": 10.0 * shot}) for who in (1, 2) for shot in range(2)]
+    alone, together = (list(stand_in._drawn(shots, 0, 64, workers, 2)) for workers in (1, 2))
+    assert len(alone) == len(together) == 4
+    for (photo, (head,)), (same, (other,)) in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(photo, same)
+        np.testing.assert_array_equal(head.box, other.box)
+    assert list(stand_in._drawn([], 0, 64, 2, 2)) == []
 
 
 FAIR = {

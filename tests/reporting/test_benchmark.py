@@ -134,6 +134,7 @@ def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
     measures = pd.DataFrame(
         [
             ("default", 0.99, 0.98, 1.0),
+            ("default_openvino_int8", 0.98, 0.97, 0.99),
             ("roi", 0.8, 0.78, 0.82),
             ("teacher_aligned", 0.985, 0.975, 0.995),
         ],
@@ -147,7 +148,7 @@ def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
                 ("default", "openvino_int8", 480, 25),
                 ("default", "openvino_int8", 320, 12),
                 ("roi", "openvino", 480, 20),
-                ("dlib", "own", 480, 180),
+                ("teacher_aligned", "torch", 480, 180),
                 ("yunet_dlib", "openvino", 480, 22),
             )
             for faces in (1, 32)
@@ -159,11 +160,11 @@ def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
     assert set(drawn) == {
         "read at landmarks, OpenVINO int8",
         "read under the box, OpenVINO fp32",
-        "detector, chips, recogniser, as they come",
+        "detector, chips, recogniser, PyTorch",
     }
     line = drawn["read at landmarks, OpenVINO int8"]
     np.testing.assert_allclose(line.get_xdata(), [25 * 33 / 32, 50])
-    np.testing.assert_allclose(line.get_ydata(), [99, 99])
+    np.testing.assert_allclose(line.get_ydata(), [98, 98])  # what the engine reaches
     assert {text.get_text() for text in figure.axes[0].texts} == {"1", "32"}
 
 

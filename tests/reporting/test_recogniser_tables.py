@@ -78,13 +78,13 @@ def test_times_by_faces():
         {"system": "default", "engine": "openvino_int8", "input_px": 480, "faces": 32,
          "ms_median": 80.0, "ratio_to_dlib": 12.5},
     ]  # fmt: skip
-    table = pd.DataFrame(rows).assign(machine="a processor", threads=2)
+    table = pd.DataFrame(rows).assign(machine="a processor", threads=2, found=30.75)
     about, _, header, _, *lines = markdown("recogniser_speed", table).split("\n")
-    assert "a processor, 2 threads" in about and "32 faces" in header
+    assert "a processor, 2 threads" in about and "32 faces" in header and "Found of 32" in header
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert cells == [
-        ["dlib itself", "as they come", "480", "300.0 [1.0]", "–"],
-        ["the published net", "OpenVINO int8", "480", "20.0 [15.0]", "80.0 [12.5]"],
+        ["dlib itself", "as they come", "480", "300.0 [1.0]", "–", "–"],
+        ["the published net", "OpenVINO int8", "480", "20.0 [15.0]", "80.0 [12.5]", "31"],
     ]
 
 

@@ -102,6 +102,9 @@ class YunetDlib:
         detector_file: YuNet's weights, ONNX.
         threads: of both.
 
+    Attributes:
+        engine: the recogniser's, as in :data:`thesislib.deploy.engines.ENGINES`.
+
     Raises:
         ModuleNotFoundError: OpenCV is not installed.
         MissingExtraError: OpenVINO, or the package with dlib's weights, is not installed.
@@ -121,7 +124,10 @@ class YunetDlib:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         with quietly():
             model = ov.convert_model(net, example_input=example)
-        self.net = ov.Core().compile_model(model, "CPU", settings)
+        core = ov.Core()
+        self.net = core.compile_model(model, "CPU", settings)  # in bf16 where there is such a unit
+        lowered = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.engine = "openvino_bf16" if lowered else "openvino"
 
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float = 0.5

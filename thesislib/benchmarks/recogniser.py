@@ -2,7 +2,7 @@
 
 Systems take turns on the same photos of synthetic people. On the command line::
 
-    python -m thesislib recogniser-speed [--peers <folder of weights>]
+    python -m thesislib recogniser-speed [--nets <nets>] [--peers <folder of weights>]
 """
 
 import functools
@@ -33,7 +33,7 @@ from thesislib.tables import merge_table
 TABLE, MEASURES_TABLE = "recogniser_speed.csv", "recogniser.csv"
 FACES = (1, 2, 4, 8, 16, 32)
 PHOTOS, PHOTO_PX = 4, 480  # of each number of faces, and their shorter side
-SMALL_PX = 320  # the other size at which the net is timed
+SMALL_PX = 320  # the other size at which the first net is timed
 REFERENCE = ("dlib", "own")  # to which ratios are: dlib's detector and recogniser, by dlib
 
 
@@ -57,10 +57,18 @@ def run(
         seed: of the photos.
         progress: say what is being done.
 
+    Raises:
+        ValueError: no nets, or two of one name.
+
     Returns:
         the rows of ``recogniser_speed.csv``. Times of 1 and 32 faces, of each system's fastest
         engine, go into ``recogniser.csv`` too.
     """
+    names = [Path(net).name for net in nets]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"nets: {', '.join(names) or 'none'}; one or more are needed, of other names"
+        )
     loaded: list[JointNet] = [load_net(net, "cpu") for net in nets]
     threads = torch.get_num_threads()
     found: dict[tuple, Any] = {
@@ -68,7 +76,8 @@ def run(
         ("teacher_aligned", "torch", PHOTO_PX): DlibPipeline(upsampling=1),
     }
     if peers is not None:
-        found["yunet_dlib", "openvino", PHOTO_PX] = yunet_dlib(peers, threads)
+        pipeline = yunet_dlib(peers, threads)
+        found["yunet_dlib", pipeline.engine, PHOTO_PX] = pipeline
     sized = [(path, net, net.input_px) for path, net in zip(nets, loaded, strict=True)]
     if loaded[0].input_px != SMALL_PX:
         sized.insert(1, (nets[0], loaded[0], SMALL_PX))
@@ -118,7 +127,11 @@ def run(
         "precision": "fp32",
         "commit": commit(),
         "run": cache.key(
-            nets=[net.answers_key for net in loaded], faces=list(faces), runs=runs, seed=seed
+            nets=[net.answers_key for net in loaded],
+            faces=list(faces),
+            runs=runs,
+            peers=peers is not None,
+            seed=seed,
         ),
         "command": _command(nets, faces, runs, peers, seed),
     }

@@ -14,7 +14,7 @@ from thesislib.baselines.two_stage import TwoStage
 from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 from thesislib.deploy.engines import available as engines_of
-from thesislib.deploy.export import ABOUT, VERSION, export, read_about
+from thesislib.deploy.export import ABOUT, FORM, export, read_about
 from thesislib.deploy.int8 import within_limits
 from thesislib.deploy.recogniser import EngineClassifier
 from thesislib.engine.evaluate import evaluate
@@ -56,7 +56,7 @@ def exported(
         input_px=input_px or net.input_px,
         calibration=calibration,
         check=check.content_hash if check else None,
-        form=VERSION,
+        form=FORM,
     )
     if (folder / ABOUT).exists():
         return folder

@@ -26,8 +26,8 @@ def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
 
 
 def scale_factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of a photo [H, W, 3] for one of it scaled to ``size`` (height, width), float32 [4] as
-    a box."""
+    """By what a box in a photo scaled to ``size`` (height, width) is multiplied to be one in the
+    photo [H, W, 3]: float32 [4]."""
     height, width = photo.shape[:2]
     return np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
 

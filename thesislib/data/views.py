@@ -67,8 +67,8 @@ class Views(TorchDataset):
         scene_share: of all views; the others are mosaics.
         views: in an epoch.
         seed: of the run.
-        crowds: faces of all sizes in mosaics; else of a sixth to a half of the view's side, much
-            the same size, as a net needs that reads all of them from one map.
+        crowds: tiles of mosaics are divided again and again, so that faces have all sizes; else
+            once, as a net needs that reads all faces from one map.
     """
 
     def __init__(

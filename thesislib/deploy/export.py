@@ -32,6 +32,7 @@ from thesislib.deploy.graph import (
     PhotosToFaces,
     PhotosToLogits,
     Run,
+    scaled_photo,
     suppress_in_onnx,
 )
 from thesislib.deploy.int8 import graph_of, quantise, quietly
@@ -45,7 +46,8 @@ from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
 
-VERSION = 4
+VERSION = 4  # of what can be read; raised when what was written before gives wrong answers
+FORM = 5  # of what is written; raised when the same net gives other files
 ABOUT = "about.json"
 ONNX, OPENVINO, INT8 = "net.onnx", "openvino.xml", "openvino_int8.xml"
 _OPSET = 18  # the first whose Resize is antialiased
@@ -96,7 +98,7 @@ def export(
     folder = Path(folder)
     # Before the lock, as taking it would already leave a file in the folder.
     _check_folder(folder, net)
-    photos = [_seen(photo, joint) for photo in calibration]
+    photos = [_seen(photo, net) for photo in calibration]
     net = copy.deepcopy(net).cpu().eval()
     graph = PhotosToFaces(net) if joint else PhotosToLogits(net)
     about: dict[str, Any] = {
@@ -168,8 +170,11 @@ def _replace(folder: Path, aside: Path, written: list[str]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _seen(photo: Photo, joint: bool) -> np.ndarray:
-    return photo if isinstance(photo, np.ndarray) and not joint else open_photo(photo)
+def _seen(photo: Photo, net: nn.Module) -> np.ndarray:
+    """A photo of the calibration as the graph gets it."""
+    if isinstance(net, JointNet):
+        return scaled_photo(open_photo(photo), net.input_px).numpy()
+    return photo if isinstance(photo, np.ndarray) else open_photo(photo)
 
 
 def _with_faces(run: Run, photos: list[np.ndarray]) -> list[np.ndarray]:

@@ -34,6 +34,13 @@ def detecting(call: Run) -> Run:
     return run
 
 
+def scaled_photo(photo: np.ndarray, input_px: int) -> torch.Tensor:
+    """A photo uint8 [H, W, 3] with ``input_px`` on the shorter side, uint8 [h, w, 3]."""
+    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)
+    scaled = resize(pixels, scaled_size(pixels.shape[1], pixels.shape[2], input_px))
+    return scaled.permute(1, 2, 0).contiguous()
+
+
 class PhotosToFaces(nn.Module):
     """A joint net with the scaling before it and the decoding behind it.
 
@@ -120,7 +127,7 @@ class GraphSystem:
     Args:
         run: the graph, photos uint8 [N, H, W, 3] and a score threshold to ``OUTPUTS``.
         identities: names, in the classifier's order.
-        input_px: shorter side that the graph scales photos to, in pixels.
+        input_px: shorter side that photos are scaled to, in pixels.
     """
 
     def __init__(self, run: Run, identities: Sequence[str], input_px: int) -> None:
@@ -145,12 +152,10 @@ class GraphSystem:
         check_score_threshold(score_threshold)
         answers: list[list[Face]] = [[] for _ in photos]
         for size, members in self._batches(photos):
-            # The graph scales too, but engines take up to 40 times as long for it.
-            scaled = [resize(torch.from_numpy(photos[at]).permute(2, 0, 1), size) for at in members]
-            batch = (scaled[0][None] if len(members) == 1 else torch.stack(scaled)).permute(
-                0, 2, 3, 1
-            )
-            photo, *values = self.run(batch.contiguous().numpy(), score_threshold)
+            # The graph scales too, but engines take many times as long for it.
+            scaled = [scaled_photo(photos[at], self.input_px) for at in members]
+            batch = scaled[0][None] if len(members) == 1 else torch.stack(scaled)
+            photo, *values = self.run(batch.numpy(), score_threshold)
             for number, at in enumerate(members):
                 factors = scale_factors(photos[at], size)
                 answers[at] = self._as_faces(factors, *(value[photo == number] for value in values))

@@ -66,7 +66,7 @@ def quantise(
                 subset_size=len(calibration),
                 preset=nncf.QuantizationPreset.MIXED,
                 ignored_scope=nncf.IgnoredScope(names=others + convolutions[:kept], validate=False),
-                # It takes minutes and brings embeddings no nearer to those of fp32.
+                # It brings embeddings no nearer to those of fp32.
                 advanced_parameters=nncf.AdvancedQuantizationParameters(
                     disable_bias_correction=True
                 ),

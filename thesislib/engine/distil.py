@@ -84,7 +84,8 @@ def distil(
         steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
         leave_out: photos whose number, in the file's name, is divisible by this are left for
             measuring; 0 leaves out none.
-        most_portraits: learn faces from the first so many photos of one large face; None for all.
+        most_portraits: learn embeddings from the first so many photos of one large face; None for
+            all.
         seed: of everything random.
         start: a distilled net to go on from; None for dlib's recogniser.
         progress: show bars.
@@ -114,15 +115,16 @@ def distil(
     found, left_out = face_photos(photos, leave_out, progress)
     whole, more_left_out = face_photos(scenes, leave_out, progress)
     left_out += more_left_out
-    portraits = []
+    portraits: list[FacePhoto] = []
     for photo in found:
         if not is_portrait(photo):
             whole.append(photo)
+        elif len(portraits) == most_portraits:
+            left_out.append((photo.path, f"beyond the first {most_portraits} portraits"))
         elif (with_landmarks := dlib_landmarked(photo)) is not None:
             portraits.append(with_landmarks)
         else:
             left_out.append((photo.path, "the teacher finds no landmarks in it"))
-    portraits = portraits[:most_portraits]
     if not any(len(photo.boxes) for photo in (*portraits, *whole)):
         raise DatasetError(
             f"{', '.join(map(str, (*photos, *scenes)))}: no face to learn from in "
@@ -146,9 +148,10 @@ def distil(
     if len(answers):
         spread = float(np.square(answers - answers.mean(axis=(0, 1))).sum(axis=2).mean())
 
+    crowds = profile.embedding_source == "landmarks"
+
     def make_views() -> Views:
         views = EPOCH_STEPS * profile.batch
-        crowds = profile.embedding_source == "landmarks"
         return Views(whole, portraits, answers, VIEW_PX, SCENE_SHARE, views, seed, crowds)
 
     net = train_net(

@@ -26,7 +26,7 @@ from thesislib.data.schema import (
     subset,
 )
 from thesislib.data.views import FacePhoto
-from thesislib.deploy.export import ABOUT, VERSION, export
+from thesislib.deploy.export import ABOUT, FORM, export
 from thesislib.deploy.graph import USER_SCORE
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
@@ -212,7 +212,7 @@ def exported(net: JointNet, px: int | None = None) -> Path:
         px: shorter side that photos are scaled to; None for the net's own.
     """
     px = px or net.input_px
-    told = {"net": net.answers_key, "input_px": px, "form": VERSION, "calibration": CALIBRATION}
+    told = {"net": net.answers_key, "input_px": px, "form": FORM, "calibration": CALIBRATION}
     folder = cache.folder("exports", "recogniser", **told)
     if not (folder / ABOUT).exists():
         scaled = copy.deepcopy(net)

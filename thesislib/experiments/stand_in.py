@@ -9,10 +9,11 @@ sitting, as real people are; and does a recogniser that learned from real people
     python -m thesislib stand-in --profile quick
 """
 
+import contextlib
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,12 @@ def detection_by_yaw(
     asked = [(_FIRST_SWEPT + at, yaw) for at in range(people) for yaw in YAWS]
     shots = [(identity, 0, 0, {"yaw": float(yaw)}) for identity, yaw in asked]
     found = []
-    drawn = _drawn(shots, seed, size, workers, len(YAWS))
-    for photo, faces in tqdm(
-        drawn, "turning heads", len(shots), unit="photo", disable=not progress
-    ):
-        boxes, _ = detect_faces(photo, upsampling=1)
-        iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
-        found.append(bool(iou.max() >= 0.3))
+    with contextlib.closing(_drawn(shots, seed, size, workers, len(YAWS))) as drawn:
+        bar = tqdm(drawn, "turning heads", len(shots), unit="photo", disable=not progress)
+        for photo, faces in bar:
+            boxes, _ = detect_faces(photo, upsampling=1)
+            iou = box_iou(boxes, faces[0].box[None]) if len(boxes) else np.zeros(1)
+            found.append(bool(iou.max() >= 0.3))
     return pd.DataFrame(asked, columns=["identity", "yaw"]).assign(found=found)
 
 
@@ -99,7 +99,7 @@ def _drawn(
     size: int,
     workers: int,
     of_person: int,
-) -> Iterator[tuple[np.ndarray, list[scene.DrawnFace]]]:
+) -> Generator[tuple[np.ndarray, list[scene.DrawnFace]]]:
     """Photos of (identity, session, shot, changes) in their order, drawn by processes while earlier
     ones are looked at; ``of_person`` of them in a row are one person's."""
     if not shots:
@@ -107,10 +107,10 @@ def _drawn(
     identities, sessions, numbers, changes = zip(*shots, strict=True)
     seeds, sizes = ([one] * len(shots) for one in (seed, size))
     told = (identities, sessions, numbers, seeds, sizes, changes)
-    if workers <= 1:
+    if min(workers, len(shots) // of_person) <= 1:
         yield from map(scene.render_photo, *told)
         return
-    with DrawingPool(workers) as pool:
+    with DrawingPool(min(workers, len(shots) // of_person)) as pool:
         yield from pool.map(scene.render_photo, *told, chunksize=of_person)
 
 
@@ -137,13 +137,11 @@ def teacher_embeddings(
     shots = [
         (identity, session, _ahead(identity, session, seed), None) for identity, session in numbers
     ]
-    drawn = _drawn(shots, seed, size, workers, 2)
-    vectors = [
-        pipeline.embeddings_at([photo], [faces[0].box[None]])[0][0]
-        for photo, faces in tqdm(
-            drawn, "recognising", len(shots), unit="photo", disable=not progress
-        )
-    ]
+    vectors = []
+    with contextlib.closing(_drawn(shots, seed, size, workers, 2)) as drawn:
+        bar = tqdm(drawn, "recognising", len(shots), unit="photo", disable=not progress)
+        for photo, faces in bar:
+            vectors.append(pipeline.embeddings_at([photo], [faces[0].box[None]])[0][0])
     identities, sessions = np.array(numbers).reshape(-1, 2).T
     return np.array(vectors, np.float32).reshape(-1, EMBEDDING_DIM), identities, sessions
 

@@ -135,7 +135,7 @@ def sample_patches(
     rows = (eighths[band] * eighth)[:, None]
     y = torch.minimum(y.clamp(min=-1), rows) + top[:, None]  # beyond the map it is the row of zeros
     # The photos, too, lie one below the other: no map is copied for a face. With channels last, as
-    # the maps are in memory, nothing moves.
+    # convolutions leave them, it is a view.
     rows_of_all = features.permute(0, 2, 3, 1).flatten(0, 1)[None]
     below = rows_of_all.permute(0, 3, 1, 2)
     extent = torch.tensor(below.shape[:1:-1], device=features.device, dtype=features.dtype)

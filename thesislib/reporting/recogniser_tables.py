@@ -78,9 +78,8 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     if rows["system"].nunique() < 2:
         raise ValueError("recogniser: no rows of nets that read elsewhere than at landmarks")
     about = (
-        "Three nets taught by dlib's recogniser, by where a face's embedding is read. In percent "
-        "but for AP50 and milliseconds (each net's fastest engine); in brackets 95 % intervals "
-        "over people."
+        "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent but for "
+        "AP50 and milliseconds (each net's fastest engine); in brackets 95 % intervals over people."
     )
     by = {(row["system"], row["measure"], row["dataset"]): row for row in rows.to_dict("records")}
     cells = [
@@ -128,7 +127,7 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         "side: ms per photo, median, and in brackets how many times as fast as dlib that is, turn "
         "by turn."
     )
-    cells = []
+    cells, most = [], max(counts)
     for (system, engine, px), own in table.groupby(["system", "engine", "input_px"], sort=False):
         at = own.set_index("faces")
         times = [
@@ -137,9 +136,11 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             else "–"
             for count in counts
         ]
-        cells.append([SYSTEMS.get(system, system), engine_label(engine), f"{px}", *times])
+        seen = f"{at['found'][most]:.0f}" if most in at.index else "–"
+        cells.append([SYSTEMS.get(system, system), engine_label(engine), f"{px}", *times, seen])
     faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
-    return about, pd.DataFrame(cells, columns=["System", "Engine", "Input", *faces]), 2
+    columns = ["System", "Engine", "Input", *faces, f"Found of {most}"]
+    return about, pd.DataFrame(cells, columns=columns), 2
 
 
 def _systems(rows: pd.DataFrame) -> list[str]:
