@@ -139,7 +139,7 @@ def test_biases_are_added_with_the_convolution(folder):
     layers = [[str(info[name].value) for name in names] for info in told]
     convolutions = [made_of for kind, made_of in layers if kind == "Convolution"]
     biased = [made_of for made_of in convolutions if "WithoutBiases" in made_of]
-    assert len(biased) > 5
+    assert len(biased) >= 2
     assert all("," in made_of for made_of in biased)  # of what was added, too
 
 
