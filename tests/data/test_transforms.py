@@ -1,5 +1,6 @@
 """The square crop cuts and scales pixels and boxes alike, and shows a face."""
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torchvision.tv_tensors import BoundingBoxes
 from torchvision.tv_tensors import Image as ImageTensor
 
-from thesislib.data.transforms import PADDING, RandomSquareCrop
+from thesislib.data.transforms import PADDING, RandomSquareCrop, scale_factors, scaled_photo
 
 
 def test_the_square_crop_against_loops():
@@ -72,3 +73,17 @@ def test_a_crop_holds_the_centre_of_one_of_the_faces():
         assert any(holds)
         held.update(face for face, shown in enumerate(holds) if shown)
     assert min(held[0], held[1]) > 30
+
+
+def test_a_photo_that_is_a_view_or_not_to_be_written_to_is_scaled():
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    wanted = scaled_photo(photo, 20)
+    assert wanted.shape == (3, 20, 30) and wanted.dtype == torch.uint8
+    mirrored = np.ascontiguousarray(photo[:, ::-1])
+    torch.testing.assert_close(scaled_photo(mirrored[:, ::-1], 20), wanted)
+    photo.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(scaled_photo(photo, 20), wanted)
+    box = np.array([0, 0, 30, 20]) * scale_factors(photo, (20, 30))
+    assert box.tolist() == [0, 0, 60, 40]

@@ -19,7 +19,7 @@ from thesislib.data.columns import BOX
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import read_photo
 from thesislib.data.loading import Photo
-from thesislib.data.transforms import cut_square, resize, scaled_size
+from thesislib.data.transforms import cut_square, scaled_photo
 from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.boxes import (
     BoxCalibration,
@@ -101,9 +101,7 @@ class TwoStage:
         """What the classifier sees for these boxes: [1 or D, 3, h, w]."""
         if self.sees != "photo":
             return self._cut_out(photo, boxes)
-        pixels = torch.from_numpy(photo).permute(2, 0, 1).to(self.classifier.device)
-        height, width = photo.shape[:2]
-        return resize(pixels, scaled_size(height, width, self.input_px))[None]
+        return scaled_photo(photo, self.input_px, self.classifier.device)[None]
 
     def _cut_out(self, photo: np.ndarray, boxes: np.ndarray) -> torch.Tensor:
         device = self.classifier.device

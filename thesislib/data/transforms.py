@@ -25,6 +25,25 @@ def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
     return rows, columns  # type: ignore[return-value]  # symbols, while a graph is traced
 
 
+def scaled_photo(
+    photo: np.ndarray, input_px: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """A decoded photo as a net gets it.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        input_px: shorter side of the result in pixels.
+        device: on which it is scaled.
+
+    Returns:
+        uint8 [3, h, w], see :func:`scaled_size`.
+    """
+    # Photos may be mirrored views, or not to be written to: PyTorch takes neither.
+    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"]))
+    height, width = photo.shape[:2]
+    return resize(pixels.permute(2, 0, 1).to(device), scaled_size(height, width, input_px))
+
+
 def scale_factors(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """By what a box in a photo scaled to ``size`` (height, width) is multiplied to be one in the
     photo [H, W, 3]: float32 [4]."""

@@ -25,6 +25,7 @@ from torch import nn
 from thesislib import storage
 from thesislib.data.images import open_photo
 from thesislib.data.schema import Dataset
+from thesislib.data.transforms import scaled_photo
 from thesislib.deploy.graph import (
     OUTPUTS,
     USER_SCORE,
@@ -32,7 +33,6 @@ from thesislib.deploy.graph import (
     PhotosToFaces,
     PhotosToLogits,
     Run,
-    scaled_photo,
     suppress_in_onnx,
 )
 from thesislib.deploy.int8 import graph_of, quantise, quietly
@@ -173,7 +173,7 @@ def _replace(folder: Path, aside: Path, written: list[str]) -> None:
 def _seen(photo: Photo, net: nn.Module) -> np.ndarray:
     """A photo of the calibration as the graph gets it."""
     if isinstance(net, JointNet):
-        return scaled_photo(open_photo(photo), net.input_px).numpy()
+        return scaled_photo(open_photo(photo), net.input_px).permute(1, 2, 0).numpy()
     return photo if isinstance(photo, np.ndarray) else open_photo(photo)
 
 

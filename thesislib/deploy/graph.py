@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from thesislib.data.transforms import resize, scale_factors, scaled_size
+from thesislib.data.transforms import resize, scale_factors, scaled_photo, scaled_size
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import Photos, predict
 from thesislib.environment import require
@@ -32,13 +32,6 @@ def detecting(call: Run) -> Run:
         return call(photos, np.array(score_threshold, dtype=np.float32))
 
     return run
-
-
-def scaled_photo(photo: np.ndarray, input_px: int) -> torch.Tensor:
-    """A photo uint8 [H, W, 3] with ``input_px`` on the shorter side, uint8 [h, w, 3]."""
-    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)
-    scaled = resize(pixels, scaled_size(pixels.shape[1], pixels.shape[2], input_px))
-    return scaled.permute(1, 2, 0).contiguous()
 
 
 class PhotosToFaces(nn.Module):
@@ -153,8 +146,8 @@ class GraphSystem:
         answers: list[list[Face]] = [[] for _ in photos]
         for size, members in self._batches(photos):
             # The graph scales too, but engines take many times as long for it.
-            scaled = [scaled_photo(photos[at], self.input_px) for at in members]
-            batch = scaled[0][None] if len(members) == 1 else torch.stack(scaled)
+            scaled = [scaled_photo(photos[at], self.input_px).permute(1, 2, 0) for at in members]
+            batch = (scaled[0][None] if len(members) == 1 else torch.stack(scaled)).contiguous()
             photo, *values = self.run(batch.numpy(), score_threshold)
             for number, at in enumerate(members):
                 factors = scale_factors(photos[at], size)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from thesislib.data.transforms import resize, scaled_size
+from thesislib.data.transforms import scaled_photo
 from thesislib.models.joint import JointNet
 
 WARM_UPS, RUNS = 5, 30
@@ -67,9 +67,7 @@ def joint_stages(net: JointNet, score_threshold: float = 0.5) -> list[tuple[str,
 
     @torch.inference_mode()
     def preprocess(photo: np.ndarray) -> torch.Tensor:
-        height, width = photo.shape[:2]
-        size = scaled_size(height, width, net.input_px)
-        return resize(torch.from_numpy(photo).permute(2, 0, 1).to(net.device), size)[None]
+        return scaled_photo(photo, net.input_px, net.device)[None]
 
     @torch.inference_mode()
     def network(photos: torch.Tensor) -> tuple:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import box_iou, roi_align
 
-from thesislib.data.transforms import PADDING, resize, scale_factors, scaled_size
+from thesislib.data.transforms import PADDING, scale_factors, scaled_photo, scaled_size
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
@@ -424,10 +424,8 @@ class JointNet(nn.Module):
         self.eval()
         answers: list[list[Face]] = [[] for _ in photos]
         for size, members in self._batches(photos):
-            scaled = [self._scaled(photos[at], size) for at in members]
-            for at, found in zip(
-                members, self.detect(torch.stack(scaled), score_threshold), strict=True
-            ):
+            scaled = self._scaled([photos[at] for at in members])
+            for at, found in zip(members, self.detect(scaled, score_threshold), strict=True):
                 answers[at] = self._as_faces(found, scale_factors(photos[at], size))
         return answers
 
@@ -439,8 +437,9 @@ class JointNet(nn.Module):
         for size, members in of_size.items():
             yield from ((size, members[at : at + most]) for at in range(0, len(members), most))
 
-    def _scaled(self, photo: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-        return resize(torch.from_numpy(photo).permute(2, 0, 1).to(self.device), size)
+    def _scaled(self, photos: Sequence[np.ndarray]) -> torch.Tensor:
+        """Photos of one size at the input's scale, uint8 [N, 3, h, w]."""
+        return torch.stack([scaled_photo(one, self.input_px, self.device) for one in photos])
 
     def _as_faces(self, found: dict[str, torch.Tensor], factors: np.ndarray) -> list[Face]:
         boxes = found["boxes"].float().cpu().numpy() * factors
@@ -469,7 +468,7 @@ class JointNet(nn.Module):
         self.eval()
         answers: list[np.ndarray] = [np.empty(0)] * len(photos)
         for size, members in self._batches(photos):
-            scaled = torch.stack([self._scaled(photos[at], size) for at in members])
+            scaled = self._scaled([photos[at] for at in members])
             within = [
                 torch.from_numpy(boxes[at] / scale_factors(photos[at], size)).float()
                 for at in members

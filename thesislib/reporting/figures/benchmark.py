@@ -337,17 +337,22 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
         height = 100 * row["value"]
         label = f"{_READ_LABELS[system]}, {engine_label(engine)}"
         axis.fill_between(
-            own["ms_median"], 100 * row["low"], 100 * row["high"], color=colour, alpha=0.15, lw=0
+            own["ms_median"].agg(["min", "max"]),
+            100 * row["low"],
+            100 * row["high"],
+            color=colour,
+            alpha=0.15,
+            lw=0,
         )
         axis.plot(own["ms_median"], [height] * len(own), color=colour, marker="o", label=label)
-        for side, at in (("right", own.iloc[0]), ("left", own.iloc[-1])):
+        for at in (own.iloc[0], own.iloc[-1]):
             axis.annotate(
                 f"{at['faces']:.0f}",
                 (at["ms_median"], height),
-                xytext=(-5 if side == "right" else 5, 0),
+                xytext=(0, -5),
                 textcoords="offset points",
-                ha=side,
-                va="center",
+                ha="center",
+                va="top",
                 fontsize=6.5,
                 color=colour,
             )
