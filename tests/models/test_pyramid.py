@@ -302,5 +302,5 @@ def test_faces_carry_landmarks_in_pixels_of_the_photo():
         assert face.landmarks.shape == (5, 2)
         centre = (face.box[:2] + face.box[2:]) / 2
         assert np.abs(face.landmarks - centre).max() < 400  # at the photo's scale, near the box
-    scaled = model.detect(model._scaled(photo, (96, 128))[None], 0.0)[0]
+    scaled = model.detect(model._scaled([photo]), 0.0)[0]
     np.testing.assert_allclose(faces[0].landmarks, 2 * scaled["landmarks"][0].numpy(), rtol=1e-5)
