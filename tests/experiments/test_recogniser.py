@@ -114,6 +114,13 @@ def test_named_by_class_means_in_the_datasets_framing(tmp_path):
     assert value(named_rows(missed, half, ~half, "m", 0), "m") == pytest.approx(1 - 1 / half.sum())
 
 
+def test_a_system_that_finds_nobody_names_nobody(tmp_path):
+    blind = answers(tmp_path, found=lambda row: False)
+    assert value(enrolled_rows(blind, 0), "enrolled_joint_accuracy_50") == 0
+    assert false_match_rows(blind, {"": np.ones(4 * PEOPLE, bool)}, 0, 20) == []
+    assert value(verification_rows(blind, 0, 20), "verification") < 0.6
+
+
 def test_two_photos_of_everybody_are_asked(tmp_path):
     rows = enrolled_rows(answers(tmp_path), seed=0)
     assert value(rows, "enrolled_joint_accuracy_50") == 1

@@ -130,44 +130,6 @@ def test_cost_of_work_has_its_three_parts(table):
     np.testing.assert_allclose(line.get_ydata(), 0.01 + 32 * np.array([10, 1000, 1e5]) / 2e6)
 
 
-def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
-    measures = pd.DataFrame(
-        [
-            ("default", 0.99, 0.98, 1.0),
-            ("default_openvino_int8", 0.98, 0.97, 0.99),
-            ("roi", 0.8, 0.78, 0.82),
-            ("teacher_aligned", 0.985, 0.975, 0.995),
-        ],
-        columns=["system", "value", "low", "high"],
-    ).assign(measure="enrolled_joint_accuracy_50", dataset="lfw", profile="default")
-    times = pd.DataFrame(
-        [
-            (system, engine, px, faces, ms * (1 + faces / 32))
-            for system, engine, px, ms in (
-                ("default", "torch", 480, 100),
-                ("default", "openvino_int8", 480, 25),
-                ("default", "openvino_int8", 320, 12),
-                ("roi", "openvino", 480, 20),
-                ("teacher_aligned", "torch", 480, 180),
-                ("yunet_dlib", "openvino", 480, 22),
-            )
-            for faces in (1, 32)
-        ],
-        columns=["system", "engine", "input_px", "faces", "ms_median"],
-    ).assign(profile="default", seed=0, machine="a processor", run="one")
-    figure = benchmark.accuracy_and_cost(measures, times)
-    drawn = {line.get_label(): line for line in figure.axes[0].lines}
-    assert set(drawn) == {
-        "read at landmarks, OpenVINO int8",
-        "read under the box, OpenVINO fp32",
-        "detector, chips, recogniser, PyTorch",
-    }
-    line = drawn["read at landmarks, OpenVINO int8"]
-    np.testing.assert_allclose(line.get_xdata(), [25 * 33 / 32, 50])
-    np.testing.assert_allclose(line.get_ydata(), [98, 98])  # what the engine reaches
-    assert {text.get_text() for text in figure.axes[0].texts} == {"1", "32"}
-
-
 @pytest.mark.parametrize("column", ["machine", "profile", "seed", "run"])
 def test_times_of_two_runs_are_not_drawn_together(table, limits, column):
     def two(rows):

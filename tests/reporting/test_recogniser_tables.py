@@ -69,6 +69,27 @@ def test_readings_stand_side_by_side():
     assert "roi" not in header  # they have a table of their own
 
 
+def test_nets_by_what_they_learned_from():
+    table = pd.DataFrame(
+        [
+            row("teacher_distance", "default", 0.2, "fairface", low=0.19),
+            row("teacher_distance", "a", 0.4, "fairface", low=0.39, portraits=5000, views=16000),
+            row("verification", "a", 0.95, low=0.94, portraits=5000, views=16000),
+            row("verification", "b", 0.9, low=0.89, portraits=1000, views=16000),
+            row("verification", "roi", 0.8, low=0.79, portraits=5000, views=24000),
+        ]
+    )
+    lines = markdown("recogniser_curve", table).split("\n")[4:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells == [
+        ["1000", "16000", "–", "90.0 [89.0, 91.0]", "–", "–"],
+        ["5000", "16000", "0.400 [0.390, 0.410]", "95.0 [94.0, 96.0]", "–", "–"],
+        ["–", "–", "0.200 [0.190, 0.210]", "–", "–", "–"],
+    ]
+    _, _, header, *_ = markdown("recogniser", table).split("\n")
+    assert [cell.strip() for cell in header.split("|")[1:-1]][2:] == ["the published net"]
+
+
 def test_times_by_faces():
     rows = [
         {"system": "dlib", "engine": "own", "input_px": 480, "faces": 1, "ms_median": 300.0,
@@ -93,5 +114,7 @@ def test_tables_that_hold_none_of_it():
         markdown("recogniser", pd.DataFrame([row("ap50", "default", 1, profile="smoke")]))
     with pytest.raises(ValueError, match="no rows of nets that read elsewhere"):
         markdown("recogniser_readings", pd.DataFrame([row("ap50", "default", 1)]))
+    with pytest.raises(ValueError, match="no rows of nets that learned from so many views"):
+        markdown("recogniser_curve", pd.DataFrame([row("ap50", "default", 1)]))
     with pytest.raises(ValueError, match="no rows of groups"):
         markdown("recogniser_groups", pd.DataFrame([row("ap50", "default", 1)]))

@@ -9,6 +9,7 @@ what a dataset has, and kept beside what dlib's own pipeline reaches. On the com
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,6 +195,7 @@ def run(
                     start="dlib",
                     input_px=taught.input_px if taught else CHIP_PX,
                     precision=_precision(answering),
+                    **_learned_from(taught),
                     commit=commit(),
                     run=cache.key(**about, seed=seed, draws=draws),
                     command=_command(folder, net, engine, leave, photos, seed, draws),
@@ -229,6 +231,17 @@ def _precision(system: JointNet | DlibPipeline | Recogniser) -> str:
         return lowered if lowered in PRECISIONS else "fp32"
     known = system.provenance if isinstance(system, JointNet) else None
     return (known or {}).get("precision", "fp32")
+
+
+def _learned_from(net: JointNet | None) -> dict[str, float]:
+    """Portraits and views of a distilled net; not known of one that another had begun."""
+    known: dict[str, Any] = (net.provenance if net else None) or {}
+    if "portraits" not in known or known["start"] is not None:
+        return {"portraits": np.nan, "views": np.nan}
+    return {
+        "portraits": known["portraits"],
+        "views": known["steps"] * known["profile"]["batch"],
+    }
 
 
 def _command(

@@ -153,6 +153,8 @@ def named_rows(
     for at in np.flatnonzero(answers.match >= 0):
         detected[at] = of_photo[faces["photo"][at]][answers.match[at]].box
     enrolled_ = known & (answers.match >= 0)
+    if not enrolled_.any():
+        return [_row(measure, 0.0, 0.0, 0.0, int(asked.sum()))]
     calibration = fit_box_calibration(detected[enrolled_], boxes[enrolled_])
     vectors = normalise(answers.embeddings)
     names = np.unique(faces["identity"].to_numpy(str)[enrolled_])
@@ -255,11 +257,14 @@ def false_match_rows(
     thousand pairs of all match. Of photos of which no two show one person.
 
     Args:
-        answers: of a system; faces that it has not found are left out.
+        answers: of a system; faces that it has not found are left out. There are no rows where it
+            has found too few.
         groups: bool [F] by name.
         seed, draws: of the bootstrap over faces.
     """
     found = answers.match >= 0
+    if found.sum() < MIN_GROUP:
+        return []
     everybody = [str(at) for at in range(int(found.sum()))]
     threshold = verification.threshold_at(answers.embeddings[found], everybody, FALSE_MATCHES)
 

@@ -1,5 +1,6 @@
 """Printed tables of the published net: what it reaches, for whom, and how fast."""
 
+import numpy as np
 import pandas as pd
 
 from thesislib.reporting.labels import ENGINE_LABELS, engine_label
@@ -38,6 +39,12 @@ _READ = (  # what is told of them: measure, dataset, column
     ("ms_32_faces", "synthetic", "ms, 32 faces"),
 )
 _TIME = ("ms", 1, 1)
+_CURVE = (
+    ("teacher_distance", "fairface", "distance, fairface"),
+    ("verification", "lfw", "same person?, lfw"),
+    ("enrolled_joint_accuracy_50", "lfw", "found and named, lfw"),
+    ("ap50", "groups", "AP50, groups"),
+)
 
 
 def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -47,8 +54,9 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         what the columns mean, the cells, and how many columns are words.
     """
     rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
-    # Times, and nets that read elsewhere, have tables of their own.
-    rows = rows[rows["measure"].isin(MEASURES) & ~rows["system"].isin(list(READINGS)[1:])]
+    # Times, nets that read elsewhere, and those that learned from less have tables of their own.
+    others = {*list(READINGS)[1:], *learned_from(table)["system"]}
+    rows = rows[rows["measure"].isin(MEASURES) & ~rows["system"].isin(others)]
     if not len(rows):
         raise ValueError("recogniser: no rows of whole datasets")
     systems = _systems(rows)
@@ -92,6 +100,44 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         if system in set(rows["system"])
     ]
     return about, pd.DataFrame(cells, columns=["Read", *(column for *_, column in _READ)]), 1
+
+
+def learned_from(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``recogniser.csv``, of everybody, of nets of which it is known how many portraits
+    and views they learned from; not the arms of :func:`readings`."""
+    if "views" not in table:
+        return table[:0]
+    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    return rows[rows["views"].notna() & ~rows["system"].isin(list(READINGS))]
+
+
+def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """What nets that learned from so many portraits and views reach, a row a net, see
+    :func:`measures`."""
+    rows = learned_from(table)
+    if not len(rows):
+        raise ValueError("recogniser: no rows of nets that learned from so many views")
+    about = (
+        "Nets that read faces at landmarks, by the portraits and views that they learned from; "
+        "none has learned from scenes. In percent but for the distance and AP50; in brackets 95 % "
+        "intervals over people. Last the published net."
+    )
+    cells = []
+    nets = rows.sort_values(["portraits", "views"]).groupby(
+        ["portraits", "views", "system"], sort=False
+    )
+    published = table[(table["system"] == "default") & (table["group"].fillna("") == "")]
+    told = [*((key[:2], own) for key, own in nets), ((np.nan, np.nan), published)]
+    for counts, own in told:
+        by = {(row["measure"], row["dataset"]): row for row in own.to_dict("records")}
+        if not by:
+            continue
+        cells.append(
+            ["–" if np.isnan(count) else f"{count:.0f}" for count in counts]
+            + [_cell(by.get((measure, on)), *MEASURES[measure][1:]) for measure, on, _ in _CURVE]
+        )
+    header = ["Portraits", "Views", *(column for *_, column in _CURVE)]
+    return about, pd.DataFrame(cells, columns=header), 2
 
 
 def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:

@@ -499,6 +499,9 @@ TABLES = {
     "recogniser_readings": _Source(
         "recogniser.csv", lambda table: Printed(*recogniser_tables.readings(table))
     ),
+    "recogniser_curve": _Source(
+        "recogniser.csv", lambda table: Printed(*recogniser_tables.curve(table))
+    ),
     "recogniser_groups": _Source(
         "recogniser.csv", lambda table: Printed(*recogniser_tables.groups(table))
     ),
