@@ -1,5 +1,7 @@
 """A net that reads embeddings at landmarks, on the runtimes it is exported for."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,12 +66,23 @@ def folder(net, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def opened(folder):
+    """A function from an engine's name to the export on it, compiled once."""
+    return functools.cache(lambda name: open_engine(folder, read_about(folder), name, 1)[1])
+
+
+@pytest.fixture(scope="module")
+def recognisers(folder):
+    """A function from an engine's name to a recogniser."""
+    return functools.cache(lambda name: Recogniser(folder, engine=name))
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("shape", [(1, 96, 96), (2, 120, 181), (1, 50, 77), (1, 200, 96)])
-def test_runtimes_give_what_pytorch_gives(net, folder, runtime, shape):
+def test_runtimes_give_what_pytorch_gives(net, opened, runtime, shape):
     photos = np.stack([patches(*shape[1:], seed) for seed in range(shape[0])])
-    run = open_engine(folder, read_about(folder), runtime, 1)[1]
-    found, wanted = run(photos), on_torch(net, threads=1, device="cpu")(photos)
+    found, wanted = opened(runtime)(photos), on_torch(net, threads=1, device="cpu")(photos)
     assert len(found) == len(wanted) == len(OUTPUTS)
     scale = min(shape[1:]) / INPUT_PX
     for photo in range(shape[0]):
@@ -85,8 +98,8 @@ def test_runtimes_give_what_pytorch_gives(net, folder, runtime, shape):
 
 
 @pytest.mark.parametrize("engine", [*RUNTIMES, "torch"])
-def test_faces_have_landmarks_on_every_engine(folder, engine):
-    recogniser = Recogniser(folder, engine=engine)
+def test_faces_have_landmarks_on_every_engine(recognisers, engine):
+    recogniser = recognisers(engine)
     faces = recogniser.predict_arrays([patches(192, 192)], 0.5)[0]
     assert faces and all(face.landmarks.shape == (5, 2) for face in faces)
     assert {face.name for face in faces} <= set(PARTY)
@@ -94,8 +107,8 @@ def test_faces_have_landmarks_on_every_engine(folder, engine):
 
 
 @pytest.mark.parametrize("engine", [*RUNTIMES, "torch"])
-def test_detections_below_the_threshold_are_not_embedded(folder, engine):
-    run = open_engine(folder, read_about(folder), engine, 1)[1]
+def test_detections_below_the_threshold_are_not_embedded(opened, engine):
+    run = opened(engine)
     photo = patches(128, 150)[None]
     everything = run(photo)[2]
     threshold = float(np.sort(everything)[len(everything) // 2]) + 1e-4
@@ -108,7 +121,7 @@ def test_detections_below_the_threshold_are_not_embedded(folder, engine):
     assert len(run(photo, threshold)[5]) == len(some[5])
 
 
-def test_int8_is_of_all_heavy_layers(net, folder):
+def test_int8_is_of_all_heavy_layers(net, folder, opened):
     import openvino as ov
 
     heavy, others = int8._heavy(ov.Core().read_model(folder / OPENVINO))
@@ -121,14 +134,13 @@ def test_int8_is_of_all_heavy_layers(net, folder):
     assert inside == {"backbone", "regression_head", "embedding_head"}
     outside = {weights[name] for name in others if name in weights}
     assert all(".heads." in name or "refiner." in name for name in outside)
-    run = open_engine(folder, read_about(folder), "openvino_int8", 1)[1]
     photo = patches(96, 128, 9)[None]
-    found, wanted = run(photo), on_torch(net, threads=1, device="cpu")(photo)
+    found, wanted = opened("openvino_int8")(photo), on_torch(net, threads=1, device="cpu")(photo)
     close = box_iou(found[1], wanted[1]).max(axis=1) > 0.8
     assert close.mean() > 0.5
 
 
-def test_lowered_engines_read_faces_where_they_are_however_many_photos_there_are(folder):
+def test_lowered_engines_read_faces_where_they_are_however_many_photos_there_are(folder, opened):
     """Places are counted over all photos of a batch: three digits are not enough for them."""
     about = read_about(folder)
     assert "would be rounded to three digits" in str(missing(about, "openvino_bf16"))
@@ -136,7 +148,7 @@ def test_lowered_engines_read_faces_where_they_are_however_many_photos_there_are
         None,
         "this processor does not multiply in bf16",
     )
-    run = open_engine(folder, about, "openvino_int8", 1)[1]
+    run = opened("openvino_int8")
     photos = np.stack([patches(96, 128, seed) for seed in range(32)])
     together, alone = run(photos), run(photos[-1:])
     last = together[0] == 31

@@ -63,7 +63,7 @@ def classifier_folder(classifier, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recogniser(folder):
     return Recogniser(folder, "openvino", threads=1)
 

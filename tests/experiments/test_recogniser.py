@@ -184,8 +184,10 @@ def test_distance_to_the_teacher_by_a_loop(tmp_path):
     spread = np.mean([((one - told.mean(axis=0)) ** 2).sum() for one in told])
     unit = [one / np.linalg.norm(one) for one in answers.embeddings]
     away = [((a - b) ** 2).sum() / spread for a, b in zip(unit, told, strict=True)]
-    assert [row["group"] for row in rows] == ["", "age: old"]
+    assert [row["group"] for row in rows] == ["", "age: old", ""]
     assert rows[0]["value"] == pytest.approx(np.mean(away))
+    assert rows[2]["value"] == pytest.approx(np.mean([away[at] for at in range(80) if at % 8]))
+    assert rows[2]["measure"] == "teacher_distance_found" and rows[2]["n"] == 70
     assert rows[1]["value"] == pytest.approx(np.mean(away[:40])) and rows[1]["n"] == 40
 
 

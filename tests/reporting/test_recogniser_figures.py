@@ -57,7 +57,7 @@ def distances():
     ]
     table = pd.DataFrame(nets, columns=["system", "portraits", "views", "value"])
     table = table.assign(low=table["value"] - 0.01, high=table["value"] + 0.02, group="")
-    return table.assign(measure="teacher_distance", dataset="fairface", profile="default")
+    return table.assign(measure="teacher_distance_found", dataset="fairface", profile="default")
 
 
 def test_distances_over_views_and_over_portraits():

@@ -46,7 +46,7 @@ from thesislib.profiles import Profile, get_profile
 
 VIEW_PX = 320  # side of the views
 EPOCH_STEPS = 1000  # between two rows of the history
-SCENE_SHARE = 0.6  # of the views, where there are scenes
+SCENE_SHARE = 0.6  # of the views, where folders of scenes are given; at most, where none are
 PORTRAIT = 0.35  # a photo of one face of at least this share of its shorter side is a portrait
 LEARNED_PX = 3.0  # faces smaller than this, in pixels of the photo, are not learned
 ANCHOR_VIEWS = 200  # views to whose faces anchors are fitted
@@ -148,11 +148,13 @@ def distil(
     if len(answers):
         spread = float(np.square(answers - answers.mean(axis=(0, 1))).sum(axis=2).mean())
 
+    # Without scenes of their own, the few photos that are no portraits are not most of the views.
+    share = SCENE_SHARE if scenes else min(SCENE_SHARE, len(whole) / (len(whole) + len(portraits)))
     crowds = profile.embedding_source == "landmarks"
 
     def make_views() -> Views:
         views = EPOCH_STEPS * profile.batch
-        return Views(whole, portraits, answers, VIEW_PX, SCENE_SHARE, views, seed, crowds)
+        return Views(whole, portraits, answers, VIEW_PX, share, views, seed, crowds)
 
     net = train_net(
         new_student(profile, seed, make_views()),
@@ -233,7 +235,7 @@ def face_photos(
 
 def is_left_out(path: Path, leave_out: int) -> bool:
     """Whether the number in a file's name is divisible by ``leave_out``; 0 leaves out none."""
-    digits = "".join(c for c in path.stem if c.isdigit())
+    digits = "".join(c for c in path.stem if c.isdecimal())
     return bool(leave_out and digits) and int(digits) % leave_out == 0
 
 
@@ -349,7 +351,7 @@ def teacher_answers(
 
 def _chip(photo: FacePhoto) -> np.ndarray:
     """The face as dlib's recogniser takes it, uint8 [150, 150, 3]."""
-    transform = chip_transforms(torch.from_numpy(photo.landmarks))[0].numpy()
+    transform = chip_transforms(torch.tensor(photo.landmarks))[0].numpy()
     return np.asarray(portrait_through(read_photo(photo.path), transform, CHIP_PX))
 
 

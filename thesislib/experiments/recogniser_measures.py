@@ -229,7 +229,8 @@ def distance_rows(
     answers: Answers, teacher: NDArray[np.float32], groups: Mapping[str, NDArray], seed: int
 ) -> list[dict]:
     """``teacher_distance``, of everybody and by group: squared distance of unit embeddings from
-    the teacher's of the aligned face, over the spread of the teacher's about their mean.
+    the teacher's of the aligned face, over the spread of the teacher's about their mean; and
+    ``teacher_distance_found``, of the faces that were found.
 
     All of dlib's embeddings lie on one side of zero: 1 knows nothing but their mean.
 
@@ -247,6 +248,11 @@ def distance_rows(
         low, high = bootstrap_interval(away[members], seed=seed)
         row = _row("teacher_distance", float(away[members].mean()), low, high, int(members.sum()))
         rows.append(row | {"group": name})
+    found = answers.match >= 0
+    if found.any():
+        low, high = bootstrap_interval(away[found], seed=seed)
+        mean = float(away[found].mean())
+        rows.append(_row("teacher_distance_found", mean, low, high, int(found.sum())))
     return rows
 
 

@@ -87,22 +87,22 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
 
 @styled
 def learning_curves(measures: pd.DataFrame) -> Figure:
-    """Distance to the teacher against the views that were seen and the portraits they were made
-    of; dashed the published net's.
+    """Distance to the teacher, of faces found, against the views that were seen and the portraits
+    they were made of; dashed the published net's.
 
     Args:
-        measures: ``recogniser.csv``; of it ``teacher_distance`` on ``fairface``.
+        measures: ``recogniser.csv``; of it ``teacher_distance_found`` on ``fairface``.
 
     Raises:
         ValueError: no rows of nets that are known to have learned from so many views.
     """
     rows = learned_from(measures)
-    rows = rows[rows["measure"] == "teacher_distance"]
+    rows = rows[rows["measure"] == "teacher_distance_found"]
     if not len(rows):
         raise ValueError("recogniser: no distances of nets that learned from so many views")
     published = measures[
         (measures["system"] == "default")
-        & (measures["measure"] == "teacher_distance")
+        & (measures["measure"] == "teacher_distance_found")
         & (measures["group"].fillna("") == "")
     ]
     figure, axes = plt.subplots(1, 2, figsize=(TEXT, 2.4), sharey=True)
