@@ -53,8 +53,6 @@ class Reporter(ConsoleReporter):
 
 
 DOIT_CONFIG = {"verbosity": 2, "reporter": Reporter, "dep_file": ".doit.db", "backend": "json"}
-# Experiments wait for each other; notebooks run two at a time.
-DOIT_CONFIG |= {"num_process": 2, "par_type": "thread"}
 
 
 def asked() -> tuple[Config, Path | None]:
@@ -155,9 +153,10 @@ def task_experiment():
 
 
 def task_notebook():
-    """Execute the notebooks; they draw the figures from what the experiments kept."""
+    """Execute the notebooks in order; they draw the figures from what the experiments kept."""
     config, target = asked()
     run = run_name(config, target)
+    before: list[str] = []
     for name in NOTEBOOKS:
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
         executed = paths.RUNS / "notebooks" / run / notebook.name
@@ -179,5 +178,6 @@ def task_notebook():
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],
             "targets": [executed],
             "uptodate": [lambda task, values: values == state_of(config, target)],
-            "task_dep": ["experiment"],
+            "task_dep": ["experiment", *before],
         }
+        before.append(f"notebook:{name}:{run}")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import os
 
 import pytest
@@ -30,12 +31,14 @@ def words_of(task):
     return [str(word) for word in task["actions"][0]._action]
 
 
-def test_the_experiments_come_first_then_the_notebooks(dodo):
+def test_the_experiments_come_first_then_the_notebooks_in_order(dodo):
     experiments = [task["name"].split(":")[0] for task in dodo.task_experiment()]
     assert experiments == COMMANDS
     notebooks = list(dodo.task_notebook())
     assert [task["name"][:2] for task in notebooks] == ["01", "02", "03", "04", "05"]
-    assert all(task["task_dep"] == ["experiment"] for task in notebooks)
+    for before, task in itertools.pairwise(notebooks):
+        assert f"notebook:{before['name']}" in task["task_dep"]
+        assert "experiment" in task["task_dep"]
 
 
 def test_every_command_is_one_that_the_command_line_takes(dodo, monkeypatch):

@@ -8,7 +8,7 @@ from thesislib.reporting.tables import markdown
 
 
 def row(measure, system, value, dataset="lfw", group="", low=np.nan, **more):
-    about = {"profile": "default", "input_px": 480, "n": 40}
+    about = {"profile": "default", "input_px": 480, "n": 40, "seed": 0, "run": "one"}
     told = {"measure": measure, "system": system, "value": value, "low": low}
     return about | told | {"high": value + 0.01, "dataset": dataset, "group": group} | more
 
@@ -67,9 +67,13 @@ def test_readings_stand_side_by_side():
     ]
     _, _, header, *_ = markdown("recogniser", table).split("\n")
     assert "roi" not in header  # they have a table of their own
+    table.loc[4, "run"] = "another"
+    with pytest.raises(ValueError, match="recogniser: several in column run"):
+        markdown("recogniser_readings", table)
 
 
 def test_nets_by_what_they_learned_from():
+    more = {"portraits": 5000, "views": 16000}
     table = pd.DataFrame(
         [
             row("teacher_distance_found", "default", 0.2, "fairface", low=0.19),
@@ -82,9 +86,11 @@ def test_nets_by_what_they_learned_from():
                 portraits=5000,
                 views=16000,
             ),
-            row("verification", "a", 0.95, low=0.94, portraits=5000, views=16000),
+            row("verification", "a", 0.95, low=0.94, **more),
             row("verification", "b", 0.9, low=0.89, portraits=1000, views=16000),
-            row("verification", "roi", 0.8, low=0.79, portraits=5000, views=24000),
+            row("verification", "roi", 0.8, low=0.79),
+            row("verification", "default", 0.7, profile="smoke"),
+            row("verification", "b", 0.5, portraits=1000, views=16000, seed=1),
         ]
     )
     lines = markdown("recogniser_curve", table).split("\n")[4:]

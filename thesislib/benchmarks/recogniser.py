@@ -24,11 +24,11 @@ from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
 from thesislib.engine.timing import RUNS
 from thesislib.environment import commit
-from thesislib.experiments.recogniser import exported
+from thesislib.experiments.recogniser import exported, system_name
 from thesislib.metrics.statistics import bootstrap_interval
 from thesislib.models.joint import JointNet
 from thesislib.synthetic.scene import render_scene
-from thesislib.tables import merge_table
+from thesislib.tables import PRECISIONS, merge_table
 
 TABLE, MEASURES_TABLE = "recogniser_speed.csv", "recogniser.csv"
 FACES = (1, 2, 4, 8, 16, 32)
@@ -58,13 +58,16 @@ def run(
         progress: say what is being done.
 
     Raises:
-        ValueError: no nets, or two of one name.
+        ValueError: no nets, two of one name, or one whose folder has another system's; less than
+            one run or face.
 
     Returns:
         the rows of ``recogniser_speed.csv``. Times of 1 and 32 faces, of each system's fastest
         engine, go into ``recogniser.csv`` too.
     """
-    names = [Path(net).name for net in nets]
+    names = [system_name(net) for net in nets]
+    if runs < 1 or not faces or min(faces) < 1:
+        raise ValueError(f"runs: {runs}, faces: {list(faces)}; all must be 1 or more")
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"nets: {', '.join(names) or 'none'}; one or more are needed, of other names"
@@ -101,11 +104,13 @@ def run(
         for (system, engine, px), ms in taken.items():
             ratio = reference / ms  # turn by turn: what disturbed the machine disturbed both
             low, high = bootstrap_interval(ratio, np.median, seed=seed)
+            lowered = engine.rpartition("_")[2]
             rows.append(
                 {
                     "system": system,
                     "engine": engine,
                     "input_px": px,
+                    "precision": lowered if lowered in PRECISIONS else "fp32",
                     "faces": count,
                     "found": detected[system, engine, px],
                     "ms_median": float(np.median(ms)),
@@ -124,7 +129,6 @@ def run(
         "seed": seed,
         "backbone": "dlib",
         "start": "dlib",
-        "precision": "fp32",
         "commit": commit(),
         "run": cache.key(
             nets=[net.answers_key for net in loaded],
@@ -137,7 +141,8 @@ def run(
     }
     table = pd.DataFrame(rows).assign(**about)
     merge_table(paths.TABLES / TABLE, table)
-    merge_table(paths.TABLES / MEASURES_TABLE, measures(table, loaded[0].input_px))
+    if len(told := measures(table, loaded[0].input_px)):
+        merge_table(paths.TABLES / MEASURES_TABLE, told)
     return table
 
 

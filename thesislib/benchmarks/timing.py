@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thesislib.deploy.export import INT8, OPENVINO
+from thesislib.data.transforms import scaled_photo
+from thesislib.deploy.export import INT8, OPENVINO, read_about
 from thesislib.deploy.graph import USER_SCORE
 from thesislib.engine.timing import RUNS, WARM_UPS, take_turns
 from thesislib.environment import require
@@ -44,7 +45,8 @@ def stage_times(
         runs: timed calls.
 
     Returns:
-        one row per turn, milliseconds: ``preprocess``, before the first convolution; ``network``,
+        one row per turn, milliseconds: ``preprocess``, scaling and what is before the first
+        convolution; ``network``,
         from there to the last; ``postprocess``, what remains of the call, conversion to NumPy
         included; and ``total``, the call on the clock, which is their sum.
     """
@@ -56,17 +58,25 @@ def stage_times(
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     request = ov.Core().compile_model(file, "CPU", settings).create_infer_request()
 
+    px = read_about(folder)["input_px"]
+
+    def scale(photo: np.ndarray) -> np.ndarray:
+        return scaled_photo(photo, px).permute(1, 2, 0).numpy()
+
     def call(photo: np.ndarray) -> list[np.ndarray]:
         inputs = (photo[None], np.array(USER_SCORE, dtype=np.float32))
         return [value.copy() for value in request.infer(inputs).values()]
 
     rows = []
     for turn in range(WARM_UPS + runs):
-        whole = float(take_turns({"net": [("total", call)]}, [photo], 1, 0)["ms"].iloc[0])
+        stages = {"net": [("scale", scale), ("graph", call)]}
+        scaling, whole = take_turns(stages, [photo], 1, 0)["ms"]
         nodes = [(n.node_type, n.real_time.total_seconds() * 1000) for n in request.profiling_info]
         convolutions = [at for at, (kind, _) in enumerate(nodes) if kind == "Convolution"]
         if turn >= WARM_UPS:
-            rows.append(divided([ms for _, ms in nodes], convolutions[0], convolutions[-1], whole))
+            counted = [ms for _, ms in nodes]
+            before, *others, whole = divided(counted, convolutions[0], convolutions[-1], whole)
+            rows.append((scaling + before, *others, scaling + whole))
     return pd.DataFrame(rows, columns=[*STAGES, "total"])
 
 

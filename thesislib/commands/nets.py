@@ -62,7 +62,7 @@ def distil(
         profile: Settings to begin with.
         steps: Optimiser steps; else 1000 for each epoch of the profile.
         leave_out: Photos whose number is divisible by this are left for measuring.
-        most_portraits: Learn embeddings from so many photos of one large face; else from all.
+        most_portraits: Learn from so many photos of one large face; else from all.
         seed: Random seed.
         start: A distilled net to go on from; else dlib's recogniser.
     """

@@ -47,7 +47,7 @@ from thesislib.models.heads import NOBODY
 from thesislib.models.joint import JointNet
 
 VERSION = 4  # of what can be read; raised when what was written before gives wrong answers
-FORM = 5  # of what is written; raised when the same net gives other files
+FORM = 6  # of what is written; raised when the same net gives other files
 ABOUT = "about.json"
 ONNX, OPENVINO, INT8 = "net.onnx", "openvino.xml", "openvino_int8.xml"
 _OPSET = 18  # the first whose Resize is antialiased

@@ -84,8 +84,7 @@ def distil(
         steps: optimiser steps of ``profile.batch`` views; None for 1000 x ``profile.epochs``.
         leave_out: photos whose number, in the file's name, is divisible by this are left for
             measuring; 0 leaves out none.
-        most_portraits: learn embeddings from the first so many photos of one large face; None for
-            all.
+        most_portraits: learn from the first so many photos of one large face; None for all.
         seed: of everything random.
         start: a distilled net to go on from; None for dlib's recogniser.
         progress: show bars.
@@ -99,11 +98,13 @@ def distil(
         DatasetError: no photo that can be learned from; a dataset that breaks the form.
         CheckpointError: ``out`` holds another training.
         NonFiniteLossError, FolderInUseError: see :func:`thesislib.engine.train.fit`.
-        ValueError: a profile of another backbone or length of embeddings, or fewer than one
-            portrait asked for.
+        ValueError: a profile of another backbone or length of embeddings, or fewer than one step
+            or portrait asked for.
     """
     if most_portraits is not None and most_portraits < 1:
         raise ValueError(f"most_portraits is {most_portraits}, must be 1 or more")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps is {steps}, must be 1 or more")
     profile = get_profile(profile) if isinstance(profile, str) else profile
     if (profile.backbone, profile.embedding_dim) != ("dlib", EMBEDDING_DIM):
         raise ValueError(

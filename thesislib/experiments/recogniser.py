@@ -27,7 +27,8 @@ from thesislib.data.schema import (
     subset,
 )
 from thesislib.data.views import FacePhoto
-from thesislib.deploy.export import ABOUT, FORM, export
+from thesislib.deploy.engines import ENGINES
+from thesislib.deploy.export import ABOUT, FORM, ExportError, export
 from thesislib.deploy.graph import USER_SCORE
 from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.checkpoint import load_net
@@ -49,7 +50,7 @@ from thesislib.experiments.recogniser_measures import (
     session_rows,
     verification_rows,
 )
-from thesislib.models.dlib_resnet import CHIP_PX, read_weights
+from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, read_weights
 from thesislib.models.joint import JointNet
 from thesislib.synthetic.scene import render_scene
 from thesislib.tables import PRECISIONS, merge_table
@@ -59,6 +60,8 @@ DRAWS = 200
 TABLE = "recogniser.csv"
 # What a spreadsheet made of two of FairFace's age groups before they were handed on.
 SPREADSHEET_DATES = {"03-Sep": "3-9", "Oct-19": "10-19"}
+# Beside the published net, what it is compared with.
+SYSTEMS = ("default", "teacher_aligned", "dlib", "yunet_dlib")
 CALIBRATION = 96  # photos of synthetic people, of 0 to 16 faces, that calibrate int8
 ATTRIBUTES = "attributes.csv"  # of a dataset's photos: ``photo`` and what groups are made of
 
@@ -125,8 +128,9 @@ def _number_first(value: str) -> tuple[float, str]:
 
 
 def _taught(answers: Answers, out: Path) -> NDArray[np.float32]:
-    """dlib's embeddings of the annotated faces, float [F, E]."""
-    faces = answers.faces
+    """dlib's embeddings of the annotated faces, float [F, E]; NaN of those without landmarks."""
+    known = answers.faces[LANDMARKS].notna().all(axis=1).to_numpy()
+    faces = answers.faces[known]
     alone = [
         FacePhoto(answers.dataset.folder / photo, box[None], points[None], np.empty((0, 4)))
         for photo, box, points in zip(
@@ -136,7 +140,9 @@ def _taught(answers: Answers, out: Path) -> NDArray[np.float32]:
             strict=True,
         )
     ]
-    return teacher_answers(alone, read_weights(), out, progress=False)[:, 0]
+    told = np.full((len(known), EMBEDDING_DIM), np.nan, np.float32)
+    told[known] = teacher_answers(alone, read_weights(), out, progress=False)[:, 0]
+    return told
 
 
 def run(
@@ -165,14 +171,20 @@ def run(
 
     Returns:
         the rows.
+
+    Raises:
+        ValueError: an unknown engine; a net whose folder has the name of another system.
     """
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"engine: {engine!r} is unknown; choose {', '.join(ENGINES)}")
+    own_name = system_name(net)
     loaded: JointNet = load_net(net)
     systems: dict[str, JointNet | DlibPipeline | Recogniser]
     if engine:
         made = Recogniser(exported(loaded), engine)
-        systems = {f"{Path(net).name}_{made.engine}": made}
+        systems = {f"{own_name}_{made.engine}": made}
     else:
-        systems = {Path(net).name: loaded}
+        systems = {own_name: loaded}
         systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
     parts = []
     for folder in folders:
@@ -195,7 +207,7 @@ def run(
                     start="dlib",
                     input_px=taught.input_px if taught else CHIP_PX,
                     precision=_precision(answering),
-                    **_learned_from(taught),
+                    **_learned_from(None if engine else taught),
                     commit=commit(),
                     run=cache.key(**about, seed=seed, draws=draws),
                     command=_command(folder, net, engine, leave, photos, seed, draws),
@@ -221,7 +233,11 @@ def exported(net: JointNet, px: int | None = None) -> Path:
         scaled.input_px = px
         # From one face that fills half of the photo to crowds, as users' photos have them.
         seen = [render_scene(at, (0, 100), 1, px, at % 17)[0] for at in range(CALIBRATION)]
-        export(scaled, folder, seen)
+        try:
+            export(scaled, folder, seen)
+        except ExportError as error:  # a net that finds nobody in them
+            print(f"{error}: exported without int8")
+            export(scaled, folder)
     return folder
 
 
@@ -233,10 +249,24 @@ def _precision(system: JointNet | DlibPipeline | Recogniser) -> str:
     return (known or {}).get("precision", "fp32")
 
 
+def system_name(net: Path | str) -> str:
+    """Name of a net among the systems: that of its folder or file, or ``default``.
+
+    Raises:
+        ValueError: a folder with the name of another system, whose rows it would replace.
+    """
+    name = Path(net).name
+    if name in SYSTEMS and str(net) != "default":
+        raise ValueError(f"{net}: rows of {name!r} are those of another system; rename the folder")
+    return name
+
+
 def _learned_from(net: JointNet | None) -> dict[str, float]:
-    """Portraits and views of a distilled net; not known of one that another had begun."""
+    """Portraits and views of a net that was distilled to read faces at landmarks, from portraits
+    alone; NaN of others, and of one that another had begun."""
     known: dict[str, Any] = (net.provenance if net else None) or {}
-    if "portraits" not in known or known["start"] is not None:
+    alone = known.get("scene_photos") == [] and known["start"] is None
+    if net is None or net.embedding_source != "landmarks" or not alone:
         return {"portraits": np.nan, "views": np.nan}
     return {
         "portraits": known["portraits"],

@@ -143,7 +143,7 @@ def named_rows(
     Args:
         answers: of a system.
         asked: bool [F], which faces are asked for.
-        known: bool [F], which are enrolled.
+        known: bool [F], which are enrolled; there is no row where nobody is.
         measure: name of the row.
         seed: of the bootstrap.
     """
@@ -153,6 +153,8 @@ def named_rows(
     for at in np.flatnonzero(answers.match >= 0):
         detected[at] = of_photo[faces["photo"][at]][answers.match[at]].box
     enrolled_ = known & (answers.match >= 0)
+    if not known.any():
+        return []
     if not enrolled_.any():
         return [_row(measure, 0.0, 0.0, 0.0, int(asked.sum()))]
     calibration = fit_box_calibration(detected[enrolled_], boxes[enrolled_])
@@ -236,19 +238,25 @@ def distance_rows(
 
     Args:
         answers: of a net that was taught.
-        teacher: float [F, E], of the annotated faces.
+        teacher: float [F, E], of the annotated faces; NaN of those without landmarks, which are
+            left out.
         groups: bool [F] by name.
         seed: of the bootstrap.
     """
-    told = normalise(teacher)
+    taught = np.isfinite(teacher).all(axis=1)
+    told = normalise(teacher[taught])
     spread = np.square(told - told.mean(axis=0)).sum(axis=1).mean()
-    away = np.square(normalise(answers.embeddings) - told).sum(axis=1) / spread
+    away = np.full(len(teacher), np.nan)
+    away[taught] = np.square(normalise(answers.embeddings[taught]) - told).sum(axis=1) / spread
     rows = []
-    for name, members in groups.items():
+    for name, of_group in groups.items():
+        members = of_group & taught
+        if members.sum() < MIN_GROUP:
+            continue
         low, high = bootstrap_interval(away[members], seed=seed)
         row = _row("teacher_distance", float(away[members].mean()), low, high, int(members.sum()))
         rows.append(row | {"group": name})
-    found = answers.match >= 0
+    found = (answers.match >= 0) & taught
     if found.any():
         low, high = bootstrap_interval(away[found], seed=seed)
         mean = float(away[found].mean())
@@ -293,6 +301,8 @@ def false_match_rows(
 def landmark_rows(answers: Answers, seed: int) -> list[dict]:
     """Mean distance of landmarks from the annotated ones, in distances of the eyes."""
     known = answers.faces[LANDMARKS].notna().all(axis=1).to_numpy() & (answers.match >= 0)
+    if not known.any():
+        return []
     true = answers.faces[LANDMARKS].to_numpy(float).reshape(-1, 5, 2)[known]
     of_photo = dict(zip(answers.dataset.photos, answers.found, strict=True))
     found = np.stack(

@@ -120,9 +120,9 @@ def sample_patches(
     steps = _FIRST + _STRIDE * torch.arange(PATCH, device=features.device, dtype=features.dtype)
     ys, xs = torch.meshgrid(steps, steps, indexing="ij")
     # Chips count pixels from the middle of the first, photos here from its corner.
-    chip = torch.stack([xs, ys, torch.ones_like(xs)], dim=-1).flatten(0, 1)  # [PATCH x PATCH, 3]
+    chip = torch.stack([xs, ys], dim=-1).flatten(0, 1)  # [PATCH x PATCH, 2]
     transforms = chip_transforms(landmarks).to(features.dtype)
-    points = chip @ transforms.transpose(1, 2)  # [F, PATCH x PATCH, 2]
+    points = _placed(chip, transforms)
     band = _bands(transforms[:, :, 0].norm(dim=1))
     eighths = torch.tensor(EIGHTHS, device=features.device, dtype=features.dtype)
     above = torch.cat([eighths.new_zeros(1), eighths.cumsum(dim=0)])[band]
@@ -144,6 +144,19 @@ def sample_patches(
     grid = grid.reshape(1, -1, PATCH, 2)
     found = F.grid_sample(below, grid, padding_mode="zeros", align_corners=False)
     return found[0].unflatten(1, (-1, PATCH)).transpose(0, 1)
+
+
+def _placed(points: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
+    """Points of chips in the photo, float [F, P, 2].
+
+    Not a matrix product: in mixed precision its coordinates would have three digits.
+
+    Args:
+        points: float [P, 2] of all chips, or [F, P, 2] of each.
+        transforms: float [F, 2, 3].
+    """
+    x, y, shift = (column[:, None] for column in transforms.unbind(dim=2))  # [F, 1, 2]
+    return points[..., :1] * x + points[..., 1:] * y + shift
 
 
 def _bands(scales: torch.Tensor) -> torch.Tensor:
@@ -194,4 +207,4 @@ class Refiner(nn.Module):
         moved = self.points(self.layers(patches)).float().unflatten(1, (5, 2))
         chip = torch.tensor(REFERENCE, device=moved.device) + _CHIP_SHARE * moved
         transforms = chip_transforms(landmarks.float())
-        return chip @ transforms[:, :, :2].transpose(1, 2) + transforms[:, None, :, 2]
+        return _placed(chip, transforms)

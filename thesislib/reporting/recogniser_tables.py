@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib.reporting.labels import ENGINE_LABELS, engine_label
+from thesislib.tables import one_run
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
     "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
@@ -52,7 +53,7 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     Returns:
         what the columns mean, the cells, and how many columns are words.
     """
-    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    rows = of_everybody(table)
     # Times, nets that read elsewhere, and those that learned from less have tables of their own.
     others = {*list(READINGS)[1:], *learned_from(table)["system"]}
     rows = rows[rows["measure"].isin(MEASURES) & ~rows["system"].isin(others)]
@@ -79,11 +80,18 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 
 def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The arms of ``recogniser.csv``, a row a place where embeddings are read, see
-    :func:`measures`."""
-    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    :func:`measures`.
+
+    Raises:
+        ValueError: no such rows; times of several runs.
+    """
+    rows = of_everybody(table)
     rows = rows[rows["system"].isin(READINGS)]
     if rows["system"].nunique() < 2:
         raise ValueError("recogniser: no rows of nets that read elsewhere than at landmarks")
+    timed = rows[rows["measure"].str.startswith("ms_")]
+    if len(timed):
+        one_run(timed, "recogniser", columns=("run",), by=())
     about = (
         "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, and "
         "milliseconds on each net's fastest engine; in brackets 95 % intervals over people."
@@ -102,12 +110,10 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 
 
 def learned_from(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``recogniser.csv``, of everybody, of nets of which it is known how many portraits
-    and views they learned from; not the arms of :func:`readings`."""
-    if "views" not in table:
-        return table[:0]
-    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
-    return rows[rows["views"].notna() & ~rows["system"].isin(list(READINGS))]
+    """Rows of ``recogniser.csv``, of everybody, of nets that learned from a known number of
+    portraits and views, and from nothing else."""
+    rows = of_everybody(table)
+    return rows[rows["views"].notna()] if "views" in rows else rows[:0]
 
 
 def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -118,14 +124,15 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         raise ValueError("recogniser: no rows of nets that learned from so many views")
     about = (
         "Nets that read faces at landmarks, by the portraits and views that they learned from; "
-        "none has learned from scenes. In percent but for AP50 and the distance to dlib; in brackets 95 % "
-        "intervals over people. Last the published net."
+        "these from portraits alone. In percent but for AP50 and the distance to dlib; in brackets "
+        "95 % intervals over people. Last the published net, which has learned from scenes too."
     )
     cells = []
     nets = rows.sort_values(["portraits", "views"]).groupby(
         ["portraits", "views", "system"], sort=False
     )
-    published = table[(table["system"] == "default") & (table["group"].fillna("") == "")]
+    published = of_everybody(table)
+    published = published[published["system"] == "default"]
     told = [*((key[:2], own) for key, own in nets), ((np.nan, np.nan), published)]
     for counts, own in told:
         by = {(row["measure"], row["dataset"]): row for row in own.to_dict("records")}
@@ -186,6 +193,13 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
     columns = ["System", "Engine", "Input", *faces, f"Found of {most}"]
     return about, pd.DataFrame(cells, columns=columns), 2
+
+
+def of_everybody(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of whole datasets and of no group in them; of several seeds those of the first."""
+    rows = table[(table["group"].fillna("") == "") & (table["profile"] == "default")]
+    rows = rows.sort_values("seed", kind="stable")
+    return rows.drop_duplicates(["measure", "dataset", "system"]).sort_index()
 
 
 def _systems(rows: pd.DataFrame) -> list[str]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from thesislib.reporting.figures.benchmark import of_one_run
 from thesislib.reporting.figures.style import COLOURS, TEXT, styled, ticks_at
 from thesislib.reporting.labels import engine_label
-from thesislib.reporting.recogniser_tables import learned_from
+from thesislib.reporting.recogniser_tables import learned_from, of_everybody
 
 JOINT, PIPELINE = COLOURS["joint"], COLOURS["two_stage_photo"]
 
@@ -36,11 +36,8 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
         ValueError: times of several runs or machines.
     """
     times = of_one_run(times, "recogniser_speed")
-    rows = measures[
-        (measures["measure"] == "enrolled_joint_accuracy_50")
-        & (measures["dataset"] == "lfw")
-        & (measures["profile"] == "default")
-    ].drop_duplicates("system")  # of several seeds the first
+    rows = of_everybody(measures)
+    rows = rows[(rows["measure"] == "enrolled_joint_accuracy_50") & (rows["dataset"] == "lfw")]
     rows = rows.set_index("system")
     figure, axis = plt.subplots(figsize=(TEXT, 2.6))
     for system, colour in _READING_COLOURS.items():
@@ -97,13 +94,14 @@ def learning_curves(measures: pd.DataFrame) -> Figure:
         ValueError: no rows of nets that are known to have learned from so many views.
     """
     rows = learned_from(measures)
-    rows = rows[rows["measure"] == "teacher_distance_found"]
+    rows = rows[(rows["measure"] == "teacher_distance_found") & (rows["dataset"] == "fairface")]
     if not len(rows):
         raise ValueError("recogniser: no distances of nets that learned from so many views")
-    published = measures[
-        (measures["system"] == "default")
-        & (measures["measure"] == "teacher_distance_found")
-        & (measures["group"].fillna("") == "")
+    published = of_everybody(measures)
+    published = published[
+        (published["system"] == "default")
+        & (published["measure"] == "teacher_distance_found")
+        & (published["dataset"] == "fairface")
     ]
     figure, axes = plt.subplots(1, 2, figsize=(TEXT, 2.4), sharey=True)
     others = {"views": "portraits", "portraits": "views"}
