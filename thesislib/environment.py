@@ -1,11 +1,13 @@
-"""What is installed, and how its threads wait."""
+"""What is installed, and how its threads and processes wait and end."""
 
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import multiprocessing
 import os
 import subprocess
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -121,3 +123,18 @@ def commit() -> str:
     words = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.stdout.strip() or _version("thesislib")
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even if that was killed.
+
+    It would wait for work for ever, and keep what it has locked.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -73,6 +73,14 @@ def test_nets_are_told_apart_by_name(nets):
         benchmark.run(nets)
 
 
+def test_what_cannot_be_timed_is_refused_before_anything_is_loaded():
+    for wrong in ({"runs": 0}, {"faces": ()}, {"faces": (0, 1)}):
+        with pytest.raises(ValueError, match="all must be 1 or more"):
+            benchmark.run(("nowhere",), **wrong)
+    with pytest.raises(ValueError, match="runs/dlib: rows of 'dlib' are those of another system"):
+        benchmark.run(("runs/dlib",))
+
+
 def test_peers_whose_weights_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no \*yunet\*\.onnx in it"):
         yunet_dlib(tmp_path, 1)
@@ -105,7 +113,7 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     nets = (tmp_path / "small", tmp_path / "other")
     benchmark.run(nets, (1, 2), runs=2, progress=False)
     table = read_table(tmp_path / "tables/recogniser_speed.csv")
-    assert set(table["profile"]) == {"smoke"}
+    assert set(table["profile"]) == {"smoke"} and set(table["precision"]) == {"fp32"}
     sizes = table.groupby("system", sort=False)["input_px"].apply(lambda px: sorted(set(px)))
     both = {"dlib": [160], "teacher_aligned": [160], "small": [96, 128], "other": [128]}
     assert sizes.to_dict() == both and len(table) == 2 * 5

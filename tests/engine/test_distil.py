@@ -203,8 +203,27 @@ def test_faces_are_learned_from_the_first_portraits(folder, tmp_path, small_view
     assert (net.provenance["portraits"], net.provenance["scenes"]) == (2, 2)
     all_there_are = distil([folder], tmp_path / "all", most_portraits=9, **common)
     assert all_there_are.provenance["portraits"] == 3
-    with pytest.raises(ValueError, match="most_portraits is 0, must be 1 or more"):
-        distil([folder], tmp_path / "none", most_portraits=0, **common)
+    for wrong in ({"most_portraits": 0}, {"steps": 0}):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} is 0, must be 1 or more"):
+            distil([folder], tmp_path / "none", **(common | wrong))
+
+
+def test_a_few_photos_that_are_no_portraits_are_not_most_of_the_views(
+    folder, tmp_path, small_views, monkeypatch
+):
+    shares = []
+    made = module.Views
+    monkeypatch.setattr(
+        module,
+        "Views",
+        lambda *a: shares.append(a[4]) or made(*a),  # scenes, ..., their share
+    )
+    for scenes in ([], [folder]):
+        out = tmp_path / f"{len(scenes)}"
+        distil([folder], out, scenes=scenes, profile=PROFILE, steps=1, progress=False)
+    assert shares[0] == 2 / 5  # of three portraits and two scenes
+    assert shares[-1] == module.SCENE_SHARE
 
 
 def test_fewer_photos_than_a_batch(folder, tmp_path, small_views):

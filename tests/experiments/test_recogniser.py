@@ -1,6 +1,8 @@
 """The measures of a recogniser, of answers that are made by hand."""
 
+import dataclasses
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from thesislib.data.columns import LANDMARKS
 from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.embed import annotated_faces
 from thesislib.experiments import recogniser_measures as measures
-from thesislib.experiments.recogniser import groups_of
+from thesislib.experiments.recogniser import _learned_from, groups_of, run, system_name
 from thesislib.experiments.recogniser_measures import (
     Answers,
     answers_of,
@@ -121,6 +123,10 @@ def test_a_system_that_finds_nobody_names_nobody(tmp_path):
     assert value(verification_rows(blind, 0, 20), "verification") < 0.6
 
 
+def test_where_nobody_is_enrolled_nobody_is_asked_for(tmp_path):
+    assert enrolled_rows(answers(tmp_path, table(photos=2)), seed=0) == []
+
+
 def test_two_photos_of_everybody_are_asked(tmp_path):
     rows = enrolled_rows(answers(tmp_path), seed=0)
     assert value(rows, "enrolled_joint_accuracy_50") == 1
@@ -152,6 +158,15 @@ def test_landmark_errors_in_distances_of_the_eyes(tmp_path):
     ]
     both = Answers(dataset, found, annotated_faces(dataset), np.array([0, 0]), np.empty((0, 1)))
     assert value(landmark_rows(both, 0), "landmark_error") == pytest.approx((0 + 1 / 10) / 2)
+
+
+def test_no_landmarks_no_error_of_them(tmp_path):
+    rows = table(people=1, photos=2)
+    rows[LANDMARKS] = np.nan
+    dataset = Dataset(tmp_path / "a", rows)
+    found = [[Face(np.array([5, 4, 25, 24], np.float32), 0.9)]] * 2
+    both = Answers(dataset, found, annotated_faces(dataset), np.array([0, 0]), np.empty((0, 1)))
+    assert landmark_rows(both, 0) == []
 
 
 def test_boxes_where_there_is_no_face(tmp_path):
@@ -189,6 +204,41 @@ def test_distance_to_the_teacher_by_a_loop(tmp_path):
     assert rows[2]["value"] == pytest.approx(np.mean([away[at] for at in range(80) if at % 8]))
     assert rows[2]["measure"] == "teacher_distance_found" and rows[2]["n"] == 70
     assert rows[1]["value"] == pytest.approx(np.mean(away[:40])) and rows[1]["n"] == 40
+
+
+def test_faces_of_which_the_teacher_knows_nothing_are_left_out(tmp_path):
+    answers = strangers(tmp_path)
+    teacher = np.random.default_rng(1).normal(2, 1, size=(80, 4)).astype(np.float32)
+    whole = {"": np.ones(80, bool)}
+    teacher[::2] = np.nan
+    rows = distance_rows(answers, teacher, whole, 0)
+    half = dataclasses.replace(
+        answers, embeddings=answers.embeddings[1::2], match=answers.match[1::2]
+    )
+    wanted = distance_rows(half, teacher[1::2], {"": np.ones(40, bool)}, 0)
+    assert [row["value"] for row in rows] == [row["value"] for row in wanted]
+    assert [row["n"] for row in rows] == [40, 40]
+
+
+def test_rows_of_another_system_are_not_replaced():
+    assert system_name("default") == "default" and system_name("runs/mine") == "mine"
+    for taken in ("runs/default", "dlib", "a/teacher_aligned", "./default"):
+        with pytest.raises(ValueError, match="are those of another system; rename the folder"):
+            system_name(taken)
+    with pytest.raises(ValueError, match="engine: 'tensorrt' is unknown; choose auto"):
+        run(["nowhere"], engine="tensorrt")
+
+
+def test_what_a_net_has_learned_from():
+    known = {"portraits": 7, "steps": 5, "profile": {"batch": 4}, "start": None}
+    known["scene_photos"] = []
+    net = SimpleNamespace(embedding_source="landmarks", provenance=known)
+    assert _learned_from(net) == {"portraits": 7, "views": 20}
+    for name, value in (("start", "a hash"), ("scene_photos", ["wider"])):
+        other = SimpleNamespace(embedding_source="landmarks", provenance=known | {name: value})
+        assert np.isnan(_learned_from(other)["views"])
+    net.embedding_source = "roi"
+    assert np.isnan(_learned_from(net)["views"]) and np.isnan(_learned_from(None)["views"])
 
 
 def test_false_matches_of_a_group_at_the_threshold_of_the_whole(tmp_path, monkeypatch):

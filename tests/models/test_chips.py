@@ -119,6 +119,18 @@ def test_no_faces():
     assert found.shape == (0, 4, PATCH, PATCH)
 
 
+def test_mixed_precision_leaves_coordinates_as_they_are():
+    landmarks = torch.stack([turned(1.1, 0.3, 310, 205), turned(0.9, -0.2, 401, 250)]).float()
+    features = stacked([torch.rand(1, 2, 16 * e, 16 * e) for e in EIGHTHS])
+    photo = torch.tensor([0, 0])
+    refiner = Refiner(channels=2)
+    wanted = sample_patches(features, photo, landmarks), refiner(features, photo, landmarks)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = sample_patches(features, photo, landmarks), refiner(features, photo, landmarks)
+    torch.testing.assert_close(found[0], wanted[0])
+    torch.testing.assert_close(found[1], wanted[1], atol=1e-3, rtol=1e-5)
+
+
 def test_an_untrained_refiner_fits_the_average_face():
     """It tells the reference's landmarks, wherever the first ones put the chip."""
     landmarks = torch.stack([turned(0.8, 0.3, 40, 20), turned(1.3, -0.2, 10, 50)]).float()

@@ -10,13 +10,13 @@ that the experiments would train; they find them where they look for them. On th
 import dataclasses
 import multiprocessing
 import os
-import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import NamedTuple
 
 import torch
 from tqdm.auto import tqdm
 
+from thesislib.environment import end_with_parent
 from thesislib.experiments import embeddings, systems
 from thesislib.experiments.config import Config
 from thesislib.experiments.groups import people
@@ -87,15 +87,7 @@ def _alone(threads: int) -> None:
     """What a process does before its first training."""
     torch.set_num_threads(threads)
     os.environ["TQDM_DISABLE"] = "1"  # bars of several trainings would write over each other
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed would wait for it, and keep its folder locked."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _train(job: Training) -> None:

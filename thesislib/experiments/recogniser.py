@@ -175,8 +175,8 @@ def run(
     Raises:
         ValueError: an unknown engine; a net whose folder has the name of another system.
     """
-    if engine is not None and engine not in ENGINES:
-        raise ValueError(f"engine: {engine!r} is unknown; choose {', '.join(ENGINES)}")
+    if engine not in (None, "auto", *ENGINES):
+        raise ValueError(f"engine: {engine!r} is unknown; choose auto, {', '.join(ENGINES)}")
     own_name = system_name(net)
     loaded: JointNet = load_net(net)
     systems: dict[str, JointNet | DlibPipeline | Recogniser]

@@ -18,6 +18,7 @@ from PIL import Image
 
 from thesislib import storage
 from thesislib.data.columns import BOX, FACTOR, LANDMARKS
+from thesislib.environment import end_with_parent
 from thesislib.synthetic import scene
 from thesislib.synthetic.scene import Composition, DrawnFace
 from thesislib.synthetic.spec import (
@@ -113,7 +114,7 @@ class DrawingPool(ProcessPoolExecutor):
 
     def __init__(self, workers: int) -> None:
         context = multiprocessing.get_context("spawn")
-        super().__init__(workers, context, initializer=torch.set_num_threads, initargs=(1,))
+        super().__init__(workers, context, initializer=_begin)
 
     def submit(
         self, function: Callable[_P, _T], /, *args: _P.args, **options: _P.kwargs
@@ -121,6 +122,12 @@ class DrawingPool(ProcessPoolExecutor):
         """As of any executor."""
         with _without_main():
             return super().submit(function, *args, **options)
+
+
+def _begin() -> None:
+    """What a process does before its first photo."""
+    torch.set_num_threads(1)
+    end_with_parent()
 
 
 @contextlib.contextmanager
