@@ -95,7 +95,7 @@ class DlibItself:
 
 
 class YunetDlib:
-    """YuNet's boxes and landmarks, and dlib's recogniser on OpenVINO for each aligned chip: two
+    """YuNet's boxes and landmarks, and dlib's recogniser on OpenVINO for the aligned chips: two
     networks' work, each at its fastest.
 
     Args:

@@ -93,8 +93,9 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     if len(timed):
         one_run(timed, "recogniser", columns=("run",), by=())
     about = (
-        "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, and "
-        "milliseconds on each net's fastest engine; in brackets 95 % intervals over people."
+        "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, in "
+        "PyTorch, and milliseconds on each net's fastest engine; in brackets 95 % intervals over "
+        "people."
     )
     by = {(row["system"], row["measure"], row["dataset"]): row for row in rows.to_dict("records")}
     cells = [
