@@ -46,9 +46,9 @@ def stage_times(
 
     Returns:
         one row per turn, milliseconds: ``preprocess``, scaling and what is before the first
-        convolution; ``network``,
-        from there to the last; ``postprocess``, what remains of the call, conversion to NumPy
-        included; and ``total``, the call on the clock, which is their sum.
+        convolution; ``network``, from there to the last; ``postprocess``, what remains of the
+        call, conversion to NumPy included; and ``total``, the call on the clock, which is their
+        sum.
     """
     ov = require("openvino", extra="deploy")
     file = folder / (INT8 if engine == "openvino_int8" else OPENVINO)
