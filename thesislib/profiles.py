@@ -7,7 +7,7 @@ import math
 _AT_LEAST = {
     **dict.fromkeys(("input_px", "started_px", "stride", "pooling", "anchors"), 1),
     "embedding_dim": 1,
-    **dict.fromkeys(("epochs", "batch", "transfer_steps"), 1),
+    **dict.fromkeys(("epochs", "batch", "transfer_steps", "transfer_seeds"), 1),
     **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
     **dict.fromkeys(("weight_decay", "colour", "upsampling", "workers"), 0),
 }
@@ -58,7 +58,7 @@ class Profile:
     embedding_dim: int = 512
     normalised: bool = False  # classifier compares directions (NormFace); False is the thesis's
     margin: Margin | None = None  # in training: CosFace, ArcFace; None is the thesis's
-    embedding_source: str = "grid"  # read at the grid's cell, the thesis's, or under the box (roi)
+    embedding_source: str = "grid"  # the thesis's; "roi", under the box; or "landmarks"
     # training
     epochs: int = 25
     batch: int = 128
@@ -74,6 +74,7 @@ class Profile:
     label_smoothing: float = 0.0
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
+    transfer_seeds: int = 3  # how often: with the seeds 0, 1, ...
     started_px: int = 480  # input_px of a joint net that starts from dlib's recogniser
     # baseline
     upsampling: int = 1  # of dlib's detector
@@ -166,6 +167,7 @@ PROFILES = {
         epochs=2,
         batch=16,
         transfer_steps=2,
+        transfer_seeds=1,
         started_px=128,
         people="smoke",
         many_people="smoke_many",
@@ -175,8 +177,8 @@ PROFILES = {
 
 
 # What a run keeps of its own profile where its nets start from dlib's recogniser.
-_OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "started_px", "upsampling"]
-_OF_THE_RUN += ["people", "many_people", "new_people", "workers"]
+_OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "transfer_seeds", "started_px"]
+_OF_THE_RUN += ["upsampling", "people", "many_people", "new_people", "workers"]
 
 
 def started_profile(profile: Profile) -> Profile:

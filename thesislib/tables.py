@@ -35,6 +35,9 @@ RUN_COLUMNS = (
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 SPLITS = ("photo", "session")
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face", "two_stage_aligned")
+# The published net and what it is compared with, in recogniser.csv and recogniser_speed.csv; nets
+# of one's own have the names of their folders.
+RECOGNISERS = ("default", "teacher_aligned", "dlib", "yunet_dlib")
 # What needs no training of ours, and the controls that have one of the two tasks.
 REFERENCES = (
     "chance",

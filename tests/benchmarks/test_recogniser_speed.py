@@ -104,7 +104,7 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     # Exporting is tested elsewhere, and takes half a minute.
     monkeypatch.setattr(benchmark, "exported", lambda net, px: net)
     monkeypatch.setattr(benchmark, "read_about", lambda folder: {})
-    monkeypatch.setattr(benchmark, "available", lambda about: ["torch"])
+    monkeypatch.setattr(benchmark, "available", lambda about: ["torch", "onnxruntime"])
     monkeypatch.setattr(benchmark, "Recogniser", lambda folder, engine, threads: folder)
     net = new_student(PROFILES["default"], 0)
     net.input_px = 128
@@ -116,7 +116,9 @@ def test_a_net_and_dlibs_pipeline_take_turns(tmp_path, monkeypatch):
     assert set(table["profile"]) == {"smoke"} and set(table["precision"]) == {"fp32"}
     sizes = table.groupby("system", sort=False)["input_px"].apply(lambda px: sorted(set(px)))
     both = {"dlib": [160], "teacher_aligned": [160], "small": [96, 128], "other": [128]}
-    assert sizes.to_dict() == both and len(table) == 2 * 5
+    assert sizes.to_dict() == both and len(table) == 2 * 7
+    assert set(table.loc[table["system"] == "small", "engine"]) == {"torch", "onnxruntime"}
+    assert set(table.loc[table["system"] == "other", "engine"]) == {"torch"}
     assert set(table["command"]) == {
         "python -m thesislib recogniser-speed --nets small other --faces 1 2 --runs 2"
     }

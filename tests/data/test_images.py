@@ -172,6 +172,13 @@ def test_the_limit_itself_is_still_read(tmp_path, monkeypatch):
     assert "30 x 20" in refusal(photo_size, path)
 
 
+def test_a_strip_is_no_photo(tmp_path):
+    assert read_photo(saved(tmp_path / "a.png", noise(2, 100))).shape == (2, 100, 3)
+    path = saved(tmp_path / "b.png", noise(101, 2))
+    for read in (photo_size, read_photo):
+        assert "2 x 101 pixels: more than 50 times as long as wide" in refusal(read, path)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of the damage, before it is an error
 def test_damage_anywhere_is_told_as_a_photo_error(tmp_path):
     rng = np.random.default_rng(0)

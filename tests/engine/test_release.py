@@ -89,6 +89,18 @@ def test_nothing_to_choose_on(net, write_dataset, tmp_path):
         release(tmp_path / "none", [folder], 7, out=tmp_path / "out.safetensors", progress=False)
 
 
+def test_nets_that_cannot_be_released(net, write_dataset, tmp_path, monkeypatch):
+    folder = write_dataset([face("photos/7.png", "", BOX, width=100, height=100)])
+    monkeypatch.setattr(module, "predict", lambda made, photos, **more: [[] for _ in photos])
+    with pytest.raises(DatasetError, match="net: it finds a face in none of 1 portraits"):
+        release(net, [folder], 7, out=tmp_path / "out.safetensors", progress=False)
+    grid = JointNet(list(NOBODY), [[20.0, 20.0]], backbone="resnet18")
+    save_net(tmp_path / "grid", grid)
+    with pytest.raises(ValueError, match="grid: a net that reads faces at landmarks is released"):
+        release(tmp_path / "grid", [folder], 7, out=tmp_path / "out.safetensors", progress=False)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 def test_crops_reach_into_no_face(write_dataset):
     rows = [face("photos/7.png", "", (60, 60, 90, 100), width=200, height=160)]
     rows += [face("photos/7.png", "", (150, 20, 151, 21), width=200, height=160)]  # too small

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import NO_BOX, face, noise
 
+from thesislib import paths
 from thesislib.data.columns import LANDMARKS
 from thesislib.data.schema import Dataset, DatasetError
 from thesislib.engine.embed import annotated_faces
@@ -28,6 +29,7 @@ from thesislib.experiments.recogniser_measures import (
     verification_rows,
 )
 from thesislib.faces import Face
+from thesislib.tables import read_table
 
 PEOPLE = 40
 
@@ -131,6 +133,27 @@ def test_two_photos_of_everybody_are_asked(tmp_path):
     rows = enrolled_rows(answers(tmp_path), seed=0)
     assert value(rows, "enrolled_joint_accuracy_50") == 1
     assert rows[0]["n"] == 2 * PEOPLE
+    # Of people without a third photo nobody could be named.
+    few = pd.concat([table()[10:], table()[:2]], ignore_index=True)
+    rows = enrolled_rows(answers(tmp_path, few), seed=0)
+    assert value(rows, "enrolled_joint_accuracy_50") == 1
+    assert rows[0]["n"] == 2 * (PEOPLE - 3)
+
+
+@pytest.mark.parametrize(("highest", "asked"), [(1.0, 0.05), (np.inf, 0.0)])
+def test_a_detector_with_a_threshold_of_its_own_is_not_cut_at_the_nets(
+    tmp_path, monkeypatch, highest, asked
+):
+    thresholds = []
+
+    def told(system, files, threshold, **others):
+        thresholds.append(threshold)
+        return [[] for _ in files]
+
+    monkeypatch.setattr(measures, "predict", told)
+    system = SimpleNamespace(embedding_dim=16, highest_score=highest)
+    answers_of(system, Dataset(tmp_path / "people", table()), tmp_path, progress=False)
+    assert thresholds == [asked]
 
 
 def test_small_faces_are_ignored_where_large_ones_are_asked_for(tmp_path):
@@ -145,6 +168,8 @@ def test_small_faces_are_ignored_where_large_ones_are_asked_for(tmp_path):
     # Finding the small one too is no mistake.
     found[0].append(Face(np.array([100, 100, 110, 112], np.float32), 0.95))
     assert value(detection_rows(both), "ap50_32px") == 1
+    dataset.table[["x2", "y2"]] = dataset.table[["x1", "y1"]].to_numpy() + 20
+    assert [row["measure"] for row in detection_rows(both)] == ["ap50"]
 
 
 def test_landmark_errors_in_distances_of_the_eyes(tmp_path):
@@ -167,6 +192,10 @@ def test_no_landmarks_no_error_of_them(tmp_path):
     found = [[Face(np.array([5, 4, 25, 24], np.float32), 0.9)]] * 2
     both = Answers(dataset, found, annotated_faces(dataset), np.array([0, 0]), np.empty((0, 1)))
     assert landmark_rows(both, 0) == []
+    # Nor of a net that finds none.
+    dataset.table[LANDMARKS] = np.arange(10.0)
+    both = dataclasses.replace(both, faces=annotated_faces(dataset))
+    assert both.faces[LANDMARKS].notna().all(axis=None) and landmark_rows(both, 0) == []
 
 
 def test_boxes_where_there_is_no_face(tmp_path):
@@ -222,11 +251,30 @@ def test_faces_of_which_the_teacher_knows_nothing_are_left_out(tmp_path):
 
 def test_rows_of_another_system_are_not_replaced():
     assert system_name("default") == "default" and system_name("runs/mine") == "mine"
+    assert system_name("runs/mine/net.safetensors") == "mine"
     for taken in ("runs/default", "dlib", "a/teacher_aligned", "./default"):
         with pytest.raises(ValueError, match="are those of another system; rename the folder"):
             system_name(taken)
     with pytest.raises(ValueError, match="engine: 'tensorrt' is unknown; choose auto"):
         run(["nowhere"], engine="tensorrt")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="face-recognition-models is not installed",
+)
+def test_what_was_measured_is_kept_when_the_next_dataset_fails(
+    tmp_path, write_dataset, monkeypatch
+):
+    pytest.importorskip("dlib")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
+    folder = write_dataset([face("photos/1.png", "", width=60, height=60)])
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
+        run([folder, "nowhere"], draws=2, progress=False)
+    kept = read_table(tmp_path / "tables/recogniser.csv")
+    assert set(kept["system"]) == {"default", "teacher_aligned"}
+    assert set(kept["profile"]) == {"smoke"}  # of fewer draws than others have
 
 
 def test_what_a_net_has_learned_from():

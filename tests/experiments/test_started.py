@@ -38,7 +38,8 @@ def test_a_started_profile_is_the_published_nets_and_the_runs_own():
     begun = started_profile(quick)
     for name in ("backbone", "stride", "embedding_dim", "embedding_source", "learning_rate"):
         assert getattr(begun, name) == getattr(default, name)
-    for name in ("name", "epochs", "batch", "upsampling", "people", "transfer_steps"):
+    of_the_run = ("name", "epochs", "batch", "upsampling", "people", "transfer_steps")
+    for name in (*of_the_run, "transfer_seeds"):
         assert getattr(begun, name) == getattr(quick, name)
     assert begun.input_px == quick.started_px
     assert started_profile(begun) == begun

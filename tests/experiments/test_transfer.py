@@ -187,7 +187,7 @@ def test_the_recorded_command_asks_for_the_same_again(source, target, monkeypatc
     assert config.data.samefile(asked.data) and configs.data_folder(people).samefile(target)
     assert steps == 5
     assert named == {"run_seeds": (0, 1), "at_least": 4, "variants": ("all",)}
-    usual = transfer._columns(source, target, 2, transfer.SEEDS, 8)["command"]
+    usual = transfer._columns(source, target, 2, transfer.usual_seeds(source), 8)["command"]
     assert not {"--seeds", "--at-least", "--variants"} & set(usual.split())
 
 

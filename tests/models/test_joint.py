@@ -181,6 +181,21 @@ def test_no_photos_give_no_answers(net):
     assert net.predict_arrays([]) == [] and net.predict([]) == []
 
 
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), r"expected uint8 \[H, W, 3\], got uint8 \[8, 8\]"),
+        (np.zeros((8, 8, 4), np.uint8), r"got uint8 \[8, 8, 4\]"),
+        (np.zeros((8, 8, 3), np.float32), r"got float32 \[8, 8, 3\]"),
+        (np.zeros((0, 8, 3), np.uint8), r"got uint8 \[0, 8, 3\]"),
+        (np.zeros((1, 9765 * 64, 3), np.uint8), "624960 x 1 pixels: scaled to 64 on the shorter"),
+    ],
+)
+def test_what_is_no_photo_is_refused_by_its_place(net, array, message):
+    with pytest.raises(ValueError, match="photo 1.*" + message):
+        net.predict_arrays([np.zeros((80, 80, 3), np.uint8), array])
+
+
 def test_nothing_found_gives_empty_tensors(net):
     (one,) = net.detect(photo(64, 64)[None], score_threshold=1.0)
     shapes = {name: tuple(value.shape) for name, value in one.items()}

@@ -50,7 +50,8 @@ def run(
     installed, YuNet with dlib's recogniser.
 
     Args:
-        nets: each as :func:`thesislib.engine.checkpoint.load_net` takes it; the first at two sizes.
+        nets: each as :func:`thesislib.engine.checkpoint.load_net` takes it; the first at two sizes
+            and on every engine, the others on the engine that is tried first.
         faces: in a photo, each number for itself.
         runs: timed calls of each system.
         peers: folder with YuNet's weights, see :func:`thesislib.benchmarks.peers.yunet_dlib`.
@@ -63,7 +64,7 @@ def run(
 
     Returns:
         the rows of ``recogniser_speed.csv``. Times of 1 and 32 faces, of each system's fastest
-        engine, go into ``recogniser.csv`` too.
+        engine of those timed, go into ``recogniser.csv`` too.
     """
     names = [system_name(net) for net in nets]
     if runs < 1 or not faces or min(faces) < 1:
@@ -86,7 +87,8 @@ def run(
         sized.insert(1, (nets[0], loaded[0], SMALL_PX))
     for path, net, px in sized:
         folder = exported(net, px)
-        for engine in available(read_about(folder)):
+        engines = available(read_about(folder))
+        for engine in engines if path == nets[0] else engines[:1]:
             found[Path(path).name, engine, px] = Recogniser(folder, engine, threads)
     # Each at its own usual threshold: dlib's scores are no probabilities.
     called = {key: functools.partial(_answer, system) for key, system in found.items()}

@@ -85,7 +85,7 @@ def experiment2(
     seed: int = 0,
     start: Path | None = None,
     steps: int | None = None,
-    seeds: tuple[int, ...] = (0, 1, 2),
+    seeds: tuple[int, ...] = (),
     at_least: int = 8,
     variants: tuple[VariantName, ...] = (),
 ) -> None:
@@ -99,7 +99,7 @@ def experiment2(
         seed: Random seed of the source's net.
         start: A net whose weights the source's net begins with; default is the published one.
         steps: Optimiser steps of each training; else the profile's.
-        seeds: Seeds of the transfer runs.
+        seeds: Seeds of the transfer runs; else 0, 1, ..., as many as the profile asks for.
         at_least: Photos a new person must have.
         variants: What is trained; else all that the profile has time for.
     """
@@ -241,7 +241,8 @@ def recogniser_speed(
     """Time of nets against dlib's detector and recogniser, by faces in a photo, turn by turn.
 
     Args:
-        nets: Folders or files of nets, the first timed at two sizes; else the published one.
+        nets: Folders or files of nets, the first timed at two sizes and on every engine; else
+            the published one.
         runs: Timed calls of each system.
         peers: Folder with YuNet's weights, to compare with.
         seed: Random seed of the photos.

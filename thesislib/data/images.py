@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 # A 100-megapixel photo decodes to 300 MB; beyond that a file is a mistake or a bomb.
 MAX_PIXELS = 100_000_000
+MAX_ASPECT = 50  # longer side over shorter; scaled to a net's input, a strip would not fit memory
 # Endings, in lower case, of the files in a folder that are taken for photos.
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
@@ -44,7 +45,8 @@ def photo_size(path: Path | str) -> tuple[int, int]:
     A PNG is decoded, too, as its EXIF data may come last.
 
     Raises:
-        PhotoError: the file is missing, empty, damaged, no image, or larger than ``MAX_PIXELS``.
+        PhotoError: the file is missing, empty, damaged, no image, larger than ``MAX_PIXELS``, or
+            longer than ``MAX_ASPECT`` allows.
     """
     path = Path(path)
     with _opened(path) as image:
@@ -74,7 +76,8 @@ def read_photo(path: Path | str, short_side: int | None = None) -> np.ndarray:
         uint8 array [H, W, 3], RGB.
 
     Raises:
-        PhotoError: missing, empty, truncated, no image, or larger than ``MAX_PIXELS``.
+        PhotoError: missing, empty, truncated, no image, larger than ``MAX_PIXELS``, or longer
+            than ``MAX_ASPECT`` allows.
     """
     path = Path(path)
     with _opened(path) as file:
@@ -179,6 +182,11 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                 raise PhotoError(
                     f"{path}: {width} x {height} pixels are more than the {MAX_PIXELS:,} that are "
                     "read; scale it down first"
+                )
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise PhotoError(
+                    f"{path}: {width} x {height} pixels: more than {MAX_ASPECT} times as long as "
+                    "wide; cut it first"
                 )
             yield image
 

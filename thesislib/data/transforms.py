@@ -1,6 +1,7 @@
 """Photos as tensors: scaled, cut, augmented. The one place that scales pixels."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 _SHRINKS = 1.5  # pixels for one: from here on a bilinear sample leaves out some
+# A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
+MAX_SCALED_PIXELS = 40_000_000
 PADDING = 124  # grey about as bright as the average photo, 0..255
 
 
@@ -23,6 +26,30 @@ def scaled_size(height: int, width: int, input_px: int) -> tuple[int, int]:
     shorter = torch.sym_min(height, width)
     rows, columns = ((2 * side * input_px + shorter) // (2 * shorter) for side in (height, width))
     return rows, columns  # type: ignore[return-value]  # symbols, while a graph is traced
+
+
+def scaled_sizes(photos: Sequence[np.ndarray], input_px: int) -> list[tuple[int, int]]:
+    """Height and width of photos scaled to ``input_px`` on the shorter side, see
+    :func:`scaled_size`.
+
+    Raises:
+        ValueError: an array that is no photo, or a photo so long and narrow that it cannot be
+            scaled; it is named by its place.
+    """
+    sizes = []
+    for at, photo in enumerate(photos):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+            raise ValueError(
+                f"photo {at}: expected uint8 [H, W, 3], got {photo.dtype} {list(photo.shape)}"
+            )
+        size = scaled_size(photo.shape[0], photo.shape[1], input_px)
+        if size[0] * size[1] > MAX_SCALED_PIXELS:
+            raise ValueError(
+                f"photo {at}, {photo.shape[1]} x {photo.shape[0]} pixels: scaled to {input_px} on "
+                f"the shorter side it would be {size[1]} x {size[0]}; cut it first"
+            )
+        sizes.append(size)
+    return sizes
 
 
 def scaled_photo(

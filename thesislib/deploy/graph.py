@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from thesislib.data.transforms import resize, scale_factors, scaled_photo, scaled_size
+from thesislib.data.transforms import resize, scale_factors, scaled_photo, scaled_size, scaled_sizes
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import Photos, predict
 from thesislib.environment import require
@@ -16,8 +16,6 @@ from thesislib.faces import Face, check_score_threshold
 
 # The last of a net that finds them alone.
 OUTPUTS = ("photo", "boxes", "scores", "identities", "identity_scores", "embeddings", "landmarks")
-# A photo that is scaled to more pixels than this is a mistake: a line, not a photo.
-MAX_SCALED_PIXELS = 40_000_000
 USER_SCORE = 0.5  # of users' predictions: engines are timed and calibrated at it
 BATCH_PIXELS = 20_000_000  # scaled photos of one size go through together, up to this many
 
@@ -139,8 +137,8 @@ class GraphSystem:
             score_threshold: detections with scores up to this one are dropped; 0 to 1.
 
         Raises:
-            ValueError: a threshold out of range, or a photo so long and narrow that it cannot be
-                scaled.
+            ValueError: a threshold out of range, an array that is no photo, or a photo so long and
+                narrow that it cannot be scaled.
         """
         check_score_threshold(score_threshold)
         answers: list[list[Face]] = [[] for _ in photos]
@@ -168,13 +166,7 @@ class GraphSystem:
         """A size at the input's scale, and the places of photos that have it, as many as go through
         the graph together."""
         of_size: dict[tuple[int, int], list[int]] = {}
-        for at, (height, width, _) in enumerate(photo.shape for photo in photos):
-            size = scaled_size(height, width, self.input_px)
-            if size[0] * size[1] > MAX_SCALED_PIXELS:
-                raise ValueError(
-                    f"photo {at}, {width} x {height} pixels: scaled to {self.input_px} on "
-                    f"the shorter side it would be {size[1]} x {size[0]}; cut it first"
-                )
+        for at, size in enumerate(scaled_sizes(photos, self.input_px)):
             of_size.setdefault(size, []).append(at)
         batches = []
         for size, places in of_size.items():

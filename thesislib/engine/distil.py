@@ -358,7 +358,7 @@ def _chip(photo: FacePhoto) -> np.ndarray:
 
 def _chunk_key(portraits: Sequence[FacePhoto]) -> str:
     told = [
-        [str(photo.path), photo.path.stat().st_size, photo.landmarks.tolist(), photo.boxes.tolist()]
+        [storage.bytes_hash(photo.path), photo.landmarks.tolist(), photo.boxes.tolist()]
         for photo in portraits
     ]
     return storage.text_hash(json.dumps(told))[:16]

@@ -55,8 +55,8 @@ def make_optimiser(model: nn.Module, profile: Profile) -> torch.optim.Optimizer:
 def precision() -> str:
     """Arithmetic of training: ``"bf16"`` where the processor multiplies it natively, or ``"fp32"``.
 
-    Weights, heads, losses and optimiser stay in fp32 either way. CPUs without bf16 units emulate
-    it, slower than fp32.
+    Weights, losses and optimiser stay in fp32 either way, and so do the heads of a grid, whose
+    boxes and similarities need the digits. CPUs without bf16 units emulate it, slower than fp32.
     """
     capabilities = torch.cpu.get_capabilities()
     native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")

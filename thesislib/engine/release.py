@@ -29,7 +29,7 @@ from thesislib.models.joint import JointNet
 DLIB_SHARE = 0.5
 FALSE_MATCHES = 1e-2  # share of pairs of strangers that match; of dlib at its 0.6 about as many
 MOST = 1000  # strangers that it is chosen on: half a million pairs
-FALSE_BOXES = 0.015  # of a crop without a face, at a score of 0.5
+FALSE_BOXES = 0.015  # per crop without a face, at a score of 0.5
 TRIES = 30  # to find a crop without a face in a scene
 
 
@@ -46,8 +46,8 @@ def release(
     """Write a distilled net with the threshold that a gallery uses when it is told none.
 
     The layers that read a face become the mean of the distilled ones and dlib's own.
-    Confidences are shifted, all alike, so that at a score of 0.5 three crops without a face in two
-    hundred have a box.
+    Confidences are shifted, all alike, so that at a score of 0.5 there are three boxes in two
+    hundred crops without a face.
 
     Args:
         net: file or folder of a net that :func:`thesislib.engine.distil.distil` made.
@@ -66,10 +66,15 @@ def release(
     Raises:
         CheckpointError: no such net.
         MissingExtraError, TeacherError: see :func:`thesislib.models.dlib_resnet.read_weights`.
-        DatasetError: no portrait was left out.
+        DatasetError: no portrait was left out, or the net finds a face in none of them.
         NotSupportedError: too few were.
+        ValueError: a net that does not read faces at landmarks.
     """
     made: JointNet = copy.deepcopy(load_net(net))
+    if made.embedding_source != "landmarks":
+        raise ValueError(
+            f"{net}: a net that reads faces at landmarks is released, not {made.embedding_source!r}"
+        )
     _nearer_to_dlib(made)
     with torch.no_grad():
         for value in made.state_dict().values():
@@ -88,6 +93,8 @@ def release(
             f"{', '.join(map(str, photos))}: no portrait whose number is divisible by {leave_out}"
         )
     found = [faces[0].embedding for faces in predict(made, chosen, progress=progress) if faces]
+    if not found:
+        raise DatasetError(f"{net}: it finds a face in none of {len(chosen)} portraits")
     strangers = [str(at) for at in range(len(found))]
     threshold = threshold_at(np.stack(found), strangers, FALSE_MATCHES)
     found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}

@@ -31,10 +31,11 @@ from thesislib.deploy.engines import ENGINES
 from thesislib.deploy.export import ABOUT, FORM, ExportError, export
 from thesislib.deploy.graph import USER_SCORE
 from thesislib.deploy.recogniser import Recogniser
-from thesislib.engine.checkpoint import load_net
+from thesislib.engine.checkpoint import NET, load_net
 from thesislib.engine.distil import is_left_out, teacher_answers
 from thesislib.engine.predict import photos_in
 from thesislib.environment import commit
+from thesislib.experiments.config import data_folder
 from thesislib.experiments.recogniser_measures import (
     MIN_GROUP,
     WHOLE,
@@ -46,6 +47,7 @@ from thesislib.experiments.recogniser_measures import (
     enrolled_rows,
     false_match_rows,
     landmark_rows,
+    least_score,
     open_set_rows,
     session_rows,
     verification_rows,
@@ -53,15 +55,13 @@ from thesislib.experiments.recogniser_measures import (
 from thesislib.models.dlib_resnet import CHIP_PX, EMBEDDING_DIM, read_weights
 from thesislib.models.joint import JointNet
 from thesislib.synthetic.scene import render_scene
-from thesislib.tables import PRECISIONS, merge_table
+from thesislib.tables import PRECISIONS, RECOGNISERS, merge_table
 
 MIN_PEOPLE = 40  # of ten folds, in every draw of a bootstrap
 DRAWS = 200
 TABLE = "recogniser.csv"
 # What a spreadsheet made of two of FairFace's age groups before they were handed on.
 SPREADSHEET_DATES = {"03-Sep": "3-9", "Oct-19": "10-19"}
-# Beside the published net, what it is compared with.
-SYSTEMS = ("default", "teacher_aligned", "dlib", "yunet_dlib")
 CALIBRATION = 96  # photos of synthetic people, of 0 to 16 faces, that calibrate int8
 ATTRIBUTES = "attributes.csv"  # of a dataset's photos: ``photo`` and what groups are made of
 
@@ -77,7 +77,8 @@ def rows_of(answers: Answers, net: JointNet | None, out: Path, seed: int, draws:
         seed, draws: of splits, folds and bootstraps.
     """
     faces = answers.faces
-    named = faces["identity"][faces["identity"] != ""].nunique()
+    photos = faces.loc[faces["identity"] != "", "identity"].value_counts()
+    named = int((photos > 1).sum())  # nobody is known again from one photo
     rows: list[dict] = []
     if named >= MIN_PEOPLE:
         rows += verification_rows(answers, seed, draws) + open_set_rows(answers, seed, draws)
@@ -173,7 +174,9 @@ def run(
         the rows.
 
     Raises:
-        ValueError: an unknown engine; a net whose folder has the name of another system.
+        DatasetError: no such folder, or a dataset that breaks the form.
+        ValueError: an unknown engine; a net whose folder has the name of another system; a folder
+            without photos.
     """
     if engine not in (None, "auto", *ENGINES):
         raise ValueError(f"engine: {engine!r} is unknown; choose auto, {', '.join(ENGINES)}")
@@ -187,21 +190,23 @@ def run(
         systems = {own_name: loaded}
         systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
     parts = []
-    for folder in folders:
-        dataset = _chosen(_read(Path(folder)), leave, photos)
+    for folder in map(data_folder, folders):
+        of_dataset = []
+        dataset = _chosen(_read(folder), leave, photos)
         for system, answering in systems.items():
-            about = {"data": dataset.content_hash, "system": answering.answers_key}
+            about: dict[str, Any] = {"data": dataset.content_hash}
+            about |= {"system": answering.answers_key, "least_score": least_score(answering)}
             out = cache.folder("recogniser", f"{dataset.name}-{system}", **about) / "answers"
             answers = answers_of(answering, dataset, out, progress)
             taught = None if isinstance(answering, DlibPipeline) else loaded
             teacher = cache.folder("recogniser", f"{dataset.name}-taught", data=about["data"])
             rows = rows_of(answers, taught, teacher, seed, draws)
-            parts.append(
+            of_dataset.append(
                 pd.DataFrame(rows).assign(
                     dataset=dataset.name,
                     system=system,
                     machine="",
-                    profile="default" if photos is None else "smoke",
+                    profile="default" if photos is None and draws == DRAWS else "smoke",
                     seed=seed,
                     backbone="dlib",
                     start="dlib",
@@ -213,9 +218,9 @@ def run(
                     command=_command(folder, net, engine, leave, photos, seed, draws),
                 )
             )
-    table = pd.concat(parts, ignore_index=True)
-    merge_table(paths.TABLES / TABLE, table)
-    return table
+        parts.append(pd.concat(of_dataset, ignore_index=True))
+        merge_table(paths.TABLES / TABLE, parts[-1])
+    return pd.concat(parts, ignore_index=True)
 
 
 def exported(net: JointNet, px: int | None = None) -> Path:
@@ -250,13 +255,14 @@ def _precision(system: JointNet | DlibPipeline | Recogniser) -> str:
 
 
 def system_name(net: Path | str) -> str:
-    """Name of a net among the systems: that of its folder or file, or ``default``.
+    """Name of a net among the systems: that of its folder, or of a file of another name than all
+    nets have, or ``default``.
 
     Raises:
         ValueError: a folder with the name of another system, whose rows it would replace.
     """
-    name = Path(net).name
-    if name in SYSTEMS and str(net) != "default":
+    name = Path(net).parent.name if Path(net).name == NET else Path(net).name
+    if name in RECOGNISERS and str(net) != "default":
         raise ValueError(f"{net}: rows of {name!r} are those of another system; rename the folder")
     return name
 
@@ -294,6 +300,8 @@ def _command(
 
 def _read(folder: Path) -> Dataset:
     """A dataset, or the photos of a plain folder, in none of which is a face."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder")
     if (folder / ANNOTATIONS).is_file():
         return read_dataset(folder)
     names = [path.relative_to(folder).as_posix() for path in photos_in(folder)]

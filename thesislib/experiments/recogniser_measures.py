@@ -65,10 +65,16 @@ class Answers:
         return self.embeddings[kept], self.faces["identity"][kept].tolist()
 
 
+def least_score(system: Any) -> float:
+    """The score from which a system's faces count: of a net as ``evaluate`` takes them; of a
+    detector, whose scores are margins above a threshold of its own, all."""
+    return 0.0 if getattr(system, "highest_score", 1.0) == np.inf else SCORE_THRESHOLD
+
+
 def answers_of(system: Any, dataset: Dataset, out: Path, progress: bool = True) -> Answers:
-    """A system's answers, kept in ``out`` while they come."""
+    """A system's answers, of scores above :func:`least_score`, kept in ``out`` while they come."""
     files = [dataset.folder / photo for photo in dataset.photos]
-    found = predict(system, files, SCORE_THRESHOLD, out=out, progress=progress)
+    found = predict(system, files, least_score(system), out=out, progress=progress)
     faces = annotated_faces(dataset)
     of_photo = dict(zip(dataset.photos, found, strict=True))
     match = np.full(len(faces), -1)
@@ -110,7 +116,11 @@ def verification_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
 
 
 def open_set_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
-    """Misses at two rates of strangers let in; half of the people are enrolled."""
+    """Misses at two rates of strangers let in; half of the people are enrolled.
+
+    Both rates are reported however few strangers they rest on: the interval says how little the
+    lower one may be worth.
+    """
     known = (answers.faces["identity"] != "").to_numpy()
     embeddings, identities = answers.of(known)
     sessions = answers.faces["session"].to_numpy(object)[known]
@@ -129,6 +139,8 @@ def open_set_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
         low, high = person_bootstrap(
             missed, embeddings, identities, seed=seed, draws=draws, gallery=gallery
         )
+        # The bootstrap's bias that is taken off can lead out of the range of a share.
+        low, high = np.clip([low, high], 0, 1)
         rows.append(_row(measure, value, float(low), float(high), curve.mated_probes))
     return rows
 
@@ -189,23 +201,27 @@ def session_rows(answers: Answers, seed: int) -> list[dict]:
 
 
 def enrolled_rows(answers: Answers, seed: int) -> list[dict]:
-    """Two photos of everybody are asked; up to ten of the others are enrolled."""
+    """Two photos of everybody who has more are asked; up to ten of the others are enrolled."""
     faces = answers.faces.sample(frac=1, random_state=seed)
     place = faces.groupby("identity").cumcount().reindex(answers.faces.index).to_numpy()
-    known = (answers.faces["identity"] != "").to_numpy()
+    photos = answers.faces.groupby("identity")["photo"].transform("size")
+    known = ((answers.faces["identity"] != "") & (photos > ASKED)).to_numpy()
     asked, enrolled_ = known & (place < ASKED), known & (place >= ASKED)
     enrolled_ &= place < ASKED + ENROLLED
     return named_rows(answers, asked, enrolled_, "enrolled_joint_accuracy_50", seed)
 
 
 def detection_rows(answers: Answers) -> list[dict]:
-    """``ap50`` of all faces, and ``ap50_32px``, in which smaller ones are ignored."""
+    """``ap50`` of all faces, and, where some are as large, ``ap50_32px``, in which smaller ones
+    are ignored."""
     predictions = [as_prediction(faces) for faces in answers.found]
     truths = truths_of(answers.dataset)
     rows = [_row("ap50", average_precision(predictions, truths)["ap50"], n=len(truths))]
     for truth in truths:
         sides = truth["boxes"][:, 2:] - truth["boxes"][:, :2]
         truth["ignored"] = sides.min(axis=1, initial=np.inf) < LARGE_PX
+    if all(truth["ignored"].all() for truth in truths):
+        return rows
     large = average_precision(predictions, truths)["ap50"]
     return [*rows, _row("ap50_32px", large, n=len(truths))]
 
@@ -299,18 +315,22 @@ def false_match_rows(
 
 
 def landmark_rows(answers: Answers, seed: int) -> list[dict]:
-    """Mean distance of landmarks from the annotated ones, in distances of the eyes."""
+    """Mean distance of landmarks from the annotated ones, in distances of the eyes.
+
+    No rows of a net that finds no landmarks.
+    """
     known = answers.faces[LANDMARKS].notna().all(axis=1).to_numpy() & (answers.match >= 0)
     if not known.any():
         return []
     true = answers.faces[LANDMARKS].to_numpy(float).reshape(-1, 5, 2)[known]
     of_photo = dict(zip(answers.dataset.photos, answers.found, strict=True))
-    found = np.stack(
-        [
-            np.asarray(of_photo[answers.faces["photo"][at]][answers.match[at]].landmarks)
-            for at in np.flatnonzero(known)
-        ]
-    )
+    told = [
+        of_photo[answers.faces["photo"][at]][answers.match[at]].landmarks
+        for at in np.flatnonzero(known)
+    ]
+    if any(landmarks is None for landmarks in told):
+        return []
+    found = np.stack(told)
     eyes = np.linalg.norm(true[:, 1] - true[:, 0], axis=1)
     errors = np.linalg.norm(found - true, axis=2).mean(axis=1) / eyes
     low, high = bootstrap_interval(errors, seed=seed)

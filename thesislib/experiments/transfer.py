@@ -48,7 +48,6 @@ VARIANTS = ("class_mean", "classifier", "classifier_embedding", "all", "scratch"
 _SAME_FEATURES = ("class_mean", "classifier")
 _SAME_FACES = (*_SAME_FEATURES, "classifier_embedding")  # at least the boxes are as before
 PHOTOS_PER_PERSON = (1, 2, 4, 8)
-SEEDS = (0, 1, 2)
 _NEW = ("accuracy", "mean_iou", "joint_accuracy_50")  # measured on the new people
 _OLD = ("joint_accuracy_50", "mean_iou", "ap50")  # and on the old ones
 
@@ -65,6 +64,11 @@ def variants_of(source: Config) -> tuple[str, ...]:
     if source.profile.name == "quick":
         return ("class_mean", "classifier", "classifier_embedding")
     return tuple(one for one in VARIANTS if one != "scratch" or not source.is_started)
+
+
+def usual_seeds(source: Config) -> tuple[int, ...]:
+    """Seeds of the trainings, as many as the source's profile asks for."""
+    return tuple(range(source.profile.transfer_seeds))
 
 
 def adapted(
@@ -105,7 +109,7 @@ def run(
     target: Path | str,
     steps: int | None = None,
     photos_per_person: Iterable[int] = PHOTOS_PER_PERSON,
-    run_seeds: Sequence[int] = SEEDS,
+    run_seeds: Sequence[int] = (),
     variants: Iterable[str] = (),
     at_least: int = max(PHOTOS_PER_PERSON),
 ) -> pd.DataFrame:
@@ -118,7 +122,8 @@ def run(
         target: dataset folder of the new people, or the name of one in ``data/``.
         steps: optimiser steps of each training; None for the profile's ``transfer_steps``.
         photos_per_person: numbers of photos, at most ``at_least``.
-        run_seeds: of the trainings; the source's own net is the same for all.
+        run_seeds: of the trainings; the source's own net is the same for all; none for those
+            of :func:`usual_seeds`.
         variants: names in :data:`VARIANTS`; none for those of :func:`variants_of`.
         at_least: see :func:`thesislib.experiments.new_people.new_people`.
 
@@ -133,6 +138,7 @@ def run(
     asked = list(variants)
     variants = asked or list(variants_of(source))
     steps = steps or source.profile.transfer_steps
+    run_seeds = run_seeds or usual_seeds(source)
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise ValueError(f"unknown variants {', '.join(unknown)}; choose of {', '.join(VARIANTS)}")
     if max(counts) > at_least:
@@ -184,7 +190,7 @@ def _columns(
         source=source.data.name,
         target=target.name,
         steps=steps,
-        seeds=None if tuple(run_seeds) == SEEDS else list(run_seeds),
+        seeds=None if tuple(run_seeds) == usual_seeds(source) else list(run_seeds),
         at_least=None if at_least == max(PHOTOS_PER_PERSON) else at_least,
         variants=list(variants) or None,
     )

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import box_iou, roi_align
 
-from thesislib.data.transforms import PADDING, scale_factors, scaled_photo, scaled_size
+from thesislib.data.transforms import PADDING, scale_factors, scaled_photo, scaled_sizes
 from thesislib.faces import Face, check_score_threshold
 from thesislib.models.anchors import assign
 from thesislib.models.backbone import Normalise, feature_channels, feature_map, make_backbone
@@ -76,7 +76,9 @@ class JointNet(nn.Module):
         embedding_source: where a face's embedding is read: ``"grid"``, the thesis's, at the cell
             that holds the face's centre; ``"roi"``, the feature map averaged under the face's
             box, the annotated one in training and the detected one in use (RoI align, He et al.
-            2017, section 3; in joint networks for person search: Xiao et al. 2017).
+            2017, section 3; in joint networks for person search: Xiao et al. 2017);
+            ``"landmarks"``, the map turned and scaled as the face's landmarks lie, see
+            :func:`thesislib.models.chips.sample_patches`, which needs the backbone ``"dlib"``.
 
     Attributes:
         cell: side of a cell in pixels.
@@ -418,7 +420,8 @@ class JointNet(nn.Module):
             score_threshold: detections with scores up to this one are dropped; 0 to 1.
 
         Raises:
-            ValueError: a threshold out of range.
+            ValueError: a threshold out of range, an array that is no photo, or a photo so long and
+                narrow that it cannot be scaled.
         """
         check_score_threshold(score_threshold)
         self.eval()
@@ -431,7 +434,7 @@ class JointNet(nn.Module):
 
     def _batches(self, photos: Sequence[np.ndarray]) -> Iterator[tuple[Any, list[int]]]:
         """A size at the input's scale, and the places of some photos that have it."""
-        sizes = [scaled_size(photo.shape[0], photo.shape[1], self.input_px) for photo in photos]
+        sizes = scaled_sizes(photos, self.input_px)
         of_size = {size: [at for at, one in enumerate(sizes) if one == size] for size in sizes}
         most = CPU_BATCH if self.device.type == "cpu" else max(1, len(photos))
         for size, members in of_size.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib.reporting.labels import ENGINE_LABELS, engine_label
-from thesislib.tables import one_run
+from thesislib.tables import RECOGNISERS, one_run
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
     "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
@@ -21,12 +21,8 @@ MEASURES = {  # in the order of the table; the factor of what is printed, and it
     "teacher_distance_found": ("the same, of the faces found", 1, 3),
     "false_match_rate": ("strangers who match, at one in a thousand of all", 1000, 2),
 }
-SYSTEMS = {
-    "default": "the published net",
-    "teacher_aligned": "dlib, aligned",
-    "dlib": "dlib itself",
-    "yunet_dlib": "YuNet, then dlib's recogniser",
-}
+_LABELS = ("the published net", "dlib, aligned", "dlib itself", "YuNet, then dlib's recogniser")
+LABELS = dict(zip(RECOGNISERS, _LABELS, strict=True))
 READINGS = {  # where an embedding is read; nets taught by one teacher from the same photos
     "default": "at landmarks",
     "roi": "under the box",
@@ -56,7 +52,7 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     rows = of_everybody(table)
     # Times, nets that read elsewhere, and those that learned from less have tables of their own.
     others = {*list(READINGS)[1:], *learned_from(table)["system"]}
-    rows = rows[rows["measure"].isin(MEASURES) & ~rows["system"].isin(others)]
+    rows = rows[rows["measure"].isin(MEASURES) & ~rows["system"].map(_net_of).isin(others)]
     if not len(rows):
         raise ValueError("recogniser: no rows of whole datasets")
     systems = _systems(rows)
@@ -65,7 +61,7 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         "Whole photos in, the system's own boxes and landmarks; in percent but for AP50 and the "
         "distance, false matches in 1000; in brackets 95 % intervals over people. The published "
         f"net takes photos of {pixels.max():.0f} pixels on the shorter side. A face that is not "
-        "found is compared by noise."
+        "found is compared by noise, and left out of strangers who match."
     )
     cells = []
     for measure, (label, scale, digits) in MEASURES.items():
@@ -82,21 +78,25 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The arms of ``recogniser.csv``, a row a place where embeddings are read, see
     :func:`measures`.
 
+    Times are of the run in which the published net was timed last: those of others cannot be
+    compared with it.
+
     Raises:
-        ValueError: no such rows; times of several runs.
+        ValueError: no such rows.
     """
     rows = of_everybody(table)
     rows = rows[rows["system"].isin(READINGS)]
     if rows["system"].nunique() < 2:
         raise ValueError("recogniser: no rows of nets that read elsewhere than at landmarks")
-    timed = rows[rows["measure"].str.startswith("ms_")]
-    if len(timed):
-        one_run(timed, "recogniser", columns=("run",), by=())
-    about = (
-        "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, in "
-        "PyTorch, and milliseconds on each net's fastest engine; in brackets 95 % intervals over "
-        "people."
-    )
+    is_time = rows["measure"].str.startswith("ms_")
+    run = rows.loc[is_time & (rows["system"] == "default"), "run"]
+    rows = rows[~is_time | rows["run"].isin(run)]
+    engines = rows.loc[rows["measure"].str.startswith("ms_"), "machine"].str.split(", ").str[-1]
+    about = "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, in "
+    about += "PyTorch"
+    if len(engines):
+        about += f", and milliseconds on {', '.join(map(engine_label, engines.unique()))}"
+    about += "; in brackets 95 % intervals over people."
     by = {(row["system"], row["measure"], row["dataset"]): row for row in rows.to_dict("records")}
     cells = [
         [label]
@@ -150,12 +150,15 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The rows of groups, a row a group, see :func:`measures`."""
     rows = table[(table["group"].fillna("") != "") & (table["profile"] == "default")]
+    rows = rows[rows["seed"] == rows["seed"].min()]
     if not len(rows):
         raise ValueError("recogniser: no rows of groups")
+    one_run(rows, "recogniser", columns=("dataset",), by=())
     about = (
         "Faces from which the net has not learned. Distance: of its embeddings to dlib's of the "
         "aligned face, over the spread of dlib's. False matches: of 1000 pairs of strangers within "
-        "the group, at the threshold at which one in 1000 pairs of all match; dlib's own beside it."
+        "the group, at the threshold at which one in 1000 pairs of all match; dlib's own beside "
+        "it. In false matches each has the faces alone that it finds."
     )
     cells = []
     for group, own in rows.groupby("group", sort=False):
@@ -172,7 +175,9 @@ def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 
 
 def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
-    """``recogniser_speed.csv``, a row a system and engine, a column a number of faces."""
+    """``recogniser_speed.csv``, a row a system and engine, a column a number of faces; nets that
+    read elsewhere have their times in :func:`readings`."""
+    table = table[~table["system"].isin(list(READINGS)[1:])]
     machine, threads = table["machine"].iloc[0], table["threads"].iloc[0]
     counts = sorted(int(count) for count in table["faces"].unique())
     about = (
@@ -190,7 +195,7 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             for count in counts
         ]
         seen = f"{at['found'][most]:.0f}" if most in at.index else "–"
-        cells.append([SYSTEMS.get(system, system), engine_label(engine), f"{px}", *times, seen])
+        cells.append([LABELS.get(system, system), engine_label(engine), f"{px}", *times, seen])
     faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
     columns = ["System", "Engine", "Input", *faces, f"Found of {most}"]
     return about, pd.DataFrame(cells, columns=columns), 2
@@ -206,17 +211,25 @@ def of_everybody(table: pd.DataFrame) -> pd.DataFrame:
 def _systems(rows: pd.DataFrame) -> list[str]:
     there = list(dict.fromkeys(rows["system"]))
     return [
-        *(one for one in SYSTEMS if one in there),
-        *(one for one in there if one not in SYSTEMS),
+        *(one for one in LABELS if one in there),
+        *(one for one in there if one not in LABELS),
     ]
 
 
 def _label(system: str) -> str:
     """Name of a system; of one that an engine runs, that of the engine behind it."""
-    net, _, engine = system.partition("_")
-    if system not in SYSTEMS and engine in ENGINE_LABELS:
-        return f"{SYSTEMS.get(net, net)}, {ENGINE_LABELS[engine]}"
-    return SYSTEMS.get(system, system)
+    net = _net_of(system)
+    if net != system:
+        return f"{LABELS.get(net, net)}, {ENGINE_LABELS[system.removeprefix(net + '_')]}"
+    return LABELS.get(system, system)
+
+
+def _net_of(system: str) -> str:
+    """The net of a system, without the engine that runs it."""
+    for engine in sorted(ENGINE_LABELS, key=len, reverse=True):
+        if system.endswith(f"_{engine}"):
+            return system.removesuffix(f"_{engine}")
+    return system
 
 
 def _cell(row: dict | None, scale: float, digits: int) -> str:
