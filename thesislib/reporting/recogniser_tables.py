@@ -128,6 +128,8 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         "these from portraits alone. In percent but for AP50 and the distance to dlib; in brackets "
         "95 % intervals over people. Last the published net, which has learned from scenes too."
     )
+    there = set(zip(rows["measure"], rows["dataset"], strict=True))
+    columns = [told for told in _CURVE if told[:2] in there]
     cells = []
     nets = rows.sort_values(["portraits", "views"]).groupby(
         ["portraits", "views", "system"], sort=False
@@ -141,9 +143,9 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             continue
         cells.append(
             ["–" if np.isnan(count) else f"{count:.0f}" for count in counts]
-            + [_cell(by.get((measure, on)), *MEASURES[measure][1:]) for measure, on, _ in _CURVE]
+            + [_cell(by.get((measure, on)), *MEASURES[measure][1:]) for measure, on, _ in columns]
         )
-    header = ["Portraits", "Views", *(column for *_, column in _CURVE)]
+    header = ["Portraits", "Views", *(column for *_, column in columns)]
     return about, pd.DataFrame(cells, columns=header), 2
 
 
