@@ -48,6 +48,9 @@ def test_groups_stand_beside_dlibs():
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     wanted = ["0.200 [0.190, 0.210]", "4.00 [3.00, 14.00]", "3.00 [2.00, 13.00]"]
     assert cells == [["age: 0-2", "40", *wanted]]
+    table.loc[0, "dataset"] = "other"
+    with pytest.raises(ValueError, match="recogniser: groups of other, lfw; choose one"):
+        markdown("recogniser_groups", table)
 
 
 def test_readings_stand_side_by_side():

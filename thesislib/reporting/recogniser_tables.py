@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib.reporting.labels import ENGINE_LABELS, engine_label
-from thesislib.tables import RECOGNISERS, one_run
+from thesislib.tables import RECOGNISERS
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
     "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
@@ -152,10 +152,11 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The rows of groups, a row a group, see :func:`measures`."""
     rows = table[(table["group"].fillna("") != "") & (table["profile"] == "default")]
-    rows = rows[rows["seed"] == rows["seed"].min()]
+    rows = rows[(rows["seed"] == rows["seed"].min()) & rows["system"].isin(RECOGNISERS)]
     if not len(rows):
         raise ValueError("recogniser: no rows of groups")
-    one_run(rows, "recogniser", columns=("dataset",), by=())
+    if rows["dataset"].nunique() > 1:
+        raise ValueError(f"recogniser: groups of {', '.join(rows['dataset'].unique())}; choose one")
     about = (
         "Faces from which the net has not learned. Distance: of its embeddings to dlib's of the "
         "aligned face, over the spread of dlib's. False matches: of 1000 pairs of strangers within "
