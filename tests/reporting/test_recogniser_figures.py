@@ -76,8 +76,8 @@ def test_distances_over_views_and_over_portraits():
         np.testing.assert_allclose(line.get_xdata().astype(float), x)
         np.testing.assert_allclose(line.get_ydata().astype(float), y)
         np.testing.assert_allclose(published.get_ydata(), [0.2, 0.2])
-    assert figure.axes[0].get_xlabel() == "views (38 000 portraits)"
-    assert figure.axes[1].get_xlabel() == "portraits (16 000 views)"
+    assert figure.axes[0].get_xlabel() == "views (38000 portraits)"
+    assert figure.axes[1].get_xlabel() == "portraits (16000 views)"
 
 
 def test_no_curve_of_nets_whose_views_are_not_known():

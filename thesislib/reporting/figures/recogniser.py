@@ -77,7 +77,7 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
     ticks_at(axis, "x", ticks)
     axis.margins(x=0.08)
     axis.grid(axis="y")
-    axis.set(xlabel="ms per photo, median", ylabel="found and named, lfw, %")
+    axis.set(xlabel="ms per photo, median", ylabel="found and named, lfw, %", ylim=(0, 105))
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -116,7 +116,7 @@ def learning_curves(measures: pd.DataFrame) -> Figure:
         axis.grid(axis="y")
         for value in published["value"]:
             axis.axhline(value, color=JOINT, linewidth=0.8, linestyle="--")
-        axis.set_xlabel(f"{along} ({line[other].iloc[0]:,.0f} {other})".replace(",", " "))
+        axis.set_xlabel(f"{along} ({line[other].iloc[0]:.0f} {other})")
     for value in published["value"]:
         where = {"xytext": (2, 3), "textcoords": "offset points", "fontsize": 7}
         place = (0, value)
