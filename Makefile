@@ -7,15 +7,20 @@
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's
 # TARGET=<dataset folder>: new people for Experiment 2, in place of synthetic ones
-# PHOTOS=<folder with a folder of photos per person>: made into the dataset data/<its name> first
+# PHOTOS=<folder with a folder of photos per person, or its archive>: made into the dataset
+# data/<its name> first; IMPORT="--min-photos 2": options of `python -m thesislib data folder`
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
 SPLIT ?= photo
 SEED ?= 0
-ifdef PHOTOS
-DATA := data/$(shell basename '$(PHOTOS)')
-endif
-export PROFILE DATA SPLIT SEED EPOCHS BATCH TARGET
+# Paths may hold any letter: make is to take none of them for its own, and the shell is given them
+# by name alone.
+override PHOTOS := $(value PHOTOS)
+override IMPORT := $(value IMPORT)
+override DATA := $(value DATA)
+override TARGET := $(value TARGET)
+override PEERS := $(value PEERS)
+export PROFILE PHOTOS IMPORT DATA SPLIT SEED EPOCHS BATCH TARGET PEERS
 # Threads that wait for work sleep soon, so that a training beside other work is not many times slower.
 ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
@@ -26,14 +31,14 @@ BIN := .venv/bin
 ENGINES := tests/engines
 # Two workers; the tests of a file stay with one. Notebooks share nets, so one runs after the other.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-PLAIN := env -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
+PLAIN := env -u PHOTOS -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
 # The environment is known by the content of what it is made from.
 READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
 .PHONY: figures test test-full publish benchmark lab env docs lock clean
 figures: $(READY)
-	@$(if $(PHOTOS),$(BIN)/python -m thesislib data folder '$(PHOTOS)' --to '$(DATA)')
+	@test -z "$$PHOTOS" || $(BIN)/python dodo.py
 	@$(BIN)/doit
 
 test: $(READY)
@@ -51,16 +56,16 @@ publish: $(READY)
 	@$(BIN)/python -m thesislib publish
 
 benchmark: $(READY)
-	@TQDM_DISABLE=1 $(BIN)/python -m thesislib benchmark --seed $(SEED) $(if $(PEERS),--peers '$(PEERS)')
+	@TQDM_DISABLE=1 $(BIN)/python -m thesislib benchmark --seed "$$SEED" $${PEERS:+--peers "$$PEERS"}
 
 lab: $(READY)
-	@$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks
 
 env: $(READY)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'Python 3.11 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=<path of python3.11>')"
-	$(PYTHON) -m venv .venv
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'Python 3.11 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=<path of python3.11>')"
+	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .

@@ -7,6 +7,7 @@ anything to do at all.
 
 import dataclasses
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ from doit.reporter import ConsoleReporter
 from doit.tools import Interactive
 
 from thesislib import cache, paths
+from thesislib.__main__ import main
+from thesislib.data.names import short_name
+from thesislib.data.schema import DatasetError
 from thesislib.engine.checkpoint import start_hash
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
-from thesislib.experiments.embeddings import MIN_PEOPLE
+from thesislib.experiments.embeddings import why_others
 from thesislib.profiles import PROFILES
 
 ROOT = Path(__file__).parent
@@ -58,19 +62,46 @@ DOIT_CONFIG = {"verbosity": 2, "reporter": Reporter, "dep_file": ".doit.db", "ba
 def asked() -> tuple[Config, Path | None]:
     """The config and the target of Experiment 2 that the environment asks for.
 
-    Ends the program with a sentence where a folder is missing or a word is unknown.
+    Ends the program with a sentence where a folder is missing or may not be written to, a word is
+    unknown, or a dataset cannot be learned from and tested.
     """
+    if not os.access(ROOT, os.W_OK):
+        sys.exit(f"{ROOT}: cannot be written to; make figures needs a clone of your own")
     try:
         config, target = configs.from_environment(), configs.target_from_environment()
     except ValueError as error:
         sys.exit(str(error))
     made = configs.is_default(config)  # the first task generates it
-    for name, folder in (("DATA", None if made else config.data), ("TARGET", target)):
-        if folder is not None and not folder.is_dir():
-            sys.exit(
-                f"{name}={os.environ[name]}: no such folder; {name} must name a dataset folder"
-            )
+    given = [] if made else [("DATA", config)]
+    if target:
+        given.append(("TARGET", dataclasses.replace(config, data=target, split="photo")))
+    for name, one in given:
+        if not one.data.is_dir():
+            told = os.environ.get(name) or one.data  # the dataset that was to be made of PHOTOS
+            sys.exit(f"{name}={told}: no such folder; {name} must name a dataset folder")
+        try:
+            configs.parts(one)  # what cannot be learned and tested is told before anything is
+        except DatasetError as error:
+            sys.exit(str(error))
     return config, target
+
+
+def import_photos() -> int:
+    """Make the dataset of PHOTOS, with the options in IMPORT; what doit does depends on its people.
+
+    Returns:
+        the command's exit status.
+    """
+    told = os.environ.get("IMPORT", "")
+    try:
+        to = configs.from_environment().data
+    except ValueError as error:
+        sys.exit(str(error))
+    try:
+        options = shlex.split(told)
+    except ValueError as error:
+        sys.exit(f"IMPORT={told}: {error}")
+    return main(["data", "--to", str(to), *options, "--", "folder", os.environ["PHOTOS"]])
 
 
 def run_name(config: Config, target: Path | None) -> str:
@@ -87,7 +118,8 @@ def run_name(config: Config, target: Path | None) -> str:
     ]
     if target:
         words.append(f"to-{target.name}-{cache.key(folder=str(target.resolve()))}")
-    return "-".join([name, *words])
+    # doit takes no = in a task's name, and * for any letters.
+    return short_name(re.sub("[=*]", "_", "-".join([name, *words])))
 
 
 def data_state(config: Config, target: Path | None) -> str:
@@ -135,7 +167,7 @@ def task_experiment():
     pair = {"data": None, "split": None, "source": str(source), "target": str(new)}
     commands["experiment2"] = command("experiment2", **pair)
     commands["experiment2-started"] = command("experiment2", begun, **pair)
-    if default or len(configs.read(config.data).identities) >= MIN_PEOPLE:
+    if not why_others(config):
         commands["experiment3"] = command("experiment3", data=data, split=None)
     before: list[str] = []
     for name, one in commands.items():
@@ -181,3 +213,7 @@ def task_notebook():
             "task_dep": ["experiment", *before],
         }
         before.append(f"notebook:{name}:{run}")
+
+
+if __name__ == "__main__":
+    sys.exit(import_photos())

@@ -14,7 +14,17 @@ MODULES = {
     ".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__"): file
     for file in sorted(PACKAGE.rglob("*.py"))
 }
-GROUND = {"paths", "seeds", "storage", "cache", "tables", "faces", "profiles", "environment"}
+GROUND = {
+    "paths",
+    "seeds",
+    "storage",
+    "cache",
+    "tables",
+    "faces",
+    "profiles",
+    "environment",
+    "fonts",
+}
 # What a room may import, beside the ground and itself.
 MAY_IMPORT = {
     "ground": set(),

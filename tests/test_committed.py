@@ -48,6 +48,11 @@ def test_manifest_knows_every_figure_and_no_figure_is_stale():
     assert save.check_manifest(paths.PUBLISHED) == []
 
 
+def test_no_figure_is_of_profile_smoke():
+    profiles = {record["profile"] for record in save.read_manifest(paths.PUBLISHED).values()}
+    assert not [profile for profile in profiles if "smoke" in profile]
+
+
 def test_figures_are_drawn_from_one_dataset_and_from_the_committed_table():
     manifest = save.read_manifest(paths.PUBLISHED)
     hashes = {}

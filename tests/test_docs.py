@@ -1,5 +1,6 @@
 """The site builds without a warning, needs no network, and its links lead somewhere."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from thesislib.commands import nets
+from thesislib.data.importers import SOURCES
 from thesislib.reporting import readme
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +78,14 @@ def test_the_front_page_of_the_reference_names_every_package():
     text = (ROOT / "docs/api/index.md").read_text()
     linked = set(re.findall(r"\]\((\w+)\.md\)", text))
     assert linked == {"thesislib", *PACKAGES}
+
+
+def test_every_source_of_photos_is_in_the_page_and_the_help():
+    page = (ROOT / "docs/data.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", page.split("## Importers")[1], re.M))
+    assert listed == {*SOURCES, "merge"}
+    help_text = inspect.getdoc(nets.data)
+    assert all(re.search(rf"\b{source}\b", help_text) for source in listed)
 
 
 def test_nothing_is_fetched_from_elsewhere(pages, site):

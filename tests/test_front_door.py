@@ -93,6 +93,12 @@ def test_the_lines_of_the_readme_run_as_a_script(folders, script):
     with Image.open(folder / "party.faces.jpg") as drawn:
         assert max(drawn.size) >= 480
     assert (folder / "runs/mine/net.safetensors").is_file()
+    # Datasets are read alone: they may lie where nothing may be written.
+    for copy in ("synthetic", "elsewhere"):
+        left = {
+            file.relative_to(folder / "data" / copy) for file in folder.glob(f"data/{copy}/**/*")
+        }
+        assert left == {file.relative_to(folders[1]) for file in folders[1].rglob("*")}
 
 
 # --- the same words on the command line -------------------------------------------------------
@@ -191,7 +197,7 @@ def test_folders_become_datasets_and_datasets_one(tmp_path, capsys):
     run("data", "synthetic", "smoke", "--to", tmp_path / "b")
     assert "4 people" in capsys.readouterr().out
     made = tl.read_dataset(tmp_path / "b").table.groupby("identity")["photo"].first()
-    people = tmp_path / "люди"
+    people = tmp_path / 'Anna\'s "люди"; $(touch x) `y`'
     for name, photo in zip(("001", "Анна Ким"), made.iloc[:2], strict=True):
         (people / name).mkdir(parents=True)
         shutil.copy(tmp_path / "b" / photo, people / name)
@@ -223,6 +229,27 @@ def test_what_the_user_can_mend_is_a_sentence_not_a_traceback(tmp_path, capsys):
     run("evaluate", "--net", tmp_path, "--data", tmp_path, code=1)
     told = capsys.readouterr().err
     assert "no such net" in told and "no set 'nobody'" in told and "Traceback" not in told
+
+
+def test_a_dataset_of_nobody_known_ends_in_a_sentence_and_no_folder(
+    tmp_path, write_dataset, capsys, own_folders
+):
+    from conftest import face
+
+    nobody = write_dataset([face(f"{at}.png", "") for at in range(3)], "nobody")
+    one = write_dataset([face(f"{at}.png", "anna") for at in range(3)], "one")
+    for folder, said in ((nobody, "nobody in it is named"), (one, "only 'anna' is named in it")):
+        for words in (
+            ("train", "--data", folder, "--out", tmp_path / "net"),
+            ("experiment1", "--data", folder),
+            ("experiment2", "--source", folder, "--target", folder),
+            ("experiment3", "--data", folder),
+            ("training-speed", "--data", folder),
+        ):
+            run(*words, "--profile", "smoke", code=1)
+            told = capsys.readouterr().err
+            assert said in told and told.count("\n") == 1
+    assert not (tmp_path / "net").exists() and not paths.RUNS.exists()
 
 
 @pytest.mark.parametrize(

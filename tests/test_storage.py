@@ -3,11 +3,15 @@
 import errno
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +62,61 @@ def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path):
     name = "ж" * 125 + ".txt"  # 254 bytes of at most 255
     storage.write_text(tmp_path / name, "whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.fixture
+def theirs():
+    """A folder that may be read, not written to; root is somebody else meanwhile."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "theirs"
+        folder.mkdir()
+        (folder / "a.txt").write_text("old")
+        os.chmod(parent, 0o755)
+        folder.chmod(0o555)
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        elif os.access(folder, os.W_OK):
+            pytest.skip("needs a folder that may not be written to")
+        yield folder
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: storage.write_text(folder / "a.txt", "new"),
+        lambda folder: storage.write_json(folder / "deep" / "er" / "a.json", {}),
+        lambda folder: storage.folder_lock(folder).__enter__(),
+        lambda folder: storage.folder_lock(folder / "new").__enter__(),
+        lambda folder: storage.folder_aside(folder).__enter__(),
+    ],
+)
+def test_a_folder_that_may_not_be_written_to_is_named(theirs, write):
+    told = rf"^{re.escape(str(theirs))}[/\w]*: cannot be written to \(Permission denied\)$"
+    with pytest.raises(storage.NotWritableError, match=told):
+        write(theirs)
+    assert [(file.name, file.read_text()) for file in theirs.iterdir()] == [("a.txt", "old")]
+
+
+def test_a_relative_folder_that_may_not_be_written_to_is_named(theirs, monkeypatch):
+    monkeypatch.chdir(theirs)
+    for folder in ("runs/mine", "."):
+        told = f"^{re.escape(str(theirs / folder))}: cannot be written to"
+        with pytest.raises(storage.NotWritableError, match=told):
+            storage.write_text(f"{folder}/a.txt", "new")
+        with pytest.raises(storage.NotWritableError, match=told), storage.folder_lock(folder):
+            pass
+
+
+def test_what_may_not_be_read_is_not_blamed_on_the_folder(tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", "/root/secret")
+    for raised in (error, PermissionError(errno.EACCES, "Permission denied")):
+        with pytest.raises(PermissionError) as caught, storage.atomic_write(tmp_path / "a"):
+            raise raised
+        assert caught.value is raised
 
 
 def test_two_threads_may_write_one_file(tmp_path):

@@ -4,6 +4,7 @@ Commands are functions; their options are the functions' parameters and the fiel
 :class:`thesislib.profiles.Profile`, so that no option is written down twice.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -72,4 +73,6 @@ def _can_be_mended(error: RuntimeError) -> bool:
 
 
 if __name__ == "__main__":
+    # Asked to end, it cleans up: photos unpacked from an archive are not left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

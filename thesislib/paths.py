@@ -5,6 +5,7 @@ the notebooks, is changed by :func:`thesislib.reporting.publish.publish` alone (
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -40,6 +41,22 @@ PRIVATE_FIGURES = FIGURES / "private"
 
 PUBLISHED = ROOT / "figures"
 PUBLISHED_TABLES = PUBLISHED / "tables"
+
+
+_ARCHIVE = re.compile(r"(\.tar)?\.(zip|tar|tgz|gz|tbz2?|bz2|txz|xz)$", re.IGNORECASE)
+
+
+def dataset_of(photos: Path | str) -> Path:
+    """Folder of the dataset that photos are made into where none is named: ``data/<its name>``.
+
+    Args:
+        photos: a folder, or an archive, whose suffix is left out.
+
+    >>> dataset_of("Anna's photos/").name, dataset_of("people.tar.gz").name
+    ("Anna's photos", 'people')
+    """
+    photos = Path(os.path.abspath(photos))  # of . and .. too there is a name
+    return DATA / (photos.name if photos.is_dir() else _ARCHIVE.sub("", photos.name))
 
 
 def synthetic(people: str) -> Path:

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written aside then renamed, folder locks, content hashes."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,25 @@ class FolderInUseError(RuntimeError):
     """A folder that another run is writing to."""
 
 
+class NotWritableError(PermissionError):
+    """A folder that this user may not write to, or that lies on a read-only disk."""
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Make a folder if it is not there, and name it where it may not be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
+            raise
+        whole, named = folder.absolute(), Path(str(error.filename)).absolute()
+        if not whole.is_relative_to(named) and named.parent != whole:
+            raise  # of another file that the block opens
+        raise NotWritableError(f"{whole}: cannot be written to ({error.strerror})") from error
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, renamed to ``path`` when the block ends.
@@ -34,20 +54,27 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
     Yields:
         a path in the same folder and with the same suffix, for the block to write to.
+
+    Raises:
+        NotWritableError: the folder may not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers such as Pillow and matplotlib read the format from it. Without
     # the stem the name is short even where the file's own is as long as the disk allows.
     aside = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
-    try:
-        yield aside
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with _writing_to(path.parent):
+        try:
+            yield aside
+            with open(aside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # nothing was begun on a disk that is read-only
+                aside.unlink()
+            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+                # As of a full disk, which does not say what could not be written.
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
 
 
 @contextlib.contextmanager
@@ -61,9 +88,13 @@ def folder_aside(folder: Path | str) -> Iterator[Path]:
 
     Yields:
         the new folder.
+
+    Raises:
+        NotWritableError: the folder may not be written to.
     """
     aside = Path(folder) / f".{secrets.token_hex(8)}.part"
-    aside.mkdir(parents=True)
+    with _writing_to(Path(folder)):
+        aside.mkdir()
     try:
         yield aside
     finally:
@@ -129,12 +160,13 @@ def folder_lock(folder: Path | str, wait: bool = False) -> Iterator[None]:
 
     Raises:
         FolderInUseError: another process holds it, and ``wait`` is False.
+        NotWritableError: the folder may not be written to.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK, timeout=-1 if wait else 0)
     try:
-        lock.acquire()
+        with _writing_to(folder):
+            lock.acquire()
     except filelock.Timeout:
         raise FolderInUseError(
             f"{folder}: another run is writing here; wait for it to end, or stop it"

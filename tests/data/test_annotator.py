@@ -99,3 +99,22 @@ def test_a_photo_that_is_not_there_is_named(folder):
         Annotator(folder, ["3.png"])
     with pytest.raises(DatasetError, match="no photos given"):
         Annotator(folder, [])
+
+
+def test_faces_of_a_photo_are_named_one_after_another(folder):
+    shown = Annotator(folder, ["2.png"])
+    assert shown.name.value == "boris"
+    shown.face.value = 2
+    shown.name.value = " Анна  Ким "
+    shown.rename.click()
+    assert read_dataset(folder).table["identity"].tolist() == ["anna", "boris", "Анна Ким"]
+    assert shown.face.value == 2 and shown.face.options[1][0] == "2: Анна Ким"
+    shown.name.value = "boris"
+    shown.rename.click()
+    assert "not changed" in shown.message.value and "same identity 'boris'" in shown.message.value
+    shown.name.value = ""
+    shown.rename.click()
+    assert read_dataset(folder).table["identity"].tolist() == ["anna", "boris", ""]
+    shown.drop.click()
+    shown.drop.click()
+    assert shown.rename.disabled and shown.name.value == ""

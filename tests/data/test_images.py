@@ -1,5 +1,6 @@
 """Whatever a camera or a scanner writes is read upright as RGB, or refused by name."""
 
+import importlib.util
 import struct
 import subprocess
 import sys
@@ -8,24 +9,15 @@ import zlib
 import numpy as np
 import pytest
 from conftest import noise
+from exif import STORED
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from thesislib.data import images
 from thesislib.data.images import PhotoError, as_photo, open_photo, photo_size, read_photo
 
 ORIENTATION = 0x0112
-# EXIF 2.32, tag 0x0112: what the stored rows and columns are of the upright photo, so how the
-# upright one is stored.
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 READERS = pytest.mark.parametrize("read", [photo_size, read_photo])
 
 
@@ -271,6 +263,35 @@ def test_16_bit_grey_is_read_to_the_same_brightness(tmp_path, suffix):
     assert (read == read[..., :1]).all()
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [("png", np.uint16), ("tif", np.uint16), ("tif", np.int32)]
+)
+def test_white_of_deep_grey_is_told_from_its_largest_value(tmp_path, bits, dtype, suffix):
+    white = 2**bits - 1
+    deep = np.array([[0, white // 2, white]], dtype)
+    notes: list[str] = []
+    read = read_photo(saved(tmp_path / f"a.{suffix}", deep), notes=notes)
+    np.testing.assert_allclose(read[0, :, 0], [0, 127.5, 255], atol=1)
+    guessed = (
+        [] if bits == 16 else [f"read as {bits} bits of grey, its largest value being {white}"]
+    )
+    assert notes == guessed
+
+
+def test_floats_of_0_to_1_are_read_in_their_brightness(tmp_path):
+    notes: list[str] = []
+    path = saved(tmp_path / "a.tif", np.array([[0, 0.5, 1]], np.float32))
+    assert read_photo(path, notes=notes)[0, :, 2].tolist() == [0, 128, 255]
+    assert notes == ["read as floats of 0 to 1, its largest value being 1"]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e6])
+def test_values_of_which_none_is_known_to_be_white_are_refused(tmp_path, wrong):
+    path = saved(tmp_path / "a.tif", np.array([[0, wrong]], np.float32))
+    assert "values" in refusal(read_photo, path)
+
+
 def test_float_grey_of_0_to_255_is_read_as_it_is(tmp_path):
     read = read_photo(saved(tmp_path / "a.tif", np.array([[0, 7, 255]], np.float32)))
     assert read[0, :, 1].tolist() == [0, 7, 255]
@@ -312,6 +333,123 @@ def test_photo_size_agrees_with_read_photo(tmp_path, orientation, suffix):
     path = saved(tmp_path / f"a.{suffix}", noise(20, 30), exif=exif)
     width, height = photo_size(path)
     assert read_photo(path).shape == (height, width, 3)
+
+
+def jpeg_with_exif(path, block, upright):
+    """A JPEG whose EXIF block is these bytes."""
+    Image.fromarray(upright).save(path, quality=95, subsampling=0)
+    data = path.read_bytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
+    path.write_bytes(data[:2] + segment + data[2:])
+    return path
+
+
+def exif_block(orientation=6):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[0x010F], exif[0x0132] = "a camera", "2024:05:06 07:08:09"
+    exif[0x011A] = 72.0
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    return exif.tobytes()[6:]
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
+def test_orientations_that_there_are_not_leave_a_photo_as_it_is(tmp_path, orientation):
+    path = jpeg_with_exif(tmp_path / "a.jpg", exif_block(orientation), gradient())
+    assert read_photo(path).shape == (40, 60, 3) and photo_size(path) == (60, 40)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of the damage
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_bad_exif_costs_a_photo_nothing(tmp_path_factory, data):
+    block = bytearray(exif_block())
+    places = st.lists(st.integers(0, len(block) - 1), max_size=8)
+    for place in data.draw(places):
+        block[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(block)))
+    path = tmp_path_factory.mktemp("exif") / "a.jpg"
+    jpeg_with_exif(path, bytes(block[:cut]), gradient())
+    width, height = photo_size(path)
+    read = read_photo(path)
+    assert read.shape == (height, width, 3) and sorted(read.shape[:2]) == [40, 60]
+
+
+@pytest.mark.parametrize("suffix", sorted(images.PHOTO_SUFFIXES - images.HEIC_SUFFIXES))
+def test_every_ending_is_of_a_photo_that_is_read(tmp_path, suffix):
+    kind = {".jpx": "JPEG2000", ".pbm": "PPM", ".apng": "PNG"}.get(suffix)
+    array = noise(20, 30)
+    saved(tmp_path / f"a{suffix}", array, **({"format": kind} if kind else {}))
+    assert read_photo(tmp_path / f"a{suffix}").shape == array.shape
+    assert photo_size(tmp_path / f"a{suffix}") == (30, 20)
+
+
+def test_heic_is_read_or_names_what_it_needs(tmp_path):
+    path = tmp_path / "IMG_0001.HEIC"
+    if importlib.util.find_spec("pillow_heif") is None:
+        path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+        for read in (photo_size, read_photo):
+            assert refusal(read, path) == "HEIC photos need pip install 'thesislib[heic]'"
+        return
+    import pillow_heif
+
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    stored = np.ascontiguousarray(STORED[6](gradient()))
+    pillow_heif.from_pillow(Image.fromarray(stored)).save(path, quality=95, exif=exif.tobytes())
+    assert photo_size(path) == (60, 40)
+    np.testing.assert_allclose(read_photo(path).astype(int), gradient(), atol=16)
+
+
+def deep_png(path, array, kind=2):
+    """A PNG of 16 bits a colour, which Pillow does not write."""
+    height, width, _ = array.shape
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    text = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + text)
+    return path
+
+
+def test_colours_of_16_bits_are_read_and_of_fewer_refused_by_name(tmp_path):
+    array = noise(20, 30).astype(np.uint16)
+    path = deep_png(tmp_path / "a.png", array * 257)
+    np.testing.assert_array_equal(read_photo(path), array)
+    for bits in (12, 14):
+        path = deep_png(tmp_path / f"{bits}.png", array << (bits - 8))
+        assert refusal(read_photo, path).startswith("its colours use the lower of 16 bits")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_colours_of_fewer_bits_are_refused_too(tmp_path, mode):
+    kind, channels = (6, 4) if mode == "RGBA" else (4, 2)
+    array = np.full((20, 30, channels), 65535, np.uint16)
+    array[..., :-1] = noise(20, 30)[..., : channels - 1].astype(np.uint16) << 4
+    path = deep_png(tmp_path / "a.png", array, kind)
+    assert refusal(read_photo, path).startswith("its colours use the lower of 16 bits")
+
+
+def test_a_little_over_1_is_white_and_below_0_is_refused(tmp_path):
+    values = np.linspace(0, 1.02, 600, dtype=np.float32).reshape(20, 30)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert read_photo(tmp_path / "a.tif")[19, 20:].min() > 250
+    Image.fromarray(values - 1).save(tmp_path / "b.tif")
+    assert "of which none is known to be black" in refusal(read_photo, tmp_path / "b.tif")
+
+
+def test_grey_of_which_0_is_white_is_turned_round(tmp_path):
+    values = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "a.tif") as file:
+        assert file.tag_v2[262] == 0
+    read = read_photo(tmp_path / "a.tif")
+    assert read[0, 0, 0] == 255 and read[19, 29, 0] == 0
 
 
 # Photos that are no files

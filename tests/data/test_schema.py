@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thesislib.data.columns import BOX, LANDMARKS
+from thesislib.data.names import plain_name
 from thesislib.data.schema import (
     COLUMNS,
     SYNTHETIC_RECORD,
     DatasetError,
+    check_named,
     check_rows,
     read_annotations,
     read_dataset,
@@ -108,7 +110,7 @@ ODD_NAMES = ["001", "NA", "N/A", "nan", "NaN", "null", "None", "", "-", "1e5", "
 ODD_NAMES += ["Анна Ким", "李娜", "O'Hara, Ann", '"Bo"', "a;b", "=1+1", "２"]
 NAMES = st.sampled_from(ODD_NAMES) | st.text(
     st.characters(exclude_categories=["Cc", "Cs"]), max_size=12
-).map(str.strip)
+).map(plain_name)
 
 
 @st.composite
@@ -496,3 +498,35 @@ def test_a_subset_keeps_rows_and_order(good):
     part = subset(read_dataset(good), {"photos/3.png", "photos/1.png"})
     assert part.photos == ["photos/1.png", "photos/3.png"]
     assert part.table.index.tolist() == [0, 1] and part.folder == good
+
+
+# Names
+
+
+def test_names_that_look_alike_are_one_persons(write_dataset):
+    names = ["Андрей  Белый", "Андрей Белый", "\u200bАндрей\u00a0Белый "]
+    rows = [face(f"photos/{at}.png", name) for at, name in enumerate(names)]
+    for row in rows:
+        row["session"] = " may\u00a01 "
+    folder = write_dataset(rows)
+    table = read_dataset(folder).table
+    assert set(table["identity"]) == {"Андрей Белый"} and set(table["session"]) == {"may 1"}
+    assert set(read_annotations(folder)["identity"]) == {"Андрей Белый"}
+
+
+def test_a_dataset_of_nobody_known_is_told_what_it_is_good_for(write_dataset):
+    nobody = read_dataset(write_dataset([face("a.png", ""), face("b.png", "")], "no body"))
+    with pytest.raises(DatasetError) as told:
+        check_named(nobody)
+    said = str(told.value)
+    assert said.startswith(f"{nobody.folder}: nobody in it is named") and "\n" not in said
+    assert f"thesislib evaluate --data '{nobody.folder}'`" in said
+    assert f"--scenes '{nobody.folder}' --out" in said and "Annotator" in said
+
+
+def test_a_dataset_of_one_name_is_told_of_galleries(write_dataset):
+    one = read_dataset(write_dataset([face("a.png", "anna"), face("b.png", "anna")], "one"))
+    with pytest.raises(DatasetError, match=r"only 'anna' is named in it.*enrol-dataset --data"):
+        check_named(one)
+    two = write_dataset([face("a.png", "anna"), face("b.png", "boris"), face("c.png", "")], "two")
+    check_named(read_dataset(two))

@@ -85,14 +85,41 @@ def test_an_identity_split_parts_no_person(people):
     assert Counter(map(tuple, sides.values())) == {("train",): 6, ("test",): 2}
 
 
-@pytest.mark.parametrize("kind", ["photo", "session"])
-def test_a_person_with_one_photo_or_session_is_named_with_a_row(write_dataset, kind):
-    data = read_dataset(write_dataset(rows_of({"a": 4, "b": 1 if kind == "photo" else 4})))
-    if kind == "session":
-        data.table.loc[:3, "session"] = ["s0", "s1", "s2", "s3"]
-    with pytest.raises(DatasetError, match=f"row 6: 'b' has one {kind}; a split by {kind}") as told:
+def refusal(data, kind):
+    """What is said of people who cannot be on both sides, without the file's name in front."""
+    with pytest.raises(DatasetError) as told:
         make_split(data, kind, 0)
-    assert str(data.folder / "annotations.csv") in str(told.value)
+    return str(told.value).removeprefix(f"{data.folder / 'annotations.csv'}: ")
+
+
+def test_people_with_one_photo_are_all_named_with_what_leaves_them_out(write_dataset):
+    one = read_dataset(write_dataset(rows_of({"a": 4, "b": 1}), "one"))
+    assert refusal(one, "photo").startswith("b has one photo; a split by photo needs at least two")
+    few = {f"p{at}": 1 for at in range(10)}
+    several = read_dataset(write_dataset(rows_of({"a": 4, **few}), "several"))
+    told = refusal(several, "photo")
+    assert told.startswith("p0, p1, p2, p3, p4, p5, p6, p7 and 2 more have one photo; a split")
+    assert "`python -m thesislib data ... --min-photos 2` leaves such people out" in told
+
+
+def test_where_everybody_has_one_photo_leaving_out_is_no_advice(write_dataset):
+    told = refusal(read_dataset(write_dataset(rows_of({"a": 1, "b": 1}))), "photo")
+    assert told.startswith("everybody who is named has one photo; ")
+    assert "min-photos" not in told and "`python -m thesislib train` learns them" in told
+
+
+def test_people_whose_photos_are_all_equal_are_told_why(write_dataset):
+    rows = rows_of({"a": 3, "b": 2})
+    told = refusal(read_dataset(write_dataset(rows, equal=("b/0.png", "b/1.png"))), "photo")
+    assert told.startswith("b has one photo (equal ones count once); ")
+
+
+def test_people_with_one_session_are_all_named(write_dataset):
+    data = read_dataset(write_dataset(rows_of({"a": 4, "b": 4, "c": 4})))
+    data.table.loc[:3, "session"] = ["s0", "s1", "s2", "s3"]
+    told = refusal(data, "session")
+    assert told.startswith("b, c have one session; a split by session needs at least two")
+    assert told.endswith("or split by photo") and "min-photos" not in told
 
 
 def test_a_session_split_without_sessions_is_refused(write_dataset):
@@ -163,6 +190,28 @@ def test_photos_that_join_everybody_cannot_be_split_by_identity(write_dataset):
     data = read_dataset(write_dataset(rows))
     with pytest.raises(DatasetError, match="groups of people who share photos; here is 1"):
         make_split(data, "identity", 0)
+
+
+def test_of_people_who_share_photos_as_many_are_tested_as_of_others(write_dataset):
+    """A large group is not drawn where smaller ones come nearer to the share."""
+    groups = [[f"a{at}" for at in range(6)], ["b", "c"], ["d", "e"], ["f"], ["g"]]
+    rows = [
+        face(f"{group[0]}/{shot}.png", person, (place * 8, 2, place * 8 + 7, 12))
+        for group in groups
+        for shot in range(2)
+        for place, person in enumerate(group)
+    ]
+    data = read_dataset(write_dataset(rows))
+    tested = set()
+    for seed in range(12):
+        split = make_split(data, "identity", seed, test_fraction=1 / 4)
+        people = people_of(data, set(split["photo"][split["part"] == "test"]))
+        assert len(people) in (2, 3)
+        tested |= people
+    assert tested == set("bcdefg")
+    halves = read_dataset(write_dataset([row for row in rows if row["photo"][0] in "ab"], "two"))
+    split = make_split(halves, "identity", 0, test_fraction=0.1)
+    assert people_of(halves, set(split["photo"][split["part"] == "test"])) == {"b", "c"}
 
 
 def test_photos_nobody_known_is_in_are_split_too(write_dataset):

@@ -367,7 +367,7 @@ BAD_EMBEDDINGS = [
     ([np.ones(DIMENSION), np.full(DIMENSION, np.inf)], "NaN or infinite value in row 1"),
     ([np.ones(DIMENSION), np.zeros(DIMENSION)], "embeddings: row 1 is all zeros"),
     (np.ones(DIMENSION + 1), "of dimension 17, and the gallery is of 16"),
-    (np.ones((0, DIMENSION)), r"expected shape \[n, d\], not empty"),
+    (np.ones((0, DIMENSION + 1)), r"expected shape \[n, d\], not empty"),
     (np.ones((1, 1, DIMENSION)), r"expected shape \[n, d\]"),
     (3.0, r"expected shape \[n, d\]"),
     (["a"] * DIMENSION, "expected real numbers"),
@@ -388,7 +388,25 @@ def test_bad_embeddings_are_refused_everywhere_and_change_nothing(full, bad, mes
     assert len(full) == before and "new" not in full.identities
 
 
-@pytest.mark.parametrize("name", ["", None, 3])
+@pytest.mark.parametrize("none", [np.ones((0, DIMENSION), np.float32), [], np.ones(0)])
+def test_a_photo_without_a_face_shows_nobody(full, none):
+    for names, scores in (full.identify(none, 0.5), full.search(none)):
+        assert names == [] and len(scores) == 0
+    for use in (lambda: full.calibrate(none, 0.5), lambda: full.enrol_embeddings("new", none)):
+        with pytest.raises(ValueError, match="embeddings: expected shape"):
+            use()
+
+
+def test_names_that_look_alike_are_one_persons(empty):
+    empty.enrol_embeddings("Андрей  Белый", np.eye(DIMENSION)[0])
+    empty.enrol_embeddings(["Андрей Белый", "Анна"], np.eye(DIMENSION)[1:3])
+    assert empty.identities == ["Андрей Белый", "Анна"]
+    assert empty.identify(np.eye(DIMENSION)[:2], 0.5)[0] == ["Андрей Белый"] * 2
+    empty.remove(" Андрей Белый")
+    assert empty.identities == ["Анна"]
+
+
+@pytest.mark.parametrize("name", ["", None, 3, " ", "\u00a0"])
 def test_what_is_no_name_is_refused(full, name):
     before = len(full)
     with pytest.raises(ValueError, match="names: this is no name: "):

@@ -108,6 +108,30 @@ def test_oracle_boxes_are_asked_of_a_system_that_can(dataset):
     assert report.joint_accuracy(0.5) == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_nobody_is_named_finding_is_measured_and_names_are_left_out(write_dataset):
+    rows = [face("0.png", ""), face("1.png", ""), face("1.png", "", (27, 4, 47, 24))]
+    nobody = read_dataset(write_dataset([*rows, face("2.png", "", NO_BOX)]))
+
+    class Names(Scripted):
+        def identify_boxes(self, photos, boxes):
+            return [["anna"] * len(faces) for faces in boxes]
+
+    report = evaluate(Names([[found("anna", BOX)], [found("", BOX)], []]), nobody)
+    table = report.table().set_index("metric")
+    assert list(table.index) == [
+        "mean_iou", "mean_iou_found", "mean_iou_calibrated", "ap50", "ap50_95"
+    ]  # fmt: skip
+    assert table["value"].to_dict() == pytest.approx(
+        {"mean_iou": 1, "mean_iou_found": 1, "mean_iou_calibrated": 2 / 3}
+        | {name: report.average_precision(name) for name in ("ap50", "ap50_95")}
+    )
+    assert 0.6 < report.average_precision("ap50") < 0.7  # two faces of three
+    assert np.isnan(
+        [report.joint_accuracy(), report.accuracy(), report.oracle_box_accuracy()]
+    ).all()
+
+
 def test_a_folders_name_is_no_dataset(dataset):
     for folder in (str(dataset.folder), dataset.folder, dataset.table):
         with pytest.raises(TypeError, match=r"expected a Dataset, as tl\.read_dataset\(\.\.\.\)"):

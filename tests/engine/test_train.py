@@ -483,7 +483,13 @@ def test_a_seed_below_0_is_refused_before_there_is_a_folder(party, tmp_path):
     assert not (tmp_path / "net").exists()
 
 
-def test_a_dataset_in_which_nobody_is_named_is_refused(write_dataset, tmp_path):
-    rows = [face(f"{at}.png", "") for at in range(4)]
-    with pytest.raises(DatasetError, match="nobody in it is named"):
+@pytest.mark.parametrize(
+    ("name", "told"), [("", "nobody in it is named"), ("anna", "only 'anna' is named in it")]
+)
+def test_a_dataset_of_no_or_one_name_is_refused_before_there_is_a_folder(
+    write_dataset, tmp_path, name, told
+):
+    rows = [face(f"{at}.png", name if at else "") for at in range(4)]
+    with pytest.raises(DatasetError, match=told):
         train.train(read_dataset(write_dataset(rows)), TINY, out=tmp_path / "net")
+    assert not (tmp_path / "net").exists()

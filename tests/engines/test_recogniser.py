@@ -228,6 +228,20 @@ def test_the_fastest_is_measured_once_and_remembered_for_the_user(
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
 
 
+def test_where_nothing_may_be_kept_the_fastest_is_measured_each_time(folder, cache, monkeypatch):
+    lock = storage.folder_lock
+
+    def refused(of, wait=False):
+        if of == cache:
+            raise storage.NotWritableError(f"{of}: cannot be written to (Permission denied)")
+        return lock(of, wait)
+
+    monkeypatch.setattr(storage, "folder_lock", refused)
+    monkeypatch.setattr(engines, "time_engines", lambda *_: {"openvino": 1.0, "torch": 2.0})
+    with pytest.warns(UserWarning, match="cannot be written to .*; THESIS_CACHE names another"):
+        assert Recogniser(folder).engine == "openvino"
+
+
 def test_choices_are_kept_where_the_system_keeps_a_user_s_cache(monkeypatch):
     monkeypatch.delenv("THESIS_CACHE", raising=False)
     assert cache_folder() == platformdirs.user_cache_path("thesislib")

@@ -1,6 +1,7 @@
 """Trainings that are done before the experiments, several at a time."""
 
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +87,12 @@ def test_what_goes_wrong_in_a_training_is_told(config, pool, monkeypatch):
 
 def test_on_a_gpu_a_training_is_better_alone(config, pool, monkeypatch):
     monkeypatch.setattr(ahead.torch.cuda, "is_available", lambda: True)
+    ahead.train_ahead(config, progress=False)
+    assert AtOnce.made == []
+
+
+def test_several_processes_train_together_and_none_ahead(config, pool, monkeypatch):
+    monkeypatch.setattr(ahead, "this_process", lambda: SimpleNamespace(num_processes=2))
     ahead.train_ahead(config, progress=False)
     assert AtOnce.made == []
 

@@ -3,8 +3,13 @@
 import dataclasses
 import inspect
 import math
+import os
 import re
 import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +25,8 @@ from thesislib.experiments.config import Config, make_config
 from thesislib.profiles import PROFILES, Margin, Profile, get_profile
 from thesislib.reporting.figures import save
 
-ENVIRONMENT = ("PROFILE", "DATA", "SPLIT", "SEED", "EPOCHS", "BATCH", "TARGET")
+PROJECT = Path(__file__).parents[2]
+ENVIRONMENT = ("PROFILE", "DATA", "PHOTOS", "SPLIT", "SEED", "EPOCHS", "BATCH", "TARGET")
 # Of every field of a profile, a value that the profile smoke does not have.
 CHANGED = {
     "backbone": "resnet50",
@@ -110,6 +116,13 @@ def test_the_environment_says_which_run(root, monkeypatch):
     assert configs.target_from_environment() == root / "data/mine"
 
 
+def test_the_environment_says_which_photos(root, monkeypatch):
+    monkeypatch.setenv("PHOTOS", "Anna's photos.zip")
+    assert configs.from_environment().data == root / "data/Anna's photos"
+    monkeypatch.setenv("DATA", "data/mine")
+    assert configs.from_environment().data == root / "data/mine"
+
+
 def test_an_unknown_profile_split_or_field_is_named(root, monkeypatch):
     monkeypatch.setenv("PROFILE", "gigantic")
     with pytest.raises(ValueError, match="PROFILE=gigantic is unknown; choose one of quick"):
@@ -153,11 +166,79 @@ def test_data_pointing_nowhere_is_named(root):
 
 def test_the_default_people_are_made_and_no_others(root, people, monkeypatch):
     made = []
-    monkeypatch.setattr(configs.sets, "make", lambda folder, spec, progress: made.append(folder))
+    monkeypatch.setattr(configs.sets, "make", lambda folder, *_, **options: made.append(folder))
     configs.prepare(make_config(people, "smoke"))
     assert made == []
     configs.prepare(make_config(None, "smoke"))
     assert made == [root / "data/synthetic-smoke"]
+
+
+WORKER = """
+import os, sys
+from pathlib import Path
+from thesislib.experiments import config as configs
+from thesislib.synthetic import sets
+
+rank, made, write = os.environ["RANK"], sets.make, sets.write_annotations
+
+def make(folder, spec, **options):
+    if spec is sets.SETS["crowd"] and rank == "0":
+        raise OSError("the disk of process 0 is full")
+    made(folder, spec, workers=1, **options)
+
+def noted(folder, table):
+    with open(Path(folder) / "made_by", "a") as file:
+        print(rank, file=file)
+    write(folder, table)
+
+sets.make, sets.write_annotations = make, noted
+for name in ("smoke", "quick", "crowd"):
+    sets.SETS[name] = sets.SyntheticSet(people=2, photos=4, sessions=2, size=48)
+smoke = configs.make_config(None, "smoke")
+configs.prepare(smoke)
+assert len(configs.read(smoke.data).photos) == 4
+configs.prepare(configs.make_config(None, "quick"))
+configs.prepare(smoke)
+told = "nothing"
+try:
+    configs.make_synthetic("crowd")
+except OSError as error:
+    told = str(error)
+(Path(os.environ["THESIS_ROOT"]) / f"told-{rank}").write_text(told)
+"""
+
+
+def test_one_of_several_processes_makes_people_and_an_error_is_every_ones(tmp_path):
+    """As on two machines, with two processes each and a folder that they share."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2"]
+    launch += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+        "THESIS_ROOT": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+        "TQDM_DISABLE": "1",
+    }
+    machines = [
+        subprocess.Popen(
+            [*launch, f"--node-rank={at}", tmp_path / "worker.py"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for at in (0, 1)
+    ]
+    for machine in machines:
+        _, told = machine.communicate(timeout=300)
+        assert machine.returncode == 0, told
+    for name in ("synthetic-smoke", "synthetic"):
+        assert len((tmp_path / "data" / name / "made_by").read_text().split()) == 1
+    assert [(tmp_path / f"told-{rank}").read_text() for rank in range(4)] == [
+        "the disk of process 0 is full"
+    ] * 4
 
 
 # --- parts ------------------------------------------------------------------------------------
@@ -170,6 +251,16 @@ def test_parts_are_those_of_the_split(config, split):
     assert {*parts.train.photos, *parts.test.photos} == set(parts.dataset.photos)
     assert set(part[parts.train.photos]) == {"train"}
     assert set(part[parts.test.photos]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("", "nobody in it is named"), ("anna", "only 'anna' is named in it")]
+)
+def test_parts_of_a_dataset_of_no_or_one_name_are_refused(write_dataset, name, told):
+    folder = write_dataset([face(f"{at}.png", name, session=str(at)) for at in range(6)], "few")
+    for split in ("photo", "session"):
+        with pytest.raises(DatasetError, match=told):
+            configs.parts(Config(folder, get_profile("smoke"), split))
 
 
 def test_a_holdout_never_sees_a_test_photo(config):

@@ -214,3 +214,24 @@ def test_a_dataset_of_few_people_gives_way_to_synthetic_ones(root, write_dataset
     monkeypatch.setattr(embeddings, "MIN_PEOPLE", 2)
     config = embeddings.from_environment()
     assert read_dataset(config.data).identities == ["anna", "boris"] and len(made) == 1
+
+
+def test_why_other_people_are_asked_is_a_sentence(root, couples, party, write_dataset, monkeypatch):
+    def told(folder):
+        return embeddings.why_others(Config(folder, get_profile("smoke")))
+
+    monkeypatch.setattr(paths, "DATA", root / "data")
+    assert told(paths.synthetic("smoke")) == ""  # the default is not asked, nor read
+    assert "16 people are named in it, and 24 are needed" in told(couples)
+    monkeypatch.setattr(embeddings, "MIN_PEOPLE", 3)
+    assert told(couples) == ""
+    said = told(party)  # everybody shares a photo with everybody
+    assert said.startswith("party is left out here, and synthetic people take its place: ")
+    assert "groups of people who share photos" in said
+    crowd = [
+        face(f"crowd{at}.png", f"p{who}", (5 * who, 4, 5 * who + 4, 9))
+        for at in range(2)
+        for who in range(9)
+    ]
+    alone = [face(f"alone{at}.png", "anna") for at in range(2)]
+    assert "1 of 10 people can be kept unseen" in told(write_dataset(crowd + alone, "crowd"))

@@ -64,6 +64,12 @@ def test_people_who_cannot_be_parted_are_told(party):
         people(Config(party, get_profile("smoke"), "identity"))
 
 
+def test_people_of_one_photo_are_all_told_whoever_is_drawn(write_dataset):
+    rows = [face(f"p{who}_{at}.png", f"p{who}") for who in range(8) for at in range(1 + who % 2)]
+    with pytest.raises(DatasetError, match="p0, p2, p4, p6 have one photo"):
+        people(Config(write_dataset(rows), get_profile("smoke"), "identity"))
+
+
 def test_a_group_has_the_known_faces_of_photos_of_several(write_dataset):
     rows = [
         face("b.png", "", (25, 4, 45, 24)),

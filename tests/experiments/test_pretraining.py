@@ -8,6 +8,7 @@ import torch
 from conftest import face
 
 from thesislib import paths, tables
+from thesislib.data.schema import DatasetError
 from thesislib.engine import train
 from thesislib.engine.checkpoint import load_net
 from thesislib.experiments import baseline_comparison, pretraining, systems
@@ -129,3 +130,10 @@ def test_another_run_has_rows_of_its_own_and_the_same_run_has_not(config, start)
 def test_a_config_with_a_start_is_refused(config, start):
     with pytest.raises(ValueError, match="begin from random weights and from a pre-trained net"):
         pretraining.compare(dataclasses.replace(config, start=start), start)
+
+
+def test_a_dataset_of_nobody_known_is_refused_before_the_pre_training(write_dataset, monkeypatch):
+    monkeypatch.setattr(pretraining, "pretrained", lambda: pytest.fail("trained"))
+    nobody = write_dataset([face(f"{at}.png", "") for at in range(3)], "nobody")
+    with pytest.raises(DatasetError, match="nobody in it is named"):
+        pretraining.compare(Config(nobody, PROFILE))

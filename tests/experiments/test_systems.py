@@ -193,6 +193,19 @@ def test_a_classifier_of_faces_sees_them_as_the_detector_frames_them(config, fit
     assert calibration.sh == pytest.approx(1 / 1.5)
 
 
+def test_faces_that_dlib_does_not_find_are_learned_at_their_annotated_boxes(
+    config, fitted, monkeypatch
+):
+    """As in group photos, whose faces may be too small for it."""
+    nothing = pd.DataFrame(columns=DETECTION_COLUMNS)
+    monkeypatch.setattr(systems, "detections_table", lambda *asked, **more: nothing)
+    classifier = systems.trained_classifier(config, "face")
+    assert len(fitted[0]["crops"].photos) == len(configs.parts(config).train.photos)
+    pipeline = systems.two_stage(config, "face")
+    assert pipeline.calibration == (0, 0, 1, 1) and pipeline.predict_arrays([noise(32, 48)]) == [[]]
+    assert classifier.identities == ["anna", "boris"]
+
+
 def test_what_a_classifier_sees_is_a_photo_or_a_face(config):
     with pytest.raises(ValueError, match="'shoes' is unknown; choose photo, face, aligned"):
         systems.trained_classifier(config, "shoes")

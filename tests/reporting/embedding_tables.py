@@ -206,6 +206,8 @@ def faces(map_table):
     shades = {name: random.uniform(90, 230, 3) for name in sorted(set(map_table["identity"]))}
     grid = np.hypot(*np.mgrid[-1:1:48j, -1:1:48j])[..., None]
     return {
-        row.photo: (shades[row.identity] * np.where(grid < 0.7, 0.6, 1)).astype(np.uint8)
+        (row.photo, row.identity): (shades[row.identity] * np.where(grid < 0.7, 0.6, 1)).astype(
+            np.uint8
+        )
         for row in map_table.itertuples()
     }

@@ -49,7 +49,7 @@ def test_map_of_one_method_and_group_with_a_thumbnail_that_is_missing():
     rows = map_points((0,), (2, 0), 3)
     rows = rows[rows["method"] == "tsne"]
     shown = faces(rows)
-    shown.pop("seen/0000/0.png")
+    shown.pop(("seen/0000/0.png", "s0000"))
     figure = embedding_maps.embedding_map(rows, shown)
     (axis,) = figure.axes
     assert axis.get_title() == "t-SNE, map seed 0"
@@ -58,6 +58,18 @@ def test_map_of_one_method_and_group_with_a_thumbnail_that_is_missing():
     two = embedding_maps.embedding_map(pd.concat([rows, map_points((1,), (2, 0), 3)]))
     absent = [axis.texts[0].get_text() for axis in two.axes if axis.texts]
     assert absent == ["not measured"], "UMAP has no map of the first seed"
+
+
+def test_each_of_two_people_in_a_photo_is_drawn_with_their_own_face():
+    rows = map_points((0,), (2, 0), 3)
+    rows = rows[rows["method"] == "tsne"].reset_index(drop=True)
+    rows["photo"] = rows["photo"].str.replace("/0001/", "/0000/")
+    shown = faces(rows)
+    assert rows["photo"].nunique() == 3 and len(shown) == 6
+    (axis,) = embedding_maps.embedding_map(rows, shown).axes
+    assert sum(len(c.get_offsets()) for c in axis.collections) == 6
+    drawn = {tuple(artist.offsetbox.get_data()[0, 0]) for artist in axis.artists}
+    assert drawn == {tuple(face[0, 0]) for face in shown.values()} and len(drawn) == 2
 
 
 # --- what all have in common ----------------------------------------------------------------------

@@ -47,11 +47,15 @@ def map_points(people=("seen", "unseen"), photos=4, factors=True):
     return pd.DataFrame(rows)
 
 
+def faces_of(table):
+    """Photo and identity of each face."""
+    return sorted(set(zip(table["photo"], table["identity"], strict=True)))
+
+
 def thumbnails(table):
     random = np.random.default_rng(1)
     return {
-        photo: np.full((60, 48, 3), random.integers(0, 255, 3), np.uint8)
-        for photo in sorted(set(table["photo"]))
+        face: np.full((60, 48, 3), random.integers(0, 255, 3), np.uint8) for face in faces_of(table)
     }
 
 
@@ -141,7 +145,7 @@ def test_real_people_have_no_factors_and_no_faces(tmp_path):
 def test_faces_are_small_pictures(tmp_path):
     table = map_points()
     shown = thumbnails(table)
-    shown.pop("seen/0/0.png")
+    shown.pop(("seen/0/0.png", "s0"))
     path = interactive_map.write(table, tmp_path / "a.html", shown)
     faces = dict(zip(*(data(path)[name] for name in ("photo", "face")), strict=True))
     assert faces["seen/0/0.png"] == ""
@@ -150,7 +154,25 @@ def test_faces_are_small_pictures(tmp_path):
     picture = Image.open(io.BytesIO(base64.b64decode(code)))
     assert max(picture.size) == interactive_map.FACE_PX
     colour = np.asarray(picture).reshape(-1, 3).mean(axis=0)
-    assert colour == pytest.approx(shown["unseen/2/1.png"][0, 0], abs=4)
+    assert colour == pytest.approx(shown["unseen/2/1.png", "u2"][0, 0], abs=4)
+
+
+def test_each_of_several_people_in_a_photo_has_a_point_and_a_face(tmp_path):
+    table = map_points(("seen",))
+    table["photo"] = table["photo"].str.replace(r"/\d/", "/", regex=True)  # all three in each photo
+    shown = thumbnails(table)
+    columns = data(interactive_map.write(table, tmp_path / "a.html", shown))
+    assert len(set(columns["photo"])) == 4
+    people = list(zip(columns["photo"], columns["identity"], strict=True))
+    assert sorted(people) == faces_of(table) and len(people) == 12
+    for name, method in (("UMAP, seed 1", "umap"), ("t-SNE, seed 1", "tsne")):
+        own = table[(table["method"] == method) & (table["map_seed"] == 1)]
+        at = own.set_index(["photo", "identity"])["x"]
+        assert columns[f"{name} x"] == pytest.approx([at[face] for face in people], rel=1e-4)
+    for face, code in zip(people, columns["face"], strict=True):
+        picture = Image.open(io.BytesIO(base64.b64decode(code.partition(",")[2])))
+        colour = np.asarray(picture).reshape(-1, 3).mean(axis=0)
+        assert colour == pytest.approx(shown[face][0, 0], abs=4)
 
 
 def test_names_are_text_and_not_html(tmp_path):
@@ -164,9 +186,9 @@ def test_six_hundred_faces_stay_below_three_megabytes(tmp_path):
     table = map_points(photos=100)
     random = np.random.default_rng(2)
     shown = {}
-    for photo in sorted(set(table["photo"])):
+    for face in faces_of(table):
         ramp = np.add.outer(np.arange(48.0), np.arange(48.0))[..., None] * random.uniform(0, 2.5, 3)
-        shown[photo] = np.clip(ramp + random.normal(0, 6, ramp.shape), 0, 255).astype(np.uint8)
+        shown[face] = np.clip(ramp + random.normal(0, 6, ramp.shape), 0, 255).astype(np.uint8)
     assert len(shown) == 600
     assert interactive_map.write(table, tmp_path / "a.html", shown).stat().st_size < 3e6
 
@@ -179,10 +201,10 @@ def test_bad_tables_are_errors(tmp_path):
         two = pd.concat([table, table.assign(**{column: "z"})])
         with pytest.raises(ValueError, match=rf"several in column {column} \(.*, z\); choose one"):
             interactive_map.write(two, path)
-    with pytest.raises(ValueError, match=r"UMAP, seed 0 has photo seen/0/0\.png twice"):
+    with pytest.raises(ValueError, match=r"UMAP, seed 0 has s0 in seen/0/0\.png twice"):
         interactive_map.write(pd.concat([table, table]), path)
     last = table["method"].eq("umap") & table["photo"].eq("seen/0/0.png") & table["map_seed"].eq(1)
-    with pytest.raises(ValueError, match=r"photo seen/0/0\.png is not in every map: UMAP, seed 1"):
+    with pytest.raises(ValueError, match=r"s0 in seen/0/0\.png is not in every map: UMAP, seed 1"):
         interactive_map.write(table[~last], path)
     assert not list(tmp_path.iterdir())
 

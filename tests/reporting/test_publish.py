@@ -173,7 +173,12 @@ def test_profile_smoke_is_left_out(project):
     ran(row(), NEW, row(profile="smoke"))
     draw("errors", profile="smoke")
     ran(row(profile="smoke", arm="linear"), name="experiment3.csv")
+    executed = paths.RUNS / "notebooks" / "synthetic-smoke-photo-smoke-seed0" / "01.ipynb"
+    storage.write_text(executed, "executed")
     publish.publish()
+    assert (paths.NOTEBOOKS / "01.ipynb").read_text() == "old"
+    for page in publish.pages():
+        assert "-->90.0 %<!-- /value -->" in page.read_text() and "smoke" not in page.read_text()
     assert set(tables.read_results(published("experiment1.csv"))["profile"]) == {"quick"}
     assert not published("experiment3.csv").exists()
     assert not list(paths.PUBLISHED.rglob("errors.*"))

@@ -53,6 +53,13 @@ def test_saving_a_figure_again_gives_same_bytes(folder):
     assert save.save(figure, "one", **SAVED).read_bytes() == before
 
 
+def test_a_dataset_may_have_any_name(folder):
+    name = 'Anna\'s $_$ люди; "a" `b` % #'
+    file = save.save(curve(), "iou", **SAVED | {"dataset": name, "private": True})
+    assert file == folder / f"{name}-photo" / "iou.png"
+    assert save.check_manifest(folder) == []
+
+
 def test_saved_figure_is_recorded_and_nothing_is_left_over(folder):
     file = save.save(curve(), "iou", **SAVED)
     assert file == folder / "synthetic-photo" / "iou.png"

@@ -57,6 +57,13 @@ def test_a_long_name_is_cut_to_its_length():
     assert style.short("Annabella", 4) == "Ann…"
 
 
+def test_dollars_in_a_name_are_no_mathematics():
+    figure = plt.figure()
+    text = figure.text(0.5, 0.5, style.short("$_$"))
+    figure.draw_without_rendering()  # which fails at what is no formula
+    assert text._preprocess_math(text.get_text()) == ("$_$", False)
+
+
 def test_text_outside_a_figure_is_found():
     # The test of all other figures' texts can fail.
     figure, axis = plt.subplots(figsize=(2, 1))

@@ -201,3 +201,8 @@ def test_same_table_gives_the_same_picture(tmp_path):
     for name in ("a.png", "b.png"):
         transfer.forgetting(table(seeds=(0, 1))).savefig(tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_datasets_may_have_any_names(draw):
+    draw(table(pairs=(("люди $_$", "Anna's $^$"),))).draw_without_rendering()

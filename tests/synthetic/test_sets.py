@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -196,6 +197,25 @@ def test_folder_of_something_else_is_refused_untouched(tmp_path, name):
 def test_one_run_a_folder(tmp_path):
     with storage.folder_lock(tmp_path), pytest.raises(storage.FolderInUseError):
         make(tmp_path, SMALL, progress=False)
+
+
+def test_a_run_may_wait_for_another(tmp_path):
+    with ThreadPoolExecutor() as pool:
+        with storage.folder_lock(tmp_path):
+            waiting = pool.submit(make, tmp_path, SMALL, workers=1, progress=False, wait=True)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        waiting.result()
+    assert len(read_dataset(tmp_path).photos) == SMALL.photos
+
+
+def test_a_folder_that_is_whole_is_not_written_to(small_folder, monkeypatch):
+    def never(*_):
+        raise AssertionError("written to")
+
+    monkeypatch.setattr(storage, "folder_lock", never)
+    monkeypatch.setattr(storage, "atomic_write", never)
+    make(small_folder, SMALL, progress=False)
 
 
 def test_parameters_are_recorded_and_nobody_real_is_shown(small_folder):

@@ -28,6 +28,7 @@ from thesislib.metrics.boxes import (
     fit_box_calibration,
     inverse_box_calibration,
 )
+from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.matching import match_greedy
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibrati
         photos: annotations of the training photos.
 
     Raises:
-        ValueError: none of the faces was found.
+        NotSupportedError: none of the faces was found.
     """
     found = dict(list(detections.groupby("photo")))
     detected, truth = [], []
@@ -206,7 +207,9 @@ def calibrate(detections: pd.DataFrame, photos: Sequence[Photo]) -> BoxCalibrati
         detected += list(boxes[matched >= 0])
         truth += list(photo.boxes.numpy()[matched[matched >= 0]])
     if not detected:
-        raise ValueError("box calibration: no annotated face of the training photos was found")
+        raise NotSupportedError(
+            "box calibration: no annotated face of the training photos was found"
+        )
     return fit_box_calibration(np.asarray(detected), np.asarray(truth))
 
 

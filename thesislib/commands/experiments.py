@@ -108,8 +108,7 @@ def experiment2(
     from thesislib.experiments import transfer
 
     config = _config(source, profile, changes, split, seed, start=start)
-    made = configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people)
-    if made and not target.exists():
+    if configs.data_folder(target).resolve() == paths.synthetic(config.profile.new_people):
         configs.make_synthetic(config.profile.new_people)
     table = transfer.run(
         config, target, steps, run_seeds=seeds, variants=variants, at_least=at_least

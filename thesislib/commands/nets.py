@@ -1,15 +1,16 @@
 """Commands of nets, photos, galleries and datasets."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 import thesislib as tl
 from thesislib.commands.settings import Changes, ProfileName, changed, is_main, progress
-from thesislib.storage import folder_lock
+from thesislib.storage import atomic_write, folder_lock
 
 # Beside one that must be given: a tuple alone may be empty.
 More = Positional[tuple[Path, ...]]
@@ -152,8 +153,8 @@ def _predict(
             # Photos of several folders may have one name.
             name = file.relative_to(folder) if folder else Path(f"{at + 1:04} {file.name}")
             picture = draw / name.with_name(f"{name.name}.faces.jpg")
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            tl.draw(file, faces).save(picture, quality=92)
+            with atomic_write(picture) as aside:
+                tl.draw(file, faces).save(aside, quality=92)
 
 
 def evaluate(
@@ -274,31 +275,96 @@ def data(
     source: Positional[str],
     folder: Positional[Path],
     more: More,
-    to: Path,
+    to: Path | None = None,
     identities: Path | None = None,
+    labels_are: Literal["people", "faces"] | None = None,
+    encoding: str | None = None,
+    min_photos: int = 1,
+    allow: tuple[Literal["one-person", "names", "boxes"], ...] = (),
+    dry_run: bool = False,
 ) -> None:
     """Make a dataset of photos as people have them, of other datasets, or of synthetic people.
 
+    What the source was read as is said before it is trusted: readings that are more often a mistake
+    than meant are refused, with the word that allows them.
+
     Args:
-        source: What the photos are: folder (a folder per person), georgia_tech,
-            caltech_faces_1999, fei, lfw, celeba, wider_face, coco; or merge, for several dataset
-            folders into one; or synthetic, for a named set of people who do not exist.
+        source: What the photos are: folder (a folder per person); xmp (faces named in photos by
+            digiKam, Lightroom, Apple Photos, Picasa); coco, yolo, pascal_voc, labelme, cvat or via
+            (what annotation tools write); georgia_tech, caltech_faces_1999, fei, lfw, celeba,
+            wider_face; or merge, for several dataset folders into one; or synthetic, for a named
+            set of people who do not exist.
         folder: The source's folder or archive; for merge a dataset folder; for synthetic the set.
         more: For merge: further dataset folders.
         to: Dataset folder to make.
         identities: For caltech_faces_1999: CSV table first,last,identity.
+        labels_are: What the labels of boxes are, where they do not tell.
+        encoding: Code page of names that are not UTF-8, as cp866, where they do not tell.
+        min_photos: Leave out people with fewer photos.
+        allow: Readings that are otherwise refused: one-person, for a source of one person alone;
+            names, for people named train or unknown; boxes, that lie elsewhere than faces.
+        dry_run: Say what the source is read as, and make no dataset; --to gets the list of what is
+            to be looked over and a contact sheet.
     """
     from thesislib.data import importers
 
+    if more and source != "merge":
+        raise ValueError("more than one folder is for merge")
+    if dry_run:
+        if source not in importers.SOURCES:
+            raise ValueError("--dry-run is for photos")
+        with importers.reading_of(
+            source, folder, encoding, min_photos, identities=identities, labels_are=labels_are
+        ) as reading:
+            print("\n".join(reading.sentences()))
+            if to is None:
+                for photo, reason in reading.source.to_look_over:
+                    print(f"{photo}: {reason}")
+            else:
+                importers.dry_run(reading, to)
+            reading.check(allow, _published_detector())
+        return
+    if to is None:
+        raise ValueError("--to is needed: the dataset folder to make")
     if source == "merge":
         dataset = importers.merge([folder, *more], to, progress())
-    elif more:
-        raise ValueError("more than one folder is for merge")
     elif source == "synthetic":
         from thesislib.synthetic import sets
 
         sets.make(to, sets.get_set(str(folder)), progress=progress())
         dataset = tl.read_dataset(to)
     else:
-        dataset = importers.import_photos(source, folder, to, identities, progress())
+        dataset = importers.import_photos(
+            source,
+            folder,
+            to,
+            identities,
+            progress(),
+            labels_are=labels_are,
+            encoding=encoding,
+            min_photos=min_photos,
+            allow=allow,
+            detect=_published_detector(),
+        )
     print(importers.summary(dataset))
+
+
+def _published_detector() -> Callable[[Any], Any] | None:
+    """Boxes of the faces in a photo by the published net; None where its file is not there."""
+    from thesislib.engine.checkpoint import DEFAULT, net_file
+
+    if not net_file(DEFAULT).is_file():
+        return None
+
+    @functools.cache
+    def net() -> Any:
+        loaded = tl.load(DEFAULT)
+        loaded.input_px = 240  # enough for the large faces that are asked for, and quick
+        return loaded
+
+    def boxes(photo: Any) -> Any:
+        import numpy as np
+
+        return np.array([face.box for face in net().predict(photo)]).reshape(-1, 4)
+
+    return boxes

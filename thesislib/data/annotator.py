@@ -1,4 +1,5 @@
-"""A widget to page through a dataset's photos in a notebook, and to drop or correct boxes.
+"""A widget to page through a dataset's photos in a notebook, to name faces, and to drop or correct
+boxes.
 
 Importing it needs ipywidgets.
 """
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 from thesislib import environment, storage
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.images import read_photo
+from thesislib.data.names import plain_name
 from thesislib.data.schema import (
     ANNOTATIONS,
     DatasetError,
@@ -54,9 +56,17 @@ def replace_box(table: pd.DataFrame, at: int, box: Sequence[float]) -> pd.DataFr
     return rows
 
 
+def name_face(table: pd.DataFrame, at: int, identity: str) -> pd.DataFrame:
+    """The table with the face of row ``at`` (0-based) given a name; "" is somebody nobody knows."""
+    rows = table.copy()
+    rows.loc[at, "identity"] = plain_name(identity)
+    return rows
+
+
 class Annotator(widgets.VBox):
     """A widget that shows photo after photo with its boxes; edits go to ``annotations.csv``.
 
+    A face is given a name (none is somebody nobody knows) or another box, or its box is dropped.
     Every edit is checked as reading a dataset checks, then written whole or not at all. The
     table as it was before the first edit stays beside it as ``annotations.before-edits.csv``.
 
@@ -80,6 +90,8 @@ class Annotator(widgets.VBox):
         self.before = widgets.Button(icon="arrow-left", tooltip="previous photo")
         self.after = widgets.Button(icon="arrow-right", tooltip="next photo")
         self.face = widgets.Dropdown(description="face")
+        self.name = widgets.Text(description="name")
+        self.rename = widgets.Button(description="name face", button_style="success")
         self.numbers = [widgets.FloatText(description=name) for name in BOX]
         self.replace = widgets.Button(description="replace box", button_style="success")
         self.drop = widgets.Button(description="drop box", button_style="danger")
@@ -87,14 +99,18 @@ class Annotator(widgets.VBox):
         self.picture = widgets.Image(format="png")
         for box in (*self.numbers, self.page):
             box.layout.width = "170px"
+        self.name.layout.width = self.face.layout.width = "250px"
         for button, step in ((self.before, -1), (self.after, 1)):
             button.layout.width = "50px"
             button.on_click(lambda _, step=step: self._turn(step))
         self.page.observe(lambda _: self._show(), "value")
         self.face.observe(lambda _: self._choose(), "value")
+        self.rename.on_click(lambda _: self._edit(self._named))
         self.replace.on_click(lambda _: self._edit(self._replaced))
         self.drop.on_click(lambda _: self._edit(drop_box))
-        side = widgets.VBox([self.face, *self.numbers, widgets.HBox([self.replace, self.drop])])
+        named = [self.face, self.name, self.rename]
+        boxed = [*self.numbers, widgets.HBox([self.replace, self.drop])]
+        side = widgets.VBox(named + boxed)
         super().__init__(
             [
                 widgets.HBox([self.before, self.page, self.after]),
@@ -122,7 +138,9 @@ class Annotator(widgets.VBox):
 
     def _choose(self) -> None:
         at = self.face.value
-        self.replace.disabled = self.drop.disabled = at is None
+        for button in (self.rename, self.replace, self.drop):
+            button.disabled = at is None
+        self.name.value = "" if at is None else self.table.loc[at, "identity"]
         for number, name in zip(self.numbers, BOX, strict=True):
             number.value = 0.0 if at is None else float(self.table.loc[at, name])
         self.picture.value = self._drawn()
@@ -142,9 +160,12 @@ class Annotator(widgets.VBox):
     def _replaced(self, table: pd.DataFrame, at: int) -> pd.DataFrame:
         return replace_box(table, at, [number.value for number in self.numbers])
 
+    def _named(self, table: pd.DataFrame, at: int) -> pd.DataFrame:
+        return name_face(table, at, self.name.value)
+
     def _edit(self, change: Callable[[pd.DataFrame, int], pd.DataFrame]) -> None:
-        path = self.folder / ANNOTATIONS
-        rows = change(self.table, self.face.value)
+        path, at = self.folder / ANNOTATIONS, self.face.value
+        rows = change(self.table, at)
         try:
             check_rows(path, rows)
             with storage.folder_lock(self.folder):
@@ -158,4 +179,6 @@ class Annotator(widgets.VBox):
             return
         self.table = rows
         self._show()
+        if at in dict(self.face.options).values():  # the same face, or the one after a dropped one
+            self.face.value = at
         self.message.value = f"{self.photo}: saved"

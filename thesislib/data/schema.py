@@ -33,6 +33,7 @@ import pandera.pandas as pa
 from thesislib import storage
 from thesislib.data.columns import BOX, FACTOR, LANDMARKS
 from thesislib.data.images import PhotoError, photo_size
+from thesislib.data.names import plain_name
 
 ANNOTATIONS = "annotations.csv"
 COLUMNS = ["photo", "identity", "session", "width", "height", *BOX]
@@ -174,6 +175,33 @@ def check_dataset(dataset: object) -> None:
         raise TypeError(f"{told}, got {dataset!r:.80}")
 
 
+def check_named(dataset: Dataset) -> None:
+    """Refuse a dataset from which no names can be learned, before anything is trained.
+
+    Raises:
+        DatasetError: nobody in it is named, or one person alone; the message says what can be done
+            with it.
+    """
+    people = dataset.identities
+    if len(people) > 1:
+        return
+    folder = shlex.quote(str(dataset.folder))
+    by_hand = f"the column identity of {ANNOTATIONS}, or thesislib.data.annotator.Annotator"
+    if people:
+        raise DatasetError(
+            f"{dataset.folder}: only {people[0]!r} is named in it, and a net that knows one name "
+            f"gives it to every face; name others too ({by_hand}), or look for {people[0]!r} with "
+            f"a gallery (`python -m thesislib enrol-dataset --data {folder} --gallery "
+            "<name>.safetensors`)"
+        )
+    raise DatasetError(
+        f"{dataset.folder}: nobody in it is named, so no name can be learned; it can tell how well "
+        f"a net finds faces (`python -m thesislib evaluate --data {folder}`), teach one to find "
+        f"them (`python -m thesislib distil --photos <portraits> --scenes {folder} --out "
+        f"<folder>`), or be named by hand ({by_hand})"
+    )
+
+
 def read_annotations(folder: Path | str) -> pd.DataFrame:
     """Read and check ``annotations.csv`` alone, without a look at the photos.
 
@@ -224,8 +252,12 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 
 def _typed(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with names stripped of blanks around them and numbers as numbers."""
+    """The table with names of people and sessions in one form and numbers as numbers."""
     for name in table:
+        if name in ("identity", "session"):
+            once = {text: plain_name(text) for text in table[name].unique()}
+            table[name] = table[name].map(once).astype(str)
+            continue
         if name in _TEXT:
             table[name] = table[name].str.strip()
             continue

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib import seeds
+from thesislib.data.names import told_names
 from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError
 
 TEST_FRACTION = 1 / 6  # the thesis tested on 651 of 3928 photos
@@ -24,7 +25,7 @@ def make_split(
 
     By ``photo`` and ``session`` everybody is in both parts. Only where photos show several people
     may somebody be in the training part alone, since a photo is tested only if each person in it
-    has another one to train on.
+    has another one to train on. By ``identity`` people who share a photo stay together.
 
     Args:
         dataset: a checked dataset.
@@ -36,8 +37,9 @@ def make_split(
         Table ``photo, part`` in the dataset's photo order; part is ``train`` or ``test``.
 
     Raises:
-        DatasetError: a person has too few photos or sessions to be on both sides, photos have
-            no session, or there is one person alone, or one group who share photos.
+        DatasetError: people have too few photos or sessions to be on both sides (the message
+            names them), photos have no session, or there is one person alone, or one group who
+            share photos.
     """
     if kind not in SPLIT_KINDS:
         raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
@@ -99,8 +101,17 @@ def _random_units(
             f"{dataset.name}: a split by identity needs at least two people, or groups of people "
             f"who share photos; here is {len(known)}"
         )
-    count = int(np.clip(round(len(known) * fraction), 1, len(known) - 1))
-    chosen = {known[at] for at in rng.permutation(len(known))[:count]}
+    everybody = len(dataset.identities)
+    count = int(np.clip(round(everybody * fraction), 1, everybody - 1))
+    drawn = [known[at] for at in rng.permutation(len(known))]
+    chosen: set[str] = set()
+    taken = 0  # people; a large group is passed over where smaller ones come nearer to the share
+    for key in drawn:
+        if taken + len(people_of[key]) <= count:
+            chosen.add(key)
+            taken += len(people_of[key])
+    if not chosen:
+        chosen = {min(drawn, key=lambda key: len(people_of[key]))}
     others = [key for key, people in people_of.items() if not people]
     return chosen | {
         others[at] for at in rng.permutation(len(others))[: round(len(others) * fraction)]
@@ -120,14 +131,9 @@ def _stratified_units(
     for key, people in people_of.items():
         for person in people or {""}:  # photos of nobody who is known are a stratum of their own
             units_of[person].append(key)
-    noun = "photo" if kind == "photo" else "session"
-    for person in sorted(units_of):
-        if person and len(units_of[person]) < 2:
-            row = int(np.flatnonzero(dataset.table["identity"] == person)[0]) + 2
-            raise DatasetError(
-                f"{dataset.folder / ANNOTATIONS}, row {row}: {person!r} has one {noun}; a split by "
-                f"{kind} needs at least two (leave the person out, or their identity empty)"
-            )
+    few = sorted(person for person in units_of if person and len(units_of[person]) < 2)
+    if few:
+        raise DatasetError(_too_few(dataset, kind, few))
     test: set[str] = set()
     photo_count = {key: len(photos) for key, photos in units.items()}
     # People with few units first: they leave the least choice when photos show several people.
@@ -151,6 +157,26 @@ def _stratified_units(
             have += photo_count[key]
             in_test += 1
     return test
+
+
+def _too_few(dataset: Dataset, kind: str, few: list[str]) -> str:
+    """What is said of people who have one photo or session, and so cannot be on both sides."""
+    everybody = few == dataset.identities
+    if kind == "session":
+        way = "leave such people out, leave their identity empty, or split by photo"
+    elif everybody:
+        way = "`python -m thesislib train` learns them without a test"
+    else:
+        way = "`python -m thesislib data ... --min-photos 2` leaves such people out"
+        way += ", or leave their identity empty"
+    told = "everybody who is named" if everybody else told_names(few)
+    has = "has" if everybody or len(few) == 1 else "have"
+    equal = kind == "photo" and dataset.table["identity"].isin(few).sum() > len(few)
+    return (
+        f"{dataset.folder / ANNOTATIONS}: {told} {has} one {kind}"
+        f"{' (equal ones count once)' if equal else ''}; a split by {kind} needs at least two of "
+        f"each person, one to learn and one to test; {way}"
+    )
 
 
 def check_split(dataset: Dataset, split: pd.DataFrame, kind: str) -> None:

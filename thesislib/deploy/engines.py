@@ -193,20 +193,34 @@ def _threads(count: int | None) -> Iterator[None]:
 def fastest(folder: Path | str, about: dict[str, Any], threads: int) -> str:
     """The fastest engine for this net on this machine, measured once and remembered.
 
-    Choices are kept in :func:`cache_folder`. Processes that ask at the same time wait for the
-    first to measure.
+    Choices are kept in :func:`cache_folder`; where that may not be written to, with a warning, each
+    call measures. Processes that ask at the same time wait for the first to measure.
     """
     kept = cache_folder() / CHOICES
     key = storage.text_hash(json.dumps([about["checksum"], _machine(), threads]))
     choices = _read_choices(kept)
-    if key not in choices:
-        with storage.folder_lock(kept.parent, wait=True):
-            choices = _read_choices(kept)
-            if key not in choices:
-                times = time_engines(folder, about, threads)
-                choices[key] = min(times, key=lambda name: times[name])
-                storage.write_json(kept, choices)
-    return choices[key]
+    if key in choices:
+        return choices[key]
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(storage.folder_lock(kept.parent, wait=True))
+        except storage.NotWritableError as error:
+            warnings.warn(
+                f"{error}, so the fastest engine is measured each time; THESIS_CACHE names another "
+                "folder for what was measured",
+                stacklevel=2,
+            )
+            return _measured(folder, about, threads)
+        choices = _read_choices(kept)
+        if key not in choices:
+            choices[key] = _measured(folder, about, threads)
+            storage.write_json(kept, choices)
+        return choices[key]
+
+
+def _measured(folder: Path | str, about: dict[str, Any], threads: int) -> str:
+    times = time_engines(folder, about, threads)
+    return min(times, key=lambda name: times[name])
 
 
 def _read_choices(path: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from thesislib.data.names import plain_name
 from thesislib.data.schema import Dataset
 from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
 from thesislib.deploy.threshold import (
@@ -184,6 +185,13 @@ class Gallery:
         digest.update(np.ascontiguousarray(self.templates.vectors).tobytes())
         return digest.hexdigest()
 
+    def _probes(self, embeddings: ArrayLike) -> np.ndarray:
+        """Checked embeddings, of which there may be none: a photo need not show a face."""
+        array = np.asarray(embeddings)
+        if array.shape in ((0,), (0, self.embedding_dim)):
+            return np.zeros((0, self.embedding_dim))
+        return self._checked(array)
+
     def _checked(self, embeddings: ArrayLike) -> np.ndarray:
         array = np.asarray(embeddings)
         array = normalise(array[None] if array.ndim == 1 else array)
@@ -200,7 +208,8 @@ class Gallery:
         """Add a person by photos that show them alone: all photos or, on an error, none.
 
         Args:
-            name: the person's; who is enrolled already gets further templates.
+            name: the person's, in the form of :func:`thesislib.data.names.plain_name`; who is
+                enrolled already gets further templates.
             photos: a photo, several, or a folder of them, as for
                 :func:`thesislib.engine.predict.predict`.
             score_threshold: detections with scores up to this one are no faces.
@@ -242,7 +251,7 @@ class Gallery:
             raise ValueError(f"names: {len(each)} for {len(new)} embeddings")
         for name in each:
             _check_name("names", name)
-        self.templates.add(each, new)
+        self.templates.add([plain_name(name) for name in each], new)
 
     def enrol_dataset(self, dataset: Dataset, progress: bool = False) -> None:
         """Add everybody in a dataset, by all of their annotated faces.
@@ -271,6 +280,7 @@ class Gallery:
         Raises:
             ValueError: nobody of that name is enrolled.
         """
+        name = plain_name(name)
         if name not in self.templates.counts:
             raise ValueError(f"name: {name!r} is not enrolled")
         self.templates.remove(name)
@@ -353,7 +363,7 @@ class Gallery:
         """The k people who are most alike, best first.
 
         Args:
-            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`.
+            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`; n may be 0.
             k: people wanted of each probe.
 
         Returns:
@@ -364,7 +374,7 @@ class Gallery:
             ValueError: nobody is enrolled, more people wanted than are, or bad embeddings.
             MissingExtraError: more than ``exact_up_to`` templates, and no faiss.
         """
-        probes = self._checked(embeddings)
+        probes = self._probes(embeddings)
         self._check_not_empty()
         if not isinstance(k, int | np.integer) or isinstance(k, bool):
             raise TypeError(f"k: expected a whole number, got {k!r}")
@@ -379,7 +389,7 @@ class Gallery:
         """Who each face is: the person with the best score if it is at or above the threshold.
 
         Args:
-            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`.
+            embeddings: probes [n, E] or one [E], as for :meth:`enrol_embeddings`; n may be 0.
             threshold: cosine; None for the gallery's. The FPIR of a calibrated one holds for as
                 many people as were enrolled then, and grows with them.
 
@@ -420,7 +430,7 @@ class Gallery:
         Raises:
             as :meth:`search` and :func:`thesislib.deploy.threshold.calibrate`.
         """
-        best = self.search(embeddings)[1][:, 0]
+        best = self.search(self._checked(embeddings))[1][:, 0]
         calibration = calibrate(best, fpir, len(self.templates.counts))
         self.threshold = calibration.threshold
         self.calibration = calibration
@@ -500,6 +510,7 @@ class Gallery:
         names = json.loads(tensors["names"].numpy().tobytes())
         if names:
             # Copied there: what was read is a view of the file, which others may write over.
+            names = [plain_name(name) for name in names]  # earlier ones are as they were written
             gallery.templates.add(names, tensors["templates"].numpy())
         if about["calibration"]:
             gallery.calibration = Calibration(**about["calibration"])
@@ -524,5 +535,5 @@ def _photo_name(photo: Photo, at: int) -> str:
 
 
 def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or name == "":
+    if not isinstance(name, str) or plain_name(name) == "":
         raise ValueError(f"{what}: this is no name: {name!r}")

@@ -99,7 +99,7 @@ class Templates:
         A person's score is the highest cosine over their templates.
 
         Args:
-            probes: float64 [n, E], of unit length.
+            probes: float64 [n, E], of unit length; n may be 0.
             k: from 1 to the number of people.
 
         Returns:
@@ -108,6 +108,8 @@ class Templates:
         Raises:
             MissingExtraError: more than ``exact_up_to`` templates, and no faiss.
         """
+        if not len(probes):
+            return [], np.zeros((0, k))
         # So many templates cannot all be of fewer than k people.
         least = (k - 1) * self._most + 1
         nearest = self._by_product if len(self) <= self.exact_up_to else self._by_codes

@@ -58,8 +58,11 @@ class Report:
             iou: least IoU with the annotated box, above 0 and at most 1.
             calibrated: use boxes brought to the dataset's framing, where the system has a
                 calibration; a detector's idea of a face would be held against it otherwise.
+
+        Returns:
+            NaN where nobody is named.
         """
-        return float(self._jointly_correct(iou, calibrated).mean())
+        return _mean(self._jointly_correct(iou, calibrated))
 
     def _jointly_correct(self, iou: float, calibrated: bool = True) -> np.ndarray:
         used = self.faces["iou_calibrated" if calibrated else "iou"]
@@ -68,25 +71,28 @@ class Report:
     def accuracy(self) -> float:
         """Share of photos whose highest-scoring detection bears the right identity (the thesis).
 
-        Photos that show nobody of known identity are left out.
+        Photos that show nobody of known identity are left out; NaN where all do.
         """
-        return float(self.photos["correct"][self.photos["known"]].mean())
+        return _mean(self.photos["correct"][self.photos["known"]])
 
     def mean_iou(self) -> float:
         """Mean IoU of the highest-scoring detection over photos with a face; 0 where none."""
         return float(self.photos["iou"].mean())
 
     def mean_iou_found(self) -> float:
-        """Mean IoU over the photos whose highest-scoring detection lies on a face."""
-        return float(self.photos["iou"][self.photos["iou"] > 0].mean())
+        """Mean IoU over the photos whose highest-scoring detection lies on a face; NaN without."""
+        return _mean(self.photos["iou"][self.photos["iou"] > 0])
 
     def oracle_box_accuracy(self) -> float:
         """Share of the faces of known identity named rightly at their annotated boxes.
 
+        Returns:
+            NaN where nobody is named.
+
         Raises:
             ValueError: the system does not name given boxes.
         """
-        return float(self._oracle_correct().mean())
+        return _mean(self._oracle_correct())
 
     def _oracle_correct(self) -> np.ndarray:
         if "oracle_identity" not in self.faces:
@@ -111,7 +117,7 @@ class Report:
 
         Returns:
             one row per measure, with its 95 % bootstrap interval; average precisions have none. n
-            is the number of photos or faces.
+            is the number of photos or faces. Measures of names are left out where nobody is named.
         """
         photos, faces = self.photos, self.faces
         known, found = photos["known"].to_numpy(), (photos["iou"] > 0).to_numpy()
@@ -183,6 +189,10 @@ def evaluate(
             faces["oracle_identity"] = _oracle_identities(system.identify_boxes, files, truths)
     faces["iou_calibrated"] = _calibrated_iou(faces, calibration)
     return Report(faces, photos, predictions, truths)
+
+
+def _mean(values: np.ndarray | pd.Series) -> float:
+    return float(values.mean()) if len(values) else np.nan
 
 
 def _units(rows: pd.DataFrame, unit: str) -> np.ndarray:

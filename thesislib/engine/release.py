@@ -100,7 +100,6 @@ def release(
     found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}
     made.provenance = {**(made.provenance or {}), **found_here}
     file = net_file(out)
-    file.parent.mkdir(parents=True, exist_ok=True)
     save_net(file, made, half=True)
     return load_net(file)
 

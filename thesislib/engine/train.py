@@ -23,7 +23,7 @@ from thesislib.data.loading import (
     list_photos,
     training_batches,
 )
-from thesislib.data.schema import Dataset, DatasetError, check_dataset
+from thesislib.data.schema import Dataset, check_dataset, check_named
 from thesislib.data.views import Views
 from thesislib.engine.checkpoint import (
     CHECKPOINT,
@@ -289,14 +289,13 @@ def train(
 
     Raises:
         TypeError: ``dataset`` is none, a folder's name, say.
-        DatasetError: nobody in the dataset is named.
+        DatasetError: nobody in the dataset is named, or one person alone.
         CheckpointError: ``out`` holds another training, or ``start`` cannot be used.
         NonFiniteLossError, FolderInUseError, ValueError: see :func:`fit`.
     """
     check_dataset(dataset)
     profile = get_profile(profile) if isinstance(profile, str) else profile
-    if not dataset.identities:
-        raise DatasetError(f"{dataset.folder}: nobody in it is named, so no name can be learned")
+    check_named(dataset)
     photos = list_photos(dataset, dataset.identities)
     net = new_joint_net(dataset.identities, photos, profile, seed)
     about = provenance(dataset.content_hash, profile, seed, start)

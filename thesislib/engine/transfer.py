@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from thesislib import seeds
 from thesislib.data.loading import Crops, collate, list_photos
-from thesislib.data.schema import Dataset, DatasetError
+from thesislib.data.schema import Dataset, DatasetError, check_named
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.optimiser import learning_rate
 from thesislib.engine.train import joint_loss, new_joint_net, provenance, train_net, training_crops
@@ -94,7 +94,7 @@ def enrol_class_means(net: JointNet, dataset: Dataset) -> JointNet:
     Raises:
         DatasetError: nobody is named, or the net's grid has no place for any face of somebody.
     """
-    _require_names(dataset)
+    check_named(dataset)
     means = class_means(embed(net, dataset), annotated_faces(dataset)["identity"].tolist())
     new = copy.deepcopy(net)
     new.identities = list(means)
@@ -329,7 +329,7 @@ def train_classifier(
     """
     profile = _settings_for(net, profile)
     steps = steps or profile.transfer_steps
-    _require_names(dataset)
+    check_named(dataset)
     new = with_new_classifier(net, dataset.identities, seed)
     crops = _crops(dataset, profile, seed)
     # No more views than the steps can use: of many photos one may be enough.
@@ -420,7 +420,7 @@ def fine_tune(
     profile = _settings_for(net, profile)
     profile = dataclasses.replace(profile, learning_rate=FINE_TUNING * profile.learning_rate)
     steps = steps or profile.transfer_steps
-    _require_names(dataset)
+    check_named(dataset)
     new = train_net(
         with_new_classifier(net, dataset.identities, seed),
         joint_loss(profile),
@@ -454,7 +454,7 @@ def train_from_scratch(
         CheckpointError, DatasetError: as for :func:`fine_tune`.
     """
     steps = steps or profile.transfer_steps
-    _require_names(dataset)
+    check_named(dataset)
     identities = dataset.identities
     return train_net(
         new_joint_net(identities, list_photos(dataset, identities), profile, seed),
@@ -490,11 +490,6 @@ def _check_margin(net: JointNet | FaceClassifier, profile: Profile) -> None:
             f"the profile's margin needs a classifier of fixed scale {profile.margin.scale}; "
             f"the net's is {scale}"
         )
-
-
-def _require_names(dataset: Dataset) -> None:
-    if not dataset.identities:
-        raise DatasetError(f"{dataset.folder}: nobody in it is named, so no name can be learned")
 
 
 def _crops(dataset: Dataset, profile: Profile, seed: int) -> Crops:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from tqdm.auto import tqdm
 
+from thesislib.engine.processes import this_process
 from thesislib.environment import end_with_parent
 from thesislib.experiments import embeddings, systems
 from thesislib.experiments.config import Config
@@ -52,14 +53,14 @@ def trainings_of(config: Config) -> list[Training]:
 def train_ahead(config: Config, progress: bool = True) -> None:
     """Train them, as many at a time as there are cores; those that are done are left.
 
-    An interrupted call goes on, training by training. On a GPU nothing is done: there a training
-    is better alone.
+    An interrupted call goes on, training by training. On a GPU, and under ``torchrun``, nothing is
+    done: there a training is better alone.
 
     Args:
         config: see :func:`trainings_of`; its dataset is there.
         progress: show a bar.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() or this_process().num_processes > 1:
         return
     jobs = trainings_of(config)
     cores = torch.get_num_threads()

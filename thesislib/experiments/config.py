@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from thesislib import cache, paths
-from thesislib.data.schema import Dataset, read_dataset, subset
+from thesislib.data.schema import Dataset, check_named, read_dataset, subset
 from thesislib.data.splits import SPLIT_KINDS, make_split
 from thesislib.engine.checkpoint import DEFAULT, DLIB, NET, net_file
 from thesislib.engine.optimiser import precision
-from thesislib.engine.processes import this_process
+from thesislib.engine.processes import share_out, this_process
 from thesislib.engine.train import provenance
 from thesislib.environment import commit
 from thesislib.profiles import CHANGED, PROFILES, Margin, Profile, get_profile, started_profile
@@ -131,13 +131,16 @@ def data_folder(data: Path | str) -> Path:
 def from_environment() -> Config:
     """The config that ``make figures`` asks for: PROFILE, DATA, SPLIT, SEED, EPOCHS, BATCH.
 
-    Without DATA it is the profile's set of synthetic people; a relative DATA is meant from the
-    project's folder, wherever the notebook runs. Without EPOCHS or BATCH it is the profile's.
+    Without DATA it is the dataset made of PHOTOS, and without these the profile's set of synthetic
+    people; relative paths are meant from the project's folder, wherever the notebook runs. Without
+    EPOCHS or BATCH it is the profile's.
 
     Raises:
         ValueError: one of them is no whole number where there must be one, or is unknown.
     """
-    data = os.environ.get("DATA")
+    data: str | Path | None = os.environ.get("DATA")
+    if not data and (photos := os.environ.get("PHOTOS")):
+        data = paths.dataset_of(paths.ROOT / photos)
     return make_config(
         data_folder(paths.ROOT / data) if data else None,
         os.environ.get("PROFILE") or "quick",
@@ -177,16 +180,27 @@ def is_default(config: Config) -> bool:
 
 
 def prepare(config: Config) -> None:
-    """Make the profile's synthetic people, unless they are there or other data is asked for."""
+    """Make the profile's synthetic people, unless they are there or other data is asked for.
+
+    Under ``torchrun`` see :func:`make_synthetic`.
+    """
     if is_default(config):
         make_synthetic(config.profile.people)
 
 
 def make_synthetic(people: str) -> Path:
-    """Folder of a set of synthetic people (a name in ``sets.SETS``), made if it is not there."""
-    folder = paths.synthetic(people)
-    with this_process().main_process_first():
-        sets.make(folder, sets.SETS[people], progress=shows_progress())
+    """Folder of a set of synthetic people (a name in ``sets.SETS``), made if it is not there.
+
+    Under ``torchrun`` one process of those that share the folder makes it, and all wait until all
+    have it; an error in one is raised in all.
+    """
+    folder, processes = paths.synthetic(people), this_process().num_processes
+
+    # They wait for the lock of the folder: for each other they would wait half an hour at most.
+    def make(process: int) -> None:
+        sets.make(folder, sets.SETS[people], progress=shows_progress(), wait=processes > 1)
+
+    share_out(range(processes), make)
     return folder
 
 
@@ -210,7 +224,8 @@ def parts(config: Config) -> Parts:
     """Read a config's dataset and divide it; read again only when a file in it has changed.
 
     Raises:
-        DatasetError: the dataset breaks the form, or cannot be split so.
+        DatasetError: the dataset breaks the form, names nobody or one person alone, or cannot be
+            split so.
     """
     return _divided(read(config.data), config.split, config.seed, config.holdout)
 
@@ -239,6 +254,7 @@ def _stamp(folder: Path) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _divided(dataset: Dataset, kind: str, seed: int, holdout: bool) -> Parts:
+    check_named(dataset)
     split = make_split(dataset, kind, seed)
     if holdout:
         split = make_split(subset(dataset, _photos(split, "train")), kind, seed)

@@ -22,7 +22,13 @@ from thesislib.engine.processes import this_process
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config, read
 from thesislib.experiments.group_tables import RESULTS_TABLE, Part, mapped, measured, part_of
-from thesislib.experiments.groups import Group, as_few_as_seen, one_per_session, people
+from thesislib.experiments.groups import (
+    UNSEEN,
+    Group,
+    as_few_as_seen,
+    one_per_session,
+    people,
+)
 from thesislib.experiments.systems import begins_with, profile_of
 from thesislib.metrics.statistics import shuffled
 from thesislib.profiles import PROFILES, Margin, Profile
@@ -98,12 +104,34 @@ def from_environment() -> Config:
     """What ``make figures`` asks for, see
     :func:`thesislib.experiments.config.from_environment`.
 
-    Learned from DATA if it has :data:`MIN_PEOPLE`, so that some can be kept unseen; else from
+    Learned from DATA if some of its people can be kept unseen, see :func:`why_others`; else from
     synthetic people, who are made if need be.
     """
     asked = configs.from_environment()
-    enough = not configs.is_default(asked) and len(read(asked.data).identities) >= MIN_PEOPLE
-    return make_config(asked.data if enough else None, asked.profile, asked.seed)
+    own = not configs.is_default(asked) and not why_others(asked)
+    return make_config(asked.data if own else None, asked.profile, asked.seed)
+
+
+def why_others(config: Config) -> str:
+    """Why ``make figures`` asks other people than a dataset's: a sentence, or "" where it does not.
+
+    Args:
+        config: of the dataset; the default one, of few people, is not asked and gives "".
+    """
+    if configs.is_default(config):
+        return ""
+    named = len(read(config.data).identities)
+    told = f"{named} people are named in it, and {MIN_PEOPLE} are needed to keep some unseen"
+    if named >= MIN_PEOPLE:
+        try:
+            unseen = len(people(config).unseen.identities)
+        except DatasetError as error:
+            told = str(error)
+        else:
+            if unseen >= UNSEEN / 2 * named:
+                return ""
+            told = f"{unseen} of {named} people can be kept unseen, the others share photos"
+    return f"{config.data.name} is left out here, and synthetic people take its place: {told}"
 
 
 def run(

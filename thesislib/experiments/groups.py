@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thesislib.data.schema import Dataset, subset
+from thesislib.data.schema import Dataset, check_named, subset
 from thesislib.data.splits import make_split
 from thesislib.engine.embed import annotated_faces
 from thesislib.experiments.config import Config, read
@@ -48,6 +48,8 @@ def people(config: Config) -> People:
 
 @functools.lru_cache(maxsize=4)
 def _divided(dataset: Dataset, seed: int, holdout: bool) -> People:
+    check_named(dataset)
+    make_split(dataset, "photo", seed)  # tells all who have too few photos, whoever is drawn
     whole = dataset
     for _ in range(1 + holdout):
         apart = make_split(whole, "identity", seed, UNSEEN)

@@ -64,9 +64,11 @@ def compare(config: Config, start: Path | str | None = None) -> pd.DataFrame:
 
     Raises:
         ValueError: the config has a start of its own.
+        DatasetError: see :func:`thesislib.experiments.config.parts`.
     """
     if config.start is not None:
         raise ValueError("the arms begin from random weights and from a pre-trained net")
+    parts(config)  # before the pre-training: what cannot be learned and tested is told first
     start = Path(start) if start is not None else pretrained()
     run = key(config, begun_from=bytes_hash(net_file(start)))
     tables, photos = [], []

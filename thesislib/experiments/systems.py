@@ -29,6 +29,7 @@ from thesislib.engine.train import train as train_joint
 from thesislib.engine.transfer import learn_names, with_new_classifier
 from thesislib.experiments.config import Config, parts, read, shows_progress
 from thesislib.metrics.boxes import BoxCalibration
+from thesislib.metrics.checks import NotSupportedError
 from thesislib.models.dlib_resnet import CHIP_PX
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
@@ -250,7 +251,7 @@ def two_stage(config: Config, sees: str, train: Dataset | None = None) -> TwoSta
         sees: ``photo``, ``face`` or ``aligned``.
 
     Raises:
-        ValueError: unknown ``sees``, or dlib found none of the training part's faces.
+        ValueError: unknown ``sees``.
     """
     classifier = trained_classifier(config, sees, train)
     return TwoStage(classifier, sees, config.profile.upsampling, calibration(config, train))
@@ -272,13 +273,16 @@ def detections(config: Config) -> pd.DataFrame:
 
 
 def calibration(config: Config, train: Dataset | None = None) -> BoxCalibration:
-    """From dlib's framing of a face to the dataset's, fitted on the training part.
+    """From dlib's framing of a face to the dataset's, fitted on the training part."""
+    return _fitted(detections(config), train or parts(config).train)
 
-    Raises:
-        ValueError: dlib found none of its faces.
-    """
-    train = train or parts(config).train
-    return calibrate(detections(config), list_photos(train, train.identities))
+
+def _fitted(detected: pd.DataFrame, train: Dataset) -> BoxCalibration:
+    """Boxes stay as they are where none of the part's faces was found: they may be too small."""
+    try:
+        return calibrate(detected, list_photos(train, train.identities))
+    except NotSupportedError:
+        return BoxCalibration(dx=0.0, dy=0.0, sw=1.0, sh=1.0)
 
 
 def framing(config: Config, system: str) -> BoxCalibration | None:
@@ -286,9 +290,6 @@ def framing(config: Config, system: str) -> BoxCalibration | None:
 
     Returns:
         None of a joint net that has learned the dataset's own boxes: nothing to calibrate.
-
-    Raises:
-        ValueError: the system found none of the training part's faces.
     """
     if system != "joint":
         return calibration(config)
@@ -308,4 +309,4 @@ def framing(config: Config, system: str) -> BoxCalibration | None:
 
     with this_process().main_process_first():
         detected = cache.table(net_folder(config, system) / "detections.csv", found)
-    return calibrate(detected, list_photos(train, train.identities))
+    return _fitted(detected, train)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from thesislib import fonts
 from thesislib.data.images import open_photo
 from thesislib.faces import Face
-from thesislib.reporting import fonts
 
 KNOWN, NOBODY, EDGE = "#0072B2", "#8A8A8A", "#1A1A1A"
 LEAST_SIDE = 480  # pixels of the longer side; names on less than that cannot be read

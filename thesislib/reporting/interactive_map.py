@@ -85,7 +85,7 @@ if (all.length != cb_obj.indices.length) cb_obj.indices = all;
 def write(
     map_table: pd.DataFrame,
     path: Path | str,
-    thumbnails: Mapping[str, np.ndarray] | None = None,
+    thumbnails: Mapping[tuple[str, str], np.ndarray] | None = None,
     title: str = "Embeddings",
 ) -> Path:
     """Write the map as HTML; the same table and thumbnails give the same bytes.
@@ -98,21 +98,22 @@ def write(
             map_seed, photo, identity, people, x, y, trustworthiness, continuity`` and, if known,
             ``factor_yaw, factor_light_azimuth`` (degrees) and ``session``.
         path: of the HTML file.
-        thumbnails: photo to uint8 [h, w, 3] RGB; of people who do not exist, for the file holds
-            them.
+        thumbnails: photo and identity to uint8 [h, w, 3] RGB; of people who do not exist, for the
+            file holds them.
         title: above the map.
 
     Returns:
         ``path``.
 
     Raises:
-        ValueError: no rows; several datasets, profiles or arms; a photo that a map lacks, or has
+        ValueError: no rows; several datasets, profiles or arms; a face that a map lacks, or has
             twice.
     """
     path = Path(path)
     points, maps = _points(map_table)
     if thumbnails:
-        points["face"] = [_jpeg(thumbnails.get(photo)) for photo in points["photo"]]
+        keys = zip(points["photo"], points["identity"], strict=True)
+        points["face"] = [_jpeg(thumbnails.get(key)) for key in keys]
     colourings = _colourings(points)
     layout = _layout(points, maps, colourings, faces=bool(thumbnails))
     item = _numbered(json_item(layout, "map"), {})
@@ -128,7 +129,7 @@ def write(
 
 
 def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row per photo with the coordinates of each map, and each map's name and text."""
+    """One row per face with the coordinates of each map, and each map's name and text."""
     if not len(map_table):
         raise ValueError("experiment3_map: no rows")
     for name in ("dataset", "profile", "arm"):
@@ -143,16 +144,21 @@ def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     for method in in_order(map_table["method"], list(METHODS)):
         for map_seed, one in map_table[map_table["method"] == method].groupby("map_seed"):
             name = f"{METHODS.get(method, method)}, seed {map_seed}"
-            twice = one.loc[one["photo"].duplicated(), "photo"]
+            at = one.set_index(["photo", "identity"])  # a photo may show several people
+            twice = at.index[at.index.duplicated()]
             if len(twice):
-                raise ValueError(f"experiment3_map: {name} has photo {twice.iloc[0]} twice")
+                photo, identity = twice[0]
+                raise ValueError(f"experiment3_map: {name} has {identity} in {photo} twice")
             if points is None:
                 points = one[kept].reset_index(drop=True)
-            at = one.set_index("photo")
-            lacking = sorted(set(points["photo"]) ^ set(at.index))
+            faces = pd.MultiIndex.from_frame(points[["photo", "identity"]])
+            lacking = sorted(set(faces) ^ set(at.index))
             if lacking:
-                raise ValueError(f"experiment3_map: photo {lacking[0]} is not in every map: {name}")
-            at = at.loc[points["photo"]]
+                photo, identity = lacking[0]
+                raise ValueError(
+                    f"experiment3_map: {identity} in {photo} is not in every map: {name}"
+                )
+            at = at.reindex(faces)
             # Five digits are finer than a screen.
             points = points.assign(
                 **{f"{name} {axis}": [float(f"{v:.5g}") for v in at[axis]] for axis in ("x", "y")}

@@ -54,11 +54,17 @@ def get_set(name: str) -> SyntheticSet:
     return SETS[name]
 
 
-def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: bool = True) -> None:
+def make(
+    folder: Path | str,
+    spec: SyntheticSet,
+    workers: int = 2,
+    progress: bool = True,
+    wait: bool = False,
+) -> None:
     """Make a dataset of synthetic people, or finish one that was interrupted.
 
     The bytes written depend on ``spec`` alone, not on ``workers`` or on how often the making was
-    interrupted. Photos that are there whole are kept.
+    interrupted. Photos that are there whole are kept; a folder that is whole is not written to.
 
     Args:
         folder: where to write ``photos/``, ``synthetic.json`` (the numbers of ``spec``) and,
@@ -66,25 +72,25 @@ def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: boo
         spec: what to make.
         workers: processes to draw in; 1 draws in this process.
         progress: whether to show a progress bar.
+        wait: wait while another run is writing to ``folder``.
 
     Raises:
         ValueError: ``folder`` was made with other numbers or by something else, or its record is
             damaged; nothing in it is touched then.
-        storage.FolderInUseError: another run is writing to ``folder``.
+        storage.FolderInUseError: another run is writing to ``folder``, and ``wait`` is False.
     """
     folder = Path(folder)
     settings = {"version": VERSION, **dataclasses.asdict(spec)}
     # Before the lock, as taking it would already leave a file in somebody else's folder.
     _check_settings(folder, settings)
-    with storage.folder_lock(folder):
+    tasks = spec.tasks()
+    if _is_whole(folder, tasks):
+        return
+    with storage.folder_lock(folder, wait):
         _check_settings(folder, settings)
-        storage.write_json(folder / SYNTHETIC_RECORD, settings)
-        tasks = spec.tasks()
-        drawn = all(
-            is_whole_jpeg(folder / photo_name(photo)) for photos in tasks for photo in photos
-        )
-        if drawn and (folder / ANNOTATIONS).exists():
+        if _is_whole(folder, tasks):  # another run has made it meanwhile
             return
+        storage.write_json(folder / SYNTHETIC_RECORD, settings)
         rows: dict[int, list[dict[str, Any]]] = {}
         with tqdm(
             total=spec.photos, unit="photo", desc="synthetic people", disable=not progress
@@ -94,6 +100,13 @@ def make(folder: Path | str, spec: SyntheticSet, workers: int = 2, progress: boo
                 bar.update(len(tasks[at]))
         in_order = [row for at in range(len(tasks)) for row in rows[at]]
         write_annotations(folder, pd.DataFrame(in_order))
+
+
+def _is_whole(folder: Path, tasks: list[list[PhotoNumbers]]) -> bool:
+    """Whether all is there; the annotations are written last."""
+    return (folder / ANNOTATIONS).exists() and all(
+        is_whole_jpeg(folder / photo_name(photo)) for photos in tasks for photo in photos
+    )
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:

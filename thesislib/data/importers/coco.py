@@ -1,58 +1,79 @@
 """COCO JSON."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from thesislib.data.importers.source import (
-    AnnotatedFace,
-    Entry,
-    Source,
-    SourceError,
-    box_of_size,
-)
+from thesislib.data.importers.labels import Labelled, LabelsAre, entries_of, identity_in, name_of
+from thesislib.data.importers.source import Entry, Source, SourceError
 
 
-def coco(source: Source) -> list[Entry]:
-    """COCO JSON: the faces (or, if there are none, the only category) of the one ``.json`` file.
+def coco(source: Source, labels_are: LabelsAre | None = None) -> list[Entry]:
+    """COCO JSON, one or more ``.json`` files: boxes of faces, or of people by category.
 
     A box is ``bbox`` [x, y, width, height]; who it is may stand in the annotation's ``identity``
-    or in its ``attributes``. Crowds (``iscrowd``) are passed over.
+    or in its ``attributes``, or be its category, see
+    :func:`thesislib.data.importers.labels.kinds_of`. Crowds (``iscrowd``) are passed over.
     """
+    photos: list[Labelled] = []
+    labels: dict[str, str] = {}
     tables = source.files({".json"})
-    if len(tables) != 1:
-        raise SourceError(f"{source.folder}: {len(tables)} .json files, needs one")
-    path = tables[0]
+    if not tables:
+        raise SourceError(f"{source.folder}: no .json file in it")
+    for path in tables:
+        _read(path, photos, labels)
+    return entries_of(source, photos, labels_are, labels)
+
+
+def _read(path: Path, photos: list[Labelled], labels: dict[str, str]) -> None:
+    """Add the photos and the labels, with their headings, of a table."""
     try:
         table = json.loads(path.read_text(encoding="utf-8-sig"))
-        photos = {image["id"]: image["file_name"] for image in table["images"]}
-        categories = {c["id"]: str(c["name"]).lower() for c in table.get("categories", [])}
-        annotations = table["annotations"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        images = {str(image["id"]): _photo(path, image) for image in table["images"]}
+        categories = {str(c["id"]): c for c in table.get("categories", [])}
+        headings = {str(c["name"]): str(c.get("supercategory") or "") for c in categories.values()}
+        annotations = [dict(annotation) for annotation in table["annotations"]]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SourceError(f"{path}: not COCO JSON ({type(error).__name__}: {error})") from None
-    wanted = {key for key, name in categories.items() if "face" in name}
-    if not wanted and len(categories) > 1:
-        names = ", ".join(categories.values())
-        raise SourceError(f"{path}: no category named face among {names}")
-    faces: dict[Any, list[AnnotatedFace]] = {key: [] for key in photos}
+    if len(images) < len(table["images"]):
+        raise SourceError(f"{path}: two images have one id")
+    crowds: list[Labelled] = []
     for at, annotation in enumerate(annotations):
-        if annotation.get("iscrowd") or (wanted and annotation.get("category_id") not in wanted):
+        photo = images.get(str(annotation.get("image_id")))
+        if photo is None:
+            raise SourceError(
+                f"{path}, annotation {at}: image_id {annotation.get('image_id')!r} is of no image"
+            )
+        if annotation.get("iscrowd") in (1, "1"):
+            crowds.append(photo)
             continue
-        key, box = annotation.get("image_id"), annotation.get("bbox")
-        if key not in photos or not isinstance(box, list) or len(box) != 4:
-            raise SourceError(f"{path}, annotation {at}: image_id {key!r}, bbox {box!r}")
-        attributes = annotation.get("attributes") or {}
-        identity = str(annotation.get("identity", attributes.get("identity", "")) or "")
-        faces[key].append(AnnotatedFace(identity, box_of_size(*(float(v) for v in box))))
-    files = {file.relative_to(source.folder).as_posix(): file for file in source.photos()}
-    entries = []
-    for key, name in photos.items():
-        near = (path.parent / name).resolve()
-        file = next((f for f in files.values() if f.resolve() == near), None)
-        file = file or next((f for n, f in files.items() if n.endswith(f"/{name}")), None)
-        if file is None:
-            source.note(path, f"{name} is not there")
-        else:
-            entries.append(Entry(file, tuple(faces[key])))
-    if not entries:
-        raise source.nothing_found(f"the photos that {path.name} names")
-    return entries
+        category = categories.get(str(annotation.get("category_id")))
+        if category is None and categories:
+            raise SourceError(
+                f"{path}, annotation {at}: category_id {annotation.get('category_id')!r} is of no "
+                "category"
+            )
+        identity = name_of(annotation.get("identity"))
+        identity = identity or identity_in(annotation.get("attributes"))
+        label = category["name"] if category else ""
+        photo.add(label, identity, _corners(annotation.get("bbox")), f"annotation {at}")
+    for photo in crowds:
+        if not photo.boxes:
+            photo.broken = photo.broken or "a crowd alone, whose faces have no boxes: left out"
+    photos += images.values()
+    labels.update(headings or {"": ""})
+
+
+def _photo(path: Path, image: dict[str, Any]) -> Labelled:
+    photo = Labelled(path, str(image["file_name"]))
+    photo.is_of(image.get("width"), image.get("height"))
+    return photo
+
+
+def _corners(bbox: Any) -> list[Any]:
+    """Corners of ``bbox``, or what it is, where it is no box."""
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        return bbox if isinstance(bbox, list) else [bbox]
+    return [x, y, x + width, y + height]

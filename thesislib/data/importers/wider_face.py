@@ -43,6 +43,8 @@ def wider_face(source: Source) -> list[Entry]:
             file = files.get("/".join(PurePosixPath(name).parts[-2:]))
             if file is None:
                 source.note(path, f"{name} is not there")
+            elif count and not faces:
+                source.note(file, "its boxes are invalid, or have no size: left out")
             else:
                 entries.append(Entry(file, tuple(faces)))
     if not entries:

@@ -25,7 +25,7 @@ _PERSONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
 @styled
 def embedding_map(
     map_table: pd.DataFrame,
-    thumbnails: Mapping[str, np.ndarray] | None = None,
+    thumbnails: Mapping[tuple[str, str], np.ndarray] | None = None,
     arm: str = "normalised",
 ) -> Figure:
     """Maps of the embeddings: a column a method, a row a seed of the map.
@@ -37,7 +37,8 @@ def embedding_map(
         map_table: ``experiment3_map.csv``: ``dataset, profile, arm, method`` ("umap" or "tsne"),
             ``map_seed, photo, identity, people`` ("seen" or "unseen"), ``x, y, trustworthiness,
             continuity``.
-        thumbnails: photo to uint8 [h, w, 3] RGB; some are drawn where they do not overlap.
+        thumbnails: photo and identity to uint8 [h, w, 3] RGB; some are drawn where they do not
+            overlap.
         arm: the training variant shown.
 
     Raises:
@@ -126,7 +127,10 @@ def _map_legend(rows: pd.DataFrame, persons: Persons) -> list[Line2D]:
 
 
 def _draw_thumbnails(
-    axis: Axes, one: pd.DataFrame, thumbnails: Mapping[str, np.ndarray], persons: Persons
+    axis: Axes,
+    one: pd.DataFrame,
+    thumbnails: Mapping[tuple[str, str], np.ndarray],
+    persons: Persons,
 ) -> None:
     """A face of each person in colour, beside the photo amid that person's, where least is hidden.
 
@@ -137,13 +141,14 @@ def _draw_thumbnails(
     frame = axis.get_window_extent()
     points = axis.transData.transform(one[["x", "y"]].to_numpy())
     keys = list(zip(one["people"], one["identity"], strict=True))
+    faces = list(zip(one["photo"], one["identity"], strict=True))
     weights = np.array([4.0 if key in persons else 1.0 for key in keys])
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     compass = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     taken = np.empty((0, 2))
     for person, colour in persons.items():
         own = np.array([key == person for key in keys])
-        own &= one["photo"].isin(list(thumbnails)).to_numpy()
+        own &= np.array([face in thumbnails for face in faces])
         if not own.any():
             continue
         places = points[own]
@@ -161,7 +166,7 @@ def _draw_thumbnails(
             continue
         taken = np.vstack([taken, best])
         row = one[own].iloc[nearest]
-        face = thumbnails[row["photo"]]
+        face = thumbnails[row["photo"], row["identity"]]
         axis.add_artist(
             AnnotationBbox(
                 OffsetImage(face, zoom=inches * 72 / max(face.shape[:2])),

@@ -9,9 +9,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from thesislib import paths, storage
-from thesislib.reporting import fonts
-from thesislib.reporting.figures.style import DPI, GREY, house_style
+from thesislib import fonts, paths, storage
+from thesislib.reporting.figures.style import DPI, GREY, house_style, short
 
 MANIFEST = "manifest.json"
 
@@ -54,7 +53,7 @@ def save(
     Returns:
         the PNG file.
     """
-    people = dataset if private else "synthetic people"
+    people = short(dataset, 40) if private else "synthetic people"
     runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
     splits = " and ".join(compared or [split])
     hidden = faces and private

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from thesislib.reporting import fonts
+from thesislib import fonts
 from thesislib.reporting.labels import STARTED_SYSTEMS
 from thesislib.tables import REFERENCES, SYSTEMS
 
@@ -107,5 +107,10 @@ def _plain(value: float, _: int | None) -> str:
 
 
 def short(name: str, length: int = 18) -> str:
-    """A name, cut to ``length`` letters where it is longer."""
-    return name if len(name) <= length else name[: length - 1] + "…"
+    """A name as matplotlib is to draw it: cut to ``length`` letters, with no mathematics in it.
+
+    >>> short("Annabella", 4), short("$_$") == r"\\$_\\$"
+    ('Ann…', True)
+    """
+    cut = name if len(name) <= length else name[: length - 1] + "…"
+    return cut.replace("$", r"\$")

@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, log_ticks, styled
+from thesislib.reporting.figures.style import (
+    GREY,
+    PALE,
+    SKY,
+    TEXT,
+    in_order,
+    log_ticks,
+    short,
+    styled,
+)
 from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS
 from thesislib.tables import one_run
 
@@ -80,7 +89,7 @@ def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]
         axis.axis("off")
     panels = []
     for axis, (source, target, profile, own) in zip(axes.flat, pairs, strict=False):
-        axis.set_title(f"{source} → {target}{profile}")
+        axis.set_title(f"{short(source, 24)} → {short(target, 24)}{profile}")
         panels.append((axis, own))
     return figure, panels
 
@@ -274,7 +283,8 @@ def forgetting(table: pd.DataFrame) -> Figure:
             fontsize=7.5,
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
-        line[len(line) // 2].set_xlabel(f"on {source}, after learning {target}{profile}")
+        told = f"on {short(source, 24)}, after learning {short(target, 24)}{profile}"
+        line[len(line) // 2].set_xlabel(told)
     handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
     handles.insert(0, Line2D([], [], linewidth=0, label="photos per person:"))
     handles.append(Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.textpath import TextPath
 
-from thesislib.reporting import fonts
+from thesislib import fonts
 
 NAMES = ("Anna", "Łukasz Żółć", "Анна Ким", "Ελένη", "김민준", "田中さくら", "王小明")
 
