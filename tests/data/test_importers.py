@@ -207,6 +207,26 @@ def test_celeba(tmp_path):
         quietly("celeba", folder, tmp_path / "again")
 
 
+def test_aligned_photos_of_celeba_are_not_given_boxes_of_others(tmp_path):
+    folder = tmp_path / "celeba"
+    for at in (1, 2):
+        save(picture(at, 178, 218), folder / f"img_align_celeba/{at:06d}.jpg")
+    write(folder / "identity_CelebA.txt", "000001.jpg 1\n000002.jpg 2\n")
+    boxes = "2\nheader\n000001.jpg 95 70 226 310\n000002.jpg 95 70 226 310\n"
+    write(folder / "list_bbox_celeba.txt", boxes)
+    with pytest.raises(SourceError, match="these are the aligned photos"):
+        quietly("celeba", folder, tmp_path / "to")
+    for where in ("img_celeba", "a_wild"):  # whichever comes first
+        for at in (1, 2):
+            save(picture(at, 640, 960), folder / f"{where}/{at:06d}.jpg")
+        made = quietly("celeba", folder, tmp_path / where)
+        assert made.table[["width", "height"]].to_numpy().tolist() == [[320, 480]] * 2
+        assert set(looks(tmp_path / where).values()) == {
+            "aligned, and its box is of the photo in the wild: left out"
+        }
+        shutil.rmtree(folder / where)
+
+
 WIDER = """0--Parade/0_Parade_1.jpg
 2
 10 5 20 25 0 0 0 0 0 0
