@@ -28,8 +28,8 @@ def celeba(source: Source) -> list[Entry]:
     if some and all(map(_is_aligned, some)):
         raise SourceError(
             f"{source.folder}: these are the aligned photos (178 x 218 pixels), and the boxes of "
-            "list_bbox_celeba.txt are of those in the wild, img_celeba; to take them without boxes, "
-            "put them into a folder per person"
+            "list_bbox_celeba.txt are of those in the wild, img_celeba; to take them without "
+            "boxes, put them into a folder per person"
         )
     identity_of = {}
     path = source.one("identity_CelebA.txt")

@@ -1,7 +1,6 @@
 """WIDER FACE."""
 
 import re
-from pathlib import PurePosixPath
 
 from thesislib.data.importers.source import (
     AnnotatedFace,
@@ -19,7 +18,6 @@ def wider_face(source: Source) -> list[Entry]:
     A photo's path, the number of its boxes, then a line ``x y width height ...`` for each (one of
     zeros where there are none). Boxes marked invalid, or without area, are left out.
     """
-    files = {"/".join(file.parts[-2:]): file for file in source.photos()}
     tables = [f for f in source.files({".txt"}) if re.fullmatch(r"wider_face_.*_bbx_gt", f.stem)]
     entries = []
     for path in tables:
@@ -40,10 +38,13 @@ def wider_face(source: Source) -> list[Entry]:
                 if width > 0 and height > 0 and not invalid:
                     faces.append(AnnotatedFace("", box_of_size(x, y, width, height)))
             at += 2 + max(1, int(count))
-            file = files.get("/".join(PurePosixPath(name).parts[-2:]))
-            if file is None:
-                source.note(path, f"{name} is not there")
-            elif count and not faces:
+            named = source.find(path, name)
+            if len(named) != 1:
+                told = "is not there" if not named else f"is there {len(named)} times: left out"
+                source.note(path, f"{name} {told}")
+                continue
+            (file,) = named
+            if count and not faces:
                 source.note(file, "its boxes are invalid, or have no size: left out")
             else:
                 entries.append(Entry(file, tuple(faces)))
