@@ -153,6 +153,12 @@ def test_what_is_asked_wrongly_ends_in_a_sentence(dodo, monkeypatch, name, value
         dodo.asked()
 
 
+def test_a_folder_that_is_no_dataset_ends_in_a_sentence(dodo, monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"no annotations\.csv in it"):
+        dodo.asked()
+
+
 def test_a_clone_that_may_not_be_written_to_ends_in_a_sentence(dodo, monkeypatch, tmp_path):
     monkeypatch.setattr(dodo, "ROOT", tmp_path / "nowhere")
     with pytest.raises(SystemExit, match="nowhere: cannot be written to; make figures needs a"):
@@ -224,7 +230,7 @@ def test_photos_become_the_dataset_that_doit_reads(dodo, monkeypatch, tmp_path, 
     options = ["--min-photos", "2", "--allow", "names"]
     assert words[3:] == [*options, "--", "folder", f"photos/{name}"]
     assert words[:3] == ["data", "--to", str(tmp_path / name.rstrip("/"))]
-    (tmp_path / name.rstrip("/")).mkdir()
+    make_party(tmp_path).rename(tmp_path / name.rstrip("/"))
     assert str(dodo.asked()[0].data) == words[2]
 
 
