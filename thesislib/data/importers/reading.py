@@ -23,22 +23,9 @@ from thesislib.environment import MissingExtraError
 Allowed = Literal["one-person", "names", "boxes"]
 # From a photo uint8 [H, W, 3] to the boxes of the faces in it, [D, 4].
 Detector = Callable[[NDArray[np.uint8]], NDArray]
-NOBODY = {
-    *("unknown", "stranger", "strangers", "nobody", "noname", "unnamed", "unlabeled", "unlabelled"),
-    *(
-        "other",
-        "others",
-        "misc",
-        "unsorted",
-        "face",
-        "faces",
-        "head",
-        "heads",
-        "неизвестные",
-        "неизвестно",
-    ),
-    *("неизвестный", "незнакомые", "прочие", "разное"),
-}
+NOBODY = {"unknown", "stranger", "strangers", "nobody", "noname", "unnamed", "unlabeled"}
+NOBODY |= {"unlabelled", "other", "others", "misc", "unsorted", "face", "faces", "head", "heads"}
+NOBODY |= {"неизвестные", "неизвестно", "неизвестный", "незнакомые", "прочие", "разное"}
 SAMPLE = 20  # photos in which boxes are checked
 _ELSEWHERE = 0.5  # share of them beyond which boxes are refused
 _NEAR = 0.2  # least IoU of a box with the face it is of; how tightly faces are framed differs
@@ -218,7 +205,8 @@ def _best_overlap(found: NDArray, boxes: NDArray) -> float:
     high = np.minimum(found[:, None, 2:], boxes[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
     area = [np.prod(np.clip(one[:, 2:] - one[:, :2], 0, None), axis=1) for one in (found, boxes)]
-    return float((shared / (area[0][:, None] + area[1][None] - shared)).max())
+    union = area[0][:, None] + area[1][None] - shared
+    return float((shared / np.maximum(union, 1e-9)).max())
 
 
 def _photos_of(entries: Sequence[Entry]) -> Counter[str]:
@@ -256,7 +244,8 @@ def _as_stored(source: Source, entries: Sequence[Entry]) -> list[Entry]:
     """Entries of which is told whether boxes were drawn before or after EXIF's turn.
 
     Where EXIF turns a photo by 90 degrees, its stated size tells; by 180 degrees, or mirrored, it
-    does not, but a tool treats all photos alike. Where no size tells, such photos are listed.
+    does not, but a tool treats all photos alike. Where no size tells, or sizes tell both, they are
+    listed.
     """
     turned, lying, upright, scaled = [], 0, 0, 0
     for at, entry in enumerate(entries):
@@ -280,7 +269,7 @@ def _as_stored(source: Source, entries: Sequence[Entry]) -> list[Entry]:
     for at in turned:
         if lying and not upright:
             result[at] = dataclasses.replace(entries[at], stored=True)
-        elif not upright:
+        elif lying or not upright:
             reason = "EXIF turns it, and whether its boxes were drawn before is not known"
             source.note(entries[at].file, reason)
     if turned and lying and not upright:
