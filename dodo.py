@@ -17,6 +17,7 @@ from doit.tools import Interactive
 
 from thesislib import cache, paths
 from thesislib.__main__ import main
+from thesislib.data.importers.target import BESIDE
 from thesislib.data.names import short_name
 from thesislib.data.schema import DatasetError
 from thesislib.engine.checkpoint import start_hash
@@ -129,7 +130,8 @@ def data_state(config: Config, target: Path | None) -> str:
         if not (folder / "annotations.csv").is_file():
             return "none yet"
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+            own = path.parent == folder and path.name in BESIDE
+            if path.is_file() and not own and not path.name.startswith("."):
                 stat = path.stat()
                 files.append([str(path), stat.st_size, stat.st_mtime_ns])
     return cache.key(files=files)

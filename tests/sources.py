@@ -5,7 +5,7 @@ import pandas as pd
 from PIL import Image
 
 from thesislib.data.importers import import_photos
-from thesislib.data.importers.look_over import LOOK_OVER
+from thesislib.data.importers.target import LOOK_OVER
 
 
 def picture(seed=0, width=64, height=48):

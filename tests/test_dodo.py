@@ -256,3 +256,13 @@ def test_photos_that_were_not_imported_end_in_a_sentence(dodo, monkeypatch):
     monkeypatch.setenv("PHOTOS", "/nowhere/at/all.zip")
     with pytest.raises(SystemExit, match=r"DATA=.*data/all: no such folder"):
         dodo.asked()
+
+
+def test_what_an_import_leaves_beside_a_dataset_is_none_of_it(dodo, monkeypatch, party):
+    monkeypatch.setenv("DATA", str(party))
+    before = dodo.state_of(*dodo.asked())
+    for name in ("import.json", "to_look_over.csv", "contact_sheet.jpg"):
+        (party / name).write_text("again")
+    assert dodo.state_of(*dodo.asked()) == before
+    (party / "photos/import.json").write_text("among the photos")
+    assert dodo.state_of(*dodo.asked()) != before

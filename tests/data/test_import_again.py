@@ -1,6 +1,8 @@
 """An import asked again: interrupted, changed, moved, of another source; nothing is lost."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -139,26 +141,66 @@ def test_an_import_that_does_not_end_leaves_the_earlier_dataset(
     assert not (to / target.ASIDE).exists()
 
 
-@pytest.mark.parametrize("step", ["write_annotations", "_files"])
+def stopped_at(path):
+    """In place of os.replace: the process ends before that file is put in place."""
+    replace = os.replace
+
+    def replaced(source, to):
+        if Path(to) == path:
+            raise KeyboardInterrupt
+        replace(source, to)
+
+    return replaced
+
+
+@pytest.mark.parametrize("step", ["annotations.csv", "photos", ".importing/earlier"])
 def test_a_kill_while_the_dataset_is_put_in_place_is_told_and_mended(tmp_path, monkeypatch, step):
     folder, to = people(tmp_path / "source", anna=2, bob=2), tmp_path / "to"
     quietly("folder", folder, to)
     save(picture(77, 48, 64), folder / "anna/0.jpg")
-
-    def stopped(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(target, step, stopped)
-    with pytest.raises(KeyboardInterrupt):
-        quietly("folder", folder, to)
-    if step == "write_annotations":
-        with pytest.raises(DatasetError, match=r"no annotations\.csv in it"):
-            read_dataset(to)
-    else:
-        assert read_dataset(to).table["width"].tolist() == [64] * 4
-    monkeypatch.undo()
-    monkeypatch.setattr(converting, "detect_faces", found_everywhere)
+    with monkeypatch.context() as patch:
+        patch.setattr(target.os, "replace", stopped_at(to / step))
+        with pytest.raises(KeyboardInterrupt):
+            quietly("folder", folder, to)
+    with pytest.raises(DatasetError, match=r"no annotations\.csv in it"):
+        read_dataset(to)
     assert sorted(quietly("folder", folder, to).table["width"]) == [48, 64, 64, 64]
+    assert not (to / target.ASIDE).exists()
+
+
+def test_an_import_of_the_same_leaves_files_as_they_are(tmp_path):
+    folder, to = people(tmp_path / "source", anna=2, bob=2), tmp_path / "to"
+    quietly("folder", folder, to)
+    kept = [to / "annotations.csv", *(to / "photos").rglob("*.jpg")]
+    before = [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kept]
+    quietly("folder", folder, to)
+    assert [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kept] == before
+
+
+def test_a_first_import_killed_while_it_is_put_in_place_goes_on(tmp_path, monkeypatch):
+    folder, to = people(tmp_path / "source", anna=2, bob=2), tmp_path / "to"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target.os, "replace", stopped_at(to / "annotations.csv"))
+        with pytest.raises(KeyboardInterrupt):
+            quietly("folder", folder, to)
+    assert (to / "photos").exists()
+    with pytest.raises(DatasetError, match=r"made of .*source as folder"):
+        quietly("folder", people(tmp_path / "other", carl=2, dora=2), to)
+    assert len(quietly("folder", folder, to).photos) == 4
+    assert not (to / target.ASIDE).exists()
+
+
+def test_disks_without_hard_links_will_do(tmp_path, monkeypatch):
+    folder, to = people(tmp_path / "source", anna=2, bob=2), tmp_path / "to"
+    before = files_of(quietly("folder", folder, to).folder)
+
+    def refused(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(target.os, "link", refused)
+    quietly("folder", folder, to)
+    assert files_of(to) == before
 
 
 def test_a_refused_import_leaves_the_earlier_dataset(tmp_path):

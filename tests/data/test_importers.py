@@ -34,7 +34,7 @@ from thesislib.data.importers import (
     reading_of,
     summary,
 )
-from thesislib.data.importers.look_over import LOOK_OVER, PEOPLE_SHEET
+from thesislib.data.importers.target import LOOK_OVER, PEOPLE_SHEET
 from thesislib.data.names import plain_name
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.environment import MissingExtraError

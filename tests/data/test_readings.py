@@ -18,8 +18,8 @@ from thesislib.data.importers import (
     reading_of,
     summary,
 )
-from thesislib.data.importers.look_over import LOOK_OVER, PEOPLE_SHEET
 from thesislib.data.importers.reading import of_people_with_few
+from thesislib.data.importers.target import LOOK_OVER, PEOPLE_SHEET
 from thesislib.data.names import told_names
 from thesislib.data.schema import DatasetError
 from thesislib.environment import MissingExtraError

@@ -17,12 +17,7 @@ from thesislib import storage
 from thesislib.data.columns import BOX
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import PhotoError, photo_size, read_photo
-from thesislib.data.importers.look_over import (
-    LOOK_OVER,
-    SAME_PICTURE,
-    write_look_over,
-    write_people,
-)
+from thesislib.data.importers.look_over import SAME_PICTURE, write_look_over, write_people
 from thesislib.data.importers.reading import (
     Allowed,
     Detector,
@@ -32,7 +27,7 @@ from thesislib.data.importers.reading import (
     told_few,
 )
 from thesislib.data.importers.source import SHORT_SIDE, Entry, Source, SourceError
-from thesislib.data.importers.target import ASIDE, JOURNAL, replace, take_over
+from thesislib.data.importers.target import ASIDE, JOURNAL, LOOK_OVER, replace, take_over
 from thesislib.data.names import short_name, told_names
 from thesislib.data.schema import MAX_OVERHANG
 

@@ -23,13 +23,7 @@ from thesislib.data.importers.georgia_tech import georgia_tech
 from thesislib.data.importers.labelme import labelme
 from thesislib.data.importers.labels import LabelsAre
 from thesislib.data.importers.lfw import lfw
-from thesislib.data.importers.look_over import (
-    LOOK_OVER,
-    PEOPLE_SHEET,
-    SAME_PICTURE,
-    write_look_over,
-    write_people,
-)
+from thesislib.data.importers.look_over import SAME_PICTURE, write_look_over, write_people
 from thesislib.data.importers.pascal_voc import pascal_voc
 from thesislib.data.importers.reading import (
     Allowed,
@@ -39,7 +33,7 @@ from thesislib.data.importers.reading import (
     told_reasons,
 )
 from thesislib.data.importers.source import SHORT_SIDE, Entry, Source, SourceError
-from thesislib.data.importers.target import RECORD, check_target
+from thesislib.data.importers.target import LOOK_OVER, PEOPLE_SHEET, RECORD, check_target
 from thesislib.data.importers.via import via
 from thesislib.data.importers.wider_face import wider_face
 from thesislib.data.importers.xmp import xmp

@@ -12,9 +12,8 @@ from thesislib import environment, fonts, storage
 from thesislib.data.detector import detect_faces
 from thesislib.data.images import PhotoError, read_photo
 from thesislib.data.importers.source import SHORT_SIDE
+from thesislib.data.importers.target import LOOK_OVER, LOOK_OVER_SHEET, PEOPLE_SHEET
 
-LOOK_OVER, LOOK_OVER_SHEET = "to_look_over.csv", "to_look_over.jpg"
-PEOPLE_SHEET = "contact_sheet.jpg"
 SAME_PICTURE = "same picture"  # how the reason begins of a photo that is there twice
 _SHEET_PHOTOS, _SHEET_PX, _SHEET_COLUMNS = 120, 160, 10
 _FONT_PX, _LINE_PX = 11, 13  # of the two lines of text above a photo

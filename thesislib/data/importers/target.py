@@ -18,6 +18,10 @@ from thesislib.data.schema import ANNOTATIONS, DatasetError, write_annotations
 
 RECORD, JOURNAL = "import.json", "import.jsonl"
 ASIDE = ".importing"  # in which a dataset is made
+# What an import leaves beside the dataset: lists and pictures for people, and for the next import.
+LOOK_OVER, LOOK_OVER_SHEET = "to_look_over.csv", "to_look_over.jpg"
+PEOPLE_SHEET = "contact_sheet.jpg"
+BESIDE = {RECORD, JOURNAL, LOOK_OVER, LOOK_OVER_SHEET, PEOPLE_SHEET}
 
 
 def check_target(to: Path, settings: dict[str, Any]) -> list[str]:
@@ -97,6 +101,8 @@ def take_over(file: Path, to: Path) -> None:
 def replace(to: Path, table: pd.DataFrame, mine: Collection[str], record: dict[str, Any]) -> None:
     """Put the photos that were made aside, and their table, in the place of earlier ones.
 
+    Where nothing has changed, files stay as they are.
+
     Args:
         to: dataset folder, whose lock is held.
         table: of the photos in ``to / ASIDE``.
@@ -105,6 +111,11 @@ def replace(to: Path, table: pd.DataFrame, mine: Collection[str], record: dict[s
         record: what is written down about the import.
     """
     aside, wanted = to / ASIDE, set(table["photo"])
+    write_annotations(aside, table)
+    if _is_same(to, wanted):
+        storage.write_json(to / RECORD, record | {"table": storage.bytes_hash(to / ANNOTATIONS)})
+        shutil.rmtree(aside, ignore_errors=True)
+        return
     for file in _files(aside):
         if (name := file.relative_to(aside).as_posix()) not in wanted and name in mine:
             file.unlink()
@@ -116,11 +127,12 @@ def replace(to: Path, table: pd.DataFrame, mine: Collection[str], record: dict[s
     # From here on the table tells nothing until it is written again: an import that is killed now
     # leaves a folder that says so.
     (to / ANNOTATIONS).unlink(missing_ok=True)
+    storage.write_json(to / RECORD, record)
     shutil.rmtree(aside / "earlier", ignore_errors=True)  # of an import that was killed here
     if (to / "photos").exists():
         os.replace(to / "photos", aside / "earlier")
     os.replace(aside / "photos", to / "photos")
-    write_annotations(to, table)
+    os.replace(aside / ANNOTATIONS, to / ANNOTATIONS)
     storage.write_json(to / RECORD, record | {"table": storage.bytes_hash(to / ANNOTATIONS)})
     shutil.rmtree(aside, ignore_errors=True)
     for folder in sorted((to / "photos").rglob("*"), reverse=True):
@@ -130,6 +142,14 @@ def replace(to: Path, table: pd.DataFrame, mine: Collection[str], record: dict[s
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+
+
+def _is_same(to: Path, photos: Collection[str]) -> bool:
+    """Whether the table aside is the one that is there, and so are all photos, as links to them."""
+    aside, table = to / ASIDE, to / ANNOTATIONS
+    if not table.exists() or table.read_bytes() != (aside / ANNOTATIONS).read_bytes():
+        return False
+    return all((to / photo).is_file() and (aside / photo).samefile(to / photo) for photo in photos)
 
 
 def _files(folder: Path) -> list[Path]:
