@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sources import files_of, found_everywhere, looks, picture, quietly, save, write
+from sources import files_of, found_everywhere, looks, people, picture, quietly, save, write
 
 from thesislib.data.importers import (
     SourceError,
@@ -25,14 +25,6 @@ from thesislib.data.schema import DatasetError, read_dataset
 @pytest.fixture(autouse=True)
 def _a_face_in_every_photo(monkeypatch):
     monkeypatch.setattr(converting, "detect_faces", found_everywhere)
-
-
-def people(folder, **photos):
-    for person, count in photos.items():
-        for at in range(count):
-            seed = int.from_bytes(person.encode()) % 100_000 + at
-            save(picture(seed), folder / person / f"{at}.jpg")
-    return folder
 
 
 def test_photos_taken_away_are_gone_and_that_is_said(tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from sources import files_of, found_everywhere, looks, picture, quietly, save, write
+from sources import files_of, found_everywhere, looks, people, picture, quietly, save, write
 
 from thesislib.__main__ import main
 from thesislib.commands import nets
@@ -28,17 +28,6 @@ from thesislib.environment import MissingExtraError
 @pytest.fixture(autouse=True)
 def _a_face_in_every_photo(monkeypatch):
     monkeypatch.setattr(converting, "detect_faces", found_everywhere)
-
-
-def people(folder, **photos):
-    for person, count in photos.items():
-        for at in range(count):
-            save(picture(hash_of(person) + at), folder / person / f"{at}.jpg")
-    return folder
-
-
-def hash_of(name):
-    return int.from_bytes(name.encode()) % 100_000
 
 
 # --- what is said ------------------------------------------------------------------------------
@@ -128,6 +117,13 @@ def test_words_that_do_not_go_together_are_one_sentence(tmp_path, capsys, monkey
     assert main(["data", *words]) == 1
     error = capsys.readouterr().err
     assert told in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere"])
+def test_no_folder_is_not_the_one_we_are_in(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(people(tmp_path / "source", anna=2, bob=2))
+    with pytest.raises(SourceError, match=r"none given|no such folder"):
+        import_folder(folder, tmp_path / "to", progress=False)
 
 
 # --- people with few photos --------------------------------------------------------------------

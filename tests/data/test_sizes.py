@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exif import STORED
+from exif import STORED, turned
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,19 +11,9 @@ from thesislib.data.importers.sizes import boxes_upright
 BOX = [[3, 5, 11, 17]]
 
 
-def painted(height, width, box):
-    photo = np.zeros((height, width), np.uint8)
-    x1, y1, x2, y2 = box
-    photo[y1:y2, x1:x2] = 1
-    return photo
-
-
 @pytest.mark.parametrize("orientation", STORED)
 def test_boxes_of_a_lying_photo_are_turned_with_it(orientation):
-    upright = painted(40, 30, BOX[0])
-    stored = STORED[orientation](upright)
-    rows, columns = np.nonzero(stored)
-    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    stored, box = turned((30, 40), BOX[0], orientation)
     told = stored.shape[::-1]
     found = boxes_upright([box], told, (30, 40), orientation)
     if orientation < 5:  # nothing tells whether the boxes were drawn before or after the turn
@@ -37,9 +27,7 @@ def test_boxes_of_a_lying_photo_are_turned_with_it(orientation):
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("upright", [(40, 30), (40, 40)])
 def test_boxes_known_to_be_of_the_stored_photo_are_turned(orientation, upright):
-    stored = STORED[orientation](painted(*upright, BOX[0]))
-    rows, columns = np.nonzero(stored)
-    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    stored, box = turned(upright[::-1], BOX[0], orientation)
     found = boxes_upright([box], stored.shape[::-1], upright[::-1], orientation, stored=True)
     assert found.tolist() == BOX
 

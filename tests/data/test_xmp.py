@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exif import STORED
+from exif import STORED, turned
 from PIL import Image, PngImagePlugin
 from sources import looks, picture, quietly, save, write
 
@@ -98,14 +98,9 @@ def test_regions_of_a_turned_photo_of_a_phone_are_turned(tmp_path, orientation, 
     (tmp_path / "photos").mkdir()
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-    x1, y1, x2, y2 = map(int, ANNA)
-    upright[y1:y2, x1:x2] = 255
-    stored = STORED[orientation](upright)
-    rows, columns = np.nonzero(stored)
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    stored, box = turned(SIZE, ANNA, orientation)
     text = packet([("Анна", "Face", box)], size=stored.shape[::-1], told=told)
-    image = Image.fromarray(np.ascontiguousarray(stored)).convert("RGB")
+    image = Image.fromarray(stored).convert("RGB")
     heif.from_pillow(image).save(tmp_path / "photos/1.heic", exif=exif.tobytes(), xmp=text)
     made = quietly("xmp", tmp_path / "photos", tmp_path / "to", allow=["one-person"])
     np.testing.assert_allclose(made.table[BOX], [ANNA], atol=0.051)
@@ -139,14 +134,9 @@ def test_only_faces_are_taken_and_unnamed_ones_are_of_nobody_known(tmp_path):
 def test_regions_are_of_the_photo_as_it_is_stored(tmp_path, orientation, told):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-    x1, y1, x2, y2 = map(int, ANNA)
-    upright[y1:y2, x1:x2] = 255
-    stored = STORED[orientation](upright)
-    rows, columns = np.nonzero(stored)
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    stored, box = turned(SIZE, ANNA, orientation)
     text = packet([("Анна", "Face", box)], size=stored.shape[::-1], told=told)
-    image = Image.fromarray(np.ascontiguousarray(stored)).convert("RGB")
+    image = Image.fromarray(stored).convert("RGB")
     save(image, tmp_path / "photos/1.jpg", exif=exif, xmp=text)
     made = quietly("xmp", tmp_path / "photos", tmp_path / "to", allow=["one-person"])
     np.testing.assert_allclose(made.table[BOX], [ANNA], atol=0.051)

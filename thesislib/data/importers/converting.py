@@ -214,7 +214,7 @@ def _convert_one(entry: Entry, to: Path, name: str, detect: Detector | None) -> 
     try:
         before = photo_size(entry.file)
         photo = read_photo(entry.file, SHORT_SIDE, notes)
-        annotated = annotated_boxes(entry)
+        annotated = annotated_boxes(entry, before)
     except PhotoError as error:
         return _left_out(f"{printable(str(error).removeprefix(f'{entry.file}: '))}: left out")
     if annotated is None:

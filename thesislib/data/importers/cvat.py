@@ -3,7 +3,14 @@
 from xml.etree.ElementTree import Element
 
 from thesislib.data.importers.labels import Labelled, LabelsAre, entries_of, identity_in
-from thesislib.data.importers.source import Entry, Source, SourceError, box_of_middle, box_of_size
+from thesislib.data.importers.source import (
+    Entry,
+    Source,
+    SourceError,
+    box_around,
+    box_of_middle,
+    box_of_size,
+)
 from thesislib.data.importers.xml_files import read_xml
 
 _AREAS = {"box", "polygon", "ellipse", "mask"}  # shapes of a face; tags and points are none
@@ -33,7 +40,7 @@ def cvat(source: Source, labels_are: LabelsAre | None = None) -> list[Entry]:
             photo = Labelled(path, name)
             photo.is_of(image.get("width"), image.get("height"))
             shapes = [shape for shape in image if shape.tag in _AREAS]
-            photo.skip(len(image) - len(shapes))
+            photo.skipped = len(image) - len(shapes)
             for shape in shapes:
                 attributes = {a.get("name", ""): a.text for a in shape.findall("attribute")}
                 where = f"image {name}, {shape.tag}"
@@ -57,7 +64,6 @@ def _box(shape: Element) -> list[str | float | None]:
             x, y, rx, ry = (float(shape.get(name, "")) for name in ("cx", "cy", "rx", "ry"))
             return list(box_of_middle(x, y, 2 * rx, 2 * ry))
         points = [point.split(",") for point in shape.get("points", "").split(";")]
-        xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
+        return list(box_around((float(x), float(y)) for x, y in points))
     except ValueError:
         return []
-    return [min(xs), min(ys), max(xs), max(ys)]

@@ -148,11 +148,10 @@ def import_photos(
     """
     if isinstance(allow, str) or not set(allow) <= set(get_args(Allowed)):
         raise SourceError(f"allow: expected some of {', '.join(get_args(Allowed))}, got {allow!r}")
-    folder, to = Path(folder), Path(to)
+    to = Path(to)
     with reading_of(source, folder, encoding, min_photos, identities, labels_are) as reading:
-        if to.resolve().is_relative_to(folder.resolve()):
-            raise SourceError(f"{to}: lies within the source, which is never written to")
-        settings = _settings(source, folder, reading)
+        _check_apart(to, reading)
+        settings = _settings(source, Path(folder), reading)
         reading.source.said += check_target(to, settings)
         # Before anything is written: a source that is not read rightly leaves no trace.
         reading.check(allow, detect)
@@ -174,8 +173,7 @@ def dry_run(reading: Reading, to: Path | str) -> None:
         DatasetError: it holds a dataset.
     """
     to = Path(to)
-    if to.resolve().is_relative_to(reading.source.folder.resolve()):
-        raise SourceError(f"{to}: lies within the source, which is never written to")
+    _check_apart(to, reading)
     if (to / ANNOTATIONS).exists():
         raise DatasetError(f"{to}: holds a dataset; choose another folder for a dry run")
     write_look_over(to, [(photo, reason, None) for photo, reason in reading.source.to_look_over])
@@ -224,6 +222,11 @@ def reading_of(
             raise SourceError(told) from None
         collection.note_passed_over(entries)
         yield Reading(collection, entries, min_photos)
+
+
+def _check_apart(to: Path, reading: Reading) -> None:
+    if to.resolve().is_relative_to(reading.source.folder.resolve()):
+        raise SourceError(f"{to}: lies within the source, which is never written to")
 
 
 def _settings(source: str, folder: Path, reading: Reading) -> dict[str, Any]:

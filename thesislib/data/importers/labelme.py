@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from thesislib.data.importers.labels import Labelled, LabelsAre, entries_of
-from thesislib.data.importers.source import Entry, Source, SourceError, box_of_middle
+from thesislib.data.importers.source import Entry, Source, SourceError, box_around, box_of_middle
 
 _AREAS = {"rectangle", "polygon", "circle", "mask"}  # shapes of a face; points and lines are none
 
@@ -30,7 +30,7 @@ def labelme(source: Source, labels_are: LabelsAre | None = None) -> list[Entry]:
                 f"{path}: not LabelMe JSON ({type(error).__name__}: {error})"
             ) from None
         photo.is_of(table.get("imageWidth"), table.get("imageHeight"))
-        photo.skip(len(shapes) - len(areas))
+        photo.skipped = len(shapes) - len(areas)
         for at, (label, shape) in enumerate(areas, start=1):
             photo.add(label, "", _box(shape), f"shape {at}")
         photos.append(photo)
@@ -49,7 +49,6 @@ def _box(shape: dict[str, Any]) -> list[Any]:
             return list(box_of_middle(x, y, 2 * radius, 2 * radius))
         if len(points) < 2:
             return []
-        xs, ys = zip(*points, strict=True)
+        return list(box_around(points))
     except (KeyError, TypeError, ValueError):
         return []
-    return [min(xs), min(ys), max(xs), max(ys)]

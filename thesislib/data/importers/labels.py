@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _FACES = {"face", "faces", "head", "heads", "лицо", "лица"}
 _NOT, _WITH = {"no", "not", "non", "none", "не", "нет", "без"}, {"with", "without", "of", "in"}
 _NO_NAMES = {"__undefined__", "undefined", "true", "false", "nan", "null", "n/a"}
-_IDENTITY = ("identity", "name", "person")  # attributes that say who it is
+IDENTITY = ("identity", "name", "person")  # attributes that say who it is
 
 
 @dataclasses.dataclass
@@ -65,10 +65,6 @@ class Labelled:
             low, high = (min(x1, x2), min(y1, y2)), (max(x1, x2), max(y1, y2))
             self.boxes.append((str(label), identity, (*low, *high)))
 
-    def skip(self, count: int) -> None:
-        """Tell how many shapes are passed over that have no area, such as points."""
-        self.skipped += count
-
     def is_of(self, width: Any, height: Any) -> None:
         """Take over the size of the photo, where a table tells it."""
         try:
@@ -83,7 +79,7 @@ def identity_in(attributes: Any) -> str:
     if not isinstance(attributes, Mapping):
         return ""
     told = {str(name).casefold(): value for name, value in attributes.items()}
-    return next((name for key in _IDENTITY if (name := name_of(told.get(key)))), "")
+    return next((name for key in IDENTITY if (name := name_of(told.get(key)))), "")
 
 
 def name_of(value: Any) -> str:

@@ -94,7 +94,8 @@ class Reading:
             if all(not person or person in shown for person in people):
                 continue
             try:
-                boxes, size = annotated_boxes(entry), photo_size(entry.file)
+                size = photo_size(entry.file)
+                boxes = annotated_boxes(entry, size)
             except PhotoError:
                 continue
             left = iter(boxes) if boxes is not None else iter(())
@@ -152,8 +153,8 @@ class Reading:
         for entry in [boxed[at] for at in places]:
             try:
                 photo = read_photo(entry.file, SHORT_SIDE)
-                boxes = annotated_boxes(entry)
                 size = photo_size(entry.file)
+                boxes = annotated_boxes(entry, size)
             except PhotoError:
                 continue  # it is listed when its turn comes
             found = detect(photo)
@@ -183,8 +184,8 @@ def _found_by_dlib(photo: NDArray[np.uint8]) -> NDArray:
     return detect_faces(photo, upsampling=1)[0]
 
 
-def annotated_boxes(entry: Entry) -> NDArray[np.float64] | None:
-    """The source's boxes of a photo in pixels of the upright photo, float [F, 4].
+def annotated_boxes(entry: Entry, upright: tuple[int, int]) -> NDArray[np.float64] | None:
+    """The source's boxes of a photo in pixels of the upright photo, of that size, float [F, 4].
 
     None where the photo has another shape than the one they were drawn on.
 
@@ -192,11 +193,11 @@ def annotated_boxes(entry: Entry) -> NDArray[np.float64] | None:
         PhotoError: the photo cannot be read.
     """
     boxes = np.array([face.box for face in entry.faces if face.box is not None], dtype=float)
-    upright, orientation = photo_size(entry.file), photo_orientation(entry.file)
-    told = upright
-    if entry.stored and orientation in SWAPS_SIDES:
-        told = upright[::-1]
-    return boxes_upright(boxes, entry.size or told, upright, orientation, entry.stored)
+    if entry.size is None and not entry.stored:  # as the photo is seen
+        return boxes.reshape(-1, 4)
+    orientation = photo_orientation(entry.file)
+    stored = upright[::-1] if orientation in SWAPS_SIDES else upright
+    return boxes_upright(boxes, entry.size or stored, upright, orientation, entry.stored)
 
 
 def _best_overlap(found: NDArray, boxes: NDArray) -> float:

@@ -295,6 +295,12 @@ def read_numbers(path: Path, line: int, words: Sequence[str], count: int, what: 
         ) from None
 
 
+def box_around(points: Iterable[tuple[float, float]]) -> Box:
+    """The least box that holds all points (x, y); one at least."""
+    xs, ys = zip(*points, strict=True)
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
 def box_of_middle(x: float, y: float, width: float, height: float) -> Box:
     """A box from its middle and its size."""
     return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

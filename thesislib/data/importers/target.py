@@ -4,7 +4,7 @@ A new dataset is made aside, in a hidden folder of the target, and takes the ear
 when all of it is there. Whatever ends an import before that, the earlier dataset is as it was.
 """
 
-import errno
+import contextlib
 import os
 import shutil
 from collections.abc import Collection
@@ -137,11 +137,8 @@ def replace(to: Path, table: pd.DataFrame, mine: Collection[str], record: dict[s
     shutil.rmtree(aside, ignore_errors=True)
     for folder in sorted((to / "photos").rglob("*"), reverse=True):
         if folder.is_dir():
-            try:
+            with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
 
 
 def _is_same(to: Path, photos: Collection[str]) -> bool:

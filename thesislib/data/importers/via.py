@@ -4,8 +4,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from thesislib.data.importers.labels import Labelled, LabelsAre, entries_of, identity_in, name_of
-from thesislib.data.importers.source import Entry, Source, SourceError, box_of_middle, box_of_size
+from thesislib.data.importers.labels import (
+    IDENTITY,
+    Labelled,
+    LabelsAre,
+    entries_of,
+    identity_in,
+    name_of,
+)
+from thesislib.data.importers.source import (
+    Entry,
+    Source,
+    SourceError,
+    box_around,
+    box_of_middle,
+    box_of_size,
+)
 
 _LABEL = ("label", "class", "type", "category")  # attributes that say what it is
 
@@ -56,11 +70,7 @@ def _label(path: Path, where: str, attributes: dict[str, Any]) -> str:
     """
     told = {name.casefold(): value for name, value in attributes.items()}
     value = next((label for name in _LABEL if (label := name_of(told.get(name)))), "")
-    if (
-        told
-        and not value
-        and not any(name in told for name in (*_LABEL, "identity", "name", "person"))
-    ):
+    if told and told.keys().isdisjoint((*_LABEL, *IDENTITY)):
         raise SourceError(
             f"{path}, {where}: attributes are {', '.join(attributes)}; name that of people "
             "'identity', or that of what is shown 'label'"
@@ -77,7 +87,7 @@ def _box(shape: Any) -> list[Any]:
             x, y = float(shape["cx"]), float(shape["cy"])
             rx, ry = (float(shape[name if name in shape else "r"]) for name in ("rx", "ry"))
             return list(box_of_middle(x, y, 2 * rx, 2 * ry))
-        xs, ys = shape["all_points_x"], shape["all_points_y"]
-        return [min(xs), min(ys), max(xs), max(ys)]
+        points = zip(shape["all_points_x"], shape["all_points_y"], strict=True)
+        return list(box_around(points))
     except (KeyError, TypeError, ValueError):
         return []

@@ -97,12 +97,16 @@ def _regions(root: Element) -> Iterator[Element]:
     """The regions of faces; of those that do not say what they are, those with a name."""
     for regions in root.iter(_REGIONS + "RegionList"):
         for item in regions.iter(_RDF + "li"):
-            # What describes a resource stands in it, or in an rdf:Description in it.
-            inner = item.find(_RDF + "Description")
-            region = item if inner is None else inner
+            region = _described(item)
             kind = _value(region, _REGIONS + "Type")
             if kind.casefold() == "face" or (not kind and _value(region, _REGIONS + "Name")):
                 yield region
+
+
+def _described(node: Element) -> Element:
+    """Where the properties of a resource stand: in it, or in an rdf:Description in it."""
+    inner = node.find(_RDF + "Description")
+    return node if inner is None else inner
 
 
 def _value(node: Element, name: str) -> str:
@@ -113,8 +117,7 @@ def _value(node: Element, name: str) -> str:
 def _size(root: Element) -> tuple[int, int] | None:
     """Width and height of the photo that the regions were drawn on."""
     for node in root.iter(_REGIONS + "AppliedToDimensions"):
-        inner = node.find(_RDF + "Description")
-        told = node if inner is None else inner
+        told = _described(node)
         try:
             width, height = (round(float(_value(told, _SIZE + side))) for side in "wh")
         except (ValueError, OverflowError):
@@ -132,8 +135,7 @@ def _box(photo: Path, region: Element, size: tuple[int, int]) -> Box:
     """
     area = region.find(_REGIONS + "Area")
     if area is not None:
-        inner = area.find(_RDF + "Description")
-        told = area if inner is None else inner
+        told = _described(area)
         unit = (1, 1) if _value(told, _AREA + "unit") == "pixel" else size
         try:
             x, y, width, height = (

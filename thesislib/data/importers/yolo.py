@@ -11,6 +11,7 @@ from thesislib.data.importers.source import (
     Entry,
     Source,
     SourceError,
+    box_around,
     box_of_middle,
     read_lines,
     read_numbers,
@@ -25,8 +26,7 @@ def yolo(source: Source, labels_are: LabelsAre | None = None) -> list[Entry]:
 
     A line is ``class x y width height``, the middle and the size of a box in shares of the photo,
     and landmarks in the box may follow; or ``class`` and the points of a polygon, whose box is
-    taken. Names of the classes are those of
-    ``data.yaml``, ``classes.txt`` or ``obj.names``; see
+    taken. Names of the classes are those of ``data.yaml``, ``classes.txt`` or ``obj.names``; see
     :func:`thesislib.data.importers.labels.kinds_of`. A photo with an empty text file shows nobody;
     one without a text file is left out.
     """
@@ -116,8 +116,7 @@ def _read(path: Path, file: Path, names: dict[int, str]) -> Labelled:
         if count == 5 or _are_points_within(values):
             x1, y1, x2, y2 = box_of_middle(*values[:4])
         else:
-            xs, ys = values[::2], values[1::2]
-            x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)
+            x1, y1, x2, y2 = box_around(zip(values[::2], values[1::2], strict=True))
         box = [x1 * width, y1 * height, x2 * width, y2 * height]
         photo.add(names.get(int(number), words[0]), "", box, f"line {at}")
     return photo
