@@ -83,6 +83,16 @@ def test_a_dry_run_makes_no_dataset(tmp_path, capsys):
     assert files_of(to) == before
 
 
+def test_a_dry_run_says_what_it_refuses_and_where_boxes_lie(tmp_path, capsys):
+    folder = people(tmp_path / "source", anna=2)
+    assert main(["data", "folder", str(folder), "--dry-run"]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("2 photos, 2 faces, 1 people\n") and "one person only" in told.err
+    folder = boxed(tmp_path / "coco", [GOOD] * 2)
+    assert main(["data", "coco", str(folder), "--dry-run"]) == 0
+    assert "boxes of 2 photos were looked at" in capsys.readouterr().out
+
+
 def test_a_dry_run_shows_each_persons_box(tmp_path):
     for at, person in enumerate(("ann", "bob", "")):
         save(Image.new("RGB", (64, 48)), tmp_path / f"coco/{at}.jpg")
@@ -107,7 +117,9 @@ def test_a_dry_run_shows_each_persons_box(tmp_path):
     "words, told",
     [
         (["folder", "x", "--dry-run"], "no such folder or archive"),
-        (["merge", "x", "y", "--dry-run"], "--dry-run is for photos"),
+        (["merge", "x", "y", "--dry-run"], "merge takes --to alone"),
+        (["merge", "x", "y", "--to", "z", "--min-photos", "2"], "merge takes --to alone"),
+        (["synthetic", "smoke", "--to", "z", "--allow", "names"], "synthetic takes --to alone"),
         (["folder", "x", "y", "--to", "z"], "more than one folder is for merge"),
         (["folder", "."], "--to is needed"),
     ],

@@ -310,19 +310,22 @@ def data(
 
     if more and source != "merge":
         raise ValueError("more than one folder is for merge")
+    of_photos = (identities, labels_are, encoding, min_photos != 1, allow, dry_run)
+    if source in ("merge", "synthetic") and any(of_photos):
+        raise ValueError(f"{source} takes --to alone; the other options are for photos")
     if dry_run:
-        if source not in importers.SOURCES:
-            raise ValueError("--dry-run is for photos")
         with importers.reading_of(
             source, folder, encoding, min_photos, identities=identities, labels_are=labels_are
         ) as reading:
-            print("\n".join(reading.sentences()))
-            if to is None:
-                for photo, reason in reading.source.to_look_over:
-                    print(f"{photo}: {reason}")
-            else:
-                importers.dry_run(reading, to)
-            reading.check(allow, _published_detector())
+            try:
+                reading.check(allow, _published_detector())
+            finally:  # refused or not, what was understood is said
+                print("\n".join(reading.sentences()))
+                if to is not None:
+                    importers.dry_run(reading, to)
+                else:
+                    for photo, reason in reading.source.to_look_over:
+                        print(f"{photo}: {reason}")
         return
     if to is None:
         raise ValueError("--to is needed: the dataset folder to make")
