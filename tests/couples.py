@@ -44,7 +44,7 @@ def write_couples(folder, names=NAMES, photos=2):
     return folder
 
 
-def detected(folder, photos, upsampling, progress=True):
+def detected(folder, photos, upsampling, threshold=0.0, progress=True):
     """In the place of dlib: every annotated face, a tenth larger on each side."""
     table = pd.read_csv(folder / "annotations.csv", dtype=str, keep_default_na=False)
     boxes = table[BOX].to_numpy(float)

@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable, ...] = (
     nets.data,
     experiments.train_ahead,
     experiments.experiment1,
+    experiments.compare,
     experiments.experiment2,
     experiments.experiment3,
     experiments.recogniser,

@@ -9,7 +9,7 @@ _AT_LEAST = {
     "embedding_dim": 1,
     **dict.fromkeys(("epochs", "batch", "transfer_steps", "transfer_seeds"), 1),
     **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
-    **dict.fromkeys(("weight_decay", "colour", "upsampling", "workers"), 0),
+    **dict.fromkeys(("weight_decay", "colour", "workers"), 0),
 }
 
 
@@ -76,8 +76,6 @@ class Profile:
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
     transfer_seeds: int = 3  # how often: with the seeds 0, 1, ...
     started_px: int = 480  # input_px of a joint net that starts from dlib's recogniser
-    # baseline
-    upsampling: int = 1  # of dlib's detector
     # set of synthetic people, used when no dataset is given; a name in synthetic.sets.SETS
     people: str = "thesis"
     many_people: str = "thesis"  # likewise for Experiment 3, which keeps some people unseen
@@ -178,7 +176,7 @@ PROFILES = {
 
 # What a run keeps of its own profile where its nets start from dlib's recogniser.
 _OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "transfer_seeds", "started_px"]
-_OF_THE_RUN += ["upsampling", "people", "many_people", "new_people", "workers"]
+_OF_THE_RUN += ["people", "many_people", "new_people", "workers"]
 
 
 def started_profile(profile: Profile) -> Profile:

@@ -38,7 +38,9 @@ SYSTEMS = ("joint", "two_stage_photo", "two_stage_face", "two_stage_aligned")
 # The published net and what it is compared with, in recogniser.csv and recogniser_speed.csv; nets
 # of one's own have the names of their folders.
 RECOGNISERS = ("default", "teacher_aligned", "dlib", "yunet_dlib")
-# What needs no training of ours, and the controls that have one of the two tasks.
+# The joint net, trained for one of its two tasks alone; names are read at the other's boxes.
+CONTROLS = ("boxes_only", "names_only")
+# What is not trained here.
 REFERENCES = (
     "chance",
     "pixel_nn_photo",
@@ -48,8 +50,6 @@ REFERENCES = (
     "constant_box",
     "dlib_aligned_class_mean",
     "dlib_aligned_nearest",
-    "boxes_only",
-    "names_only",
 )
 # Each compares the system of its row with the joint net on the same photos.
 PAIRED = ("mcnemar_p", "sign_flip_p")
@@ -111,6 +111,9 @@ KEYS = {
     "experiment1_faces": EXPERIMENT1_KEYS,
     "training": EXPERIMENT1_KEYS,
     "stages": EXPERIMENT1_KEYS,
+    # Of several seeds: all of a dataset's are replaced together.
+    "experiment1_seeds": ("dataset", "split", "profile", "run"),
+    "experiment1_pairs": ("dataset", "split", "profile", "run"),
     "experiment2": (
         "source",
         "target",
@@ -143,6 +146,7 @@ _TEXTS = (
     *("commit", "run", "command", "photo", "identity", "predicted_identity", "oracle_identity"),
     *("session", "source", "target", "variant", "arm", "measure", "engine", "stage"),
     *("machine", "device", "curve", "factor", "pairs", "method", "data"),
+    *("seeds", "seed_values", "against", "against_start"),
 )
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("n", "seed", "input_px")
@@ -160,7 +164,7 @@ _SCHEMA = pa.DataFrameSchema(
     {
         "dataset": _text(),
         "split": _text(_one_of(SPLITS)),
-        "system": _text(_one_of((*SYSTEMS, *REFERENCES))),
+        "system": _text(_one_of((*SYSTEMS, *CONTROLS, *REFERENCES))),
         "metric": _text(_one_of(METRICS)),
         "value": pa.Column(float, pa.Check(np.isfinite, error="is not finite"), coerce=True),
         # A table without any interval has a column of None, which is no column of floats yet.

@@ -102,7 +102,7 @@ def test_the_way_back_of_a_calibration():
 
 def test_detected_faces_are_aligned_by_dlibs_own_boxes(points, monkeypatch):
     scores = np.array([0.9, 0.4], np.float32)
-    monkeypatch.setattr(two_stage, "detect_faces", lambda photo, upsampling: (BOXES, scores))
+    monkeypatch.setattr(two_stage, "detect_faces", lambda photo, *settings: (BOXES, scores))
     net, photo = classifier(), noise(90, 120)
     system = TwoStage(net, "aligned", 1, FRAMING)
     (faces,) = system.predict_arrays([photo])

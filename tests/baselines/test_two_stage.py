@@ -37,7 +37,7 @@ def portrait():
 @pytest.fixture
 def two_faces(monkeypatch):
     """The detector finds ``BOXES`` in every photo."""
-    monkeypatch.setattr(two_stage, "detect_faces", lambda photo, upsampling: (BOXES, SCORES))
+    monkeypatch.setattr(two_stage, "detect_faces", lambda photo, *settings: (BOXES, SCORES))
 
 
 def classifier(device="cpu"):

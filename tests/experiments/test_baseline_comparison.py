@@ -37,6 +37,7 @@ PROFILE = Profile(
     batch=8,
 )
 SYSTEMS = ("joint", "two_stage_photo", "two_stage_face")
+NAMING = (*SYSTEMS[1:], "pixel_nn_photo", "dlib_aligned_class_mean", "dlib_aligned_nearest")
 
 
 @contextlib.contextmanager
@@ -80,12 +81,41 @@ def test_every_system_has_every_metric(results):
     for system in SYSTEMS:
         found = set(results[results["system"] == system]["metric"])
         assert found >= {"accuracy", "joint_accuracy_50", "ap50", "fps", "oracle_box_accuracy"}
-        assert ("mcnemar_p" in found) == (system != "joint")
+        assert ({"mcnemar_p", "sign_flip_p"} <= found) == (system != "joint")
+
+
+def test_references_have_what_can_be_measured_of_them(config, results):
+    found = results.groupby("system")["metric"].agg(set)
+    assert set(found.index) == {*SYSTEMS, *tables.REFERENCES}
+    boxes = {"mean_iou", "mean_iou_found", "mean_iou_calibrated", "ap50", "ap50_95"}
+    names = {"accuracy", "joint_accuracy_50", "joint_accuracy_75"}
+    tests = {"mcnemar_p", "sign_flip_p"}
+    assert found["chance"] == {"accuracy", "oracle_box_accuracy"}
+    assert found["constant_box"] == boxes
+    assert found["pixel_nn_photo"] == boxes | names | tests
+    for name in ("pixel_nn_face", "hog_nearest", "hog_class_mean"):
+        assert found[name] == {"oracle_box_accuracy"}
+    for name in ("dlib_aligned_nearest", "dlib_aligned_class_mean"):
+        assert found[name] == boxes | names | tests | {"oracle_box_accuracy"}
+    rows = results[results["system"].isin(tables.REFERENCES)].set_index("system")
+    assert set(rows["start"]) == {"none"}
+    by_dlib = rows["backbone"] == "dlib"
+    assert set(rows.index[by_dlib]) == {"dlib_aligned_nearest", "dlib_aligned_class_mean"}
+    people = len(configs.parts(config).train.identities)
+    assert rows.loc["chance", "value"].tolist() == pytest.approx([1 / people] * 2, rel=1e-5)
+
+
+def test_average_precision_has_an_interval_and_its_detections_are_kept(config, results):
+    kept = comparison.evaluate(config, "two_stage_face")
+    row = results.set_index(["system", "metric"]).loc[("two_stage_face", "ap50")]
+    assert row["low"] <= row["value"] <= row["high"] and row["low"] < row["high"]
+    assert {"photo", "score", "right"} <= set(kept.detections)
+    assert len(kept.detections) >= kept.faces["found"].sum()
 
 
 def test_rows_say_what_was_run_and_the_tables_may_be_drawn_alone(config, results):
     assert set(results["run"]) == {configs.key(config)}
-    assert set(results["start"]) == {"scratch"}
+    assert set(results["start"][results["system"].isin(SYSTEMS)]) == {"scratch"}
     assert set(results["command"]) == {configs.command(config, "experiment1")}
     for file in (
         comparison.PHOTOS_TABLE,
@@ -219,7 +249,7 @@ def test_one_system_again_is_compared_anew_with_those_that_are_there(
     for system in SYSTEMS:
         photos = correct(apart, system, system not in again)
     rows = comparison.run(config, again)
-    assert {*rows["system"]} == ({*again} if "joint" not in again else {*SYSTEMS})
+    assert {*rows["system"]} == ({*again} if "joint" not in again else {"joint", *NAMING})
     merged = tables.read_results(path).set_index(["system", "metric"])
     known = photos["known"].to_numpy()
     for system in ("two_stage_photo", "two_stage_face"):

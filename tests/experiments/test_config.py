@@ -54,7 +54,6 @@ CHANGED = {
     "transfer_steps": 77,
     "transfer_seeds": 4,
     "started_px": 99,
-    "upsampling": 2,
     "people": "crowd",
     "many_people": "crowd",
     "new_people": "crowd",
@@ -285,7 +284,7 @@ OUT_OF_RANGE = [
     *((name, -0.5) for name in ("lambda_box", "lambda_no_object", "lambda_identity", "colour")),
     *((name, math.nan) for name in ("learning_rate", "weight_decay", "warm_up", "flip")),
     *(("learning_rate", math.inf), ("warm_up", 1.5), ("flip", -0.1), ("label_smoothing", 1.0)),
-    *(("upsampling", -1), ("workers", -1), ("stride", 8), ("stride", 0), ("input_px", 63)),
+    *(("workers", -1), ("stride", 8), ("stride", 0), ("input_px", 63)),
     *(("crop_scale", scale) for scale in [(0.0, 1.0), (1.2, 0.9), (0.5, math.nan)]),
 ]
 

@@ -38,7 +38,7 @@ def test_a_started_profile_is_the_published_nets_and_the_runs_own():
     begun = started_profile(quick)
     for name in ("backbone", "stride", "embedding_dim", "embedding_source", "learning_rate"):
         assert getattr(begun, name) == getattr(default, name)
-    of_the_run = ("name", "epochs", "batch", "upsampling", "people", "transfer_steps")
+    of_the_run = ("name", "epochs", "batch", "people", "transfer_steps")
     for name in (*of_the_run, "transfer_seeds"):
         assert getattr(begun, name) == getattr(quick, name)
     assert begun.input_px == quick.started_px
@@ -202,7 +202,7 @@ def test_the_published_nets_boxes_are_brought_to_the_datasets_framing(begun, roo
         kept.append((detections, photos))
         return "framing"
 
-    monkeypatch.setattr(systems, "calibrate", calibrated)
+    monkeypatch.setattr(systems, "framing_of", calibrated)
     assert systems.framing(begun, "joint") == "framing"
     ((detections, photos),) = kept
     learned = configs.parts(begun).train

@@ -10,6 +10,7 @@ from conftest import face, noise
 from PIL import Image
 
 from thesislib import paths
+from thesislib.baselines.detector_settings import DetectorSettings
 from thesislib.data.columns import BOX
 from thesislib.data.detector import DETECTION_COLUMNS
 from thesislib.engine import checkpoint, train
@@ -35,7 +36,7 @@ PROFILE = Profile(
 NAMES = ("joint", "two_stage_photo", "two_stage_face")
 
 
-def detected(folder, photos, upsampling, progress=True):
+def detected(folder, photos, upsampling, threshold=0.0, progress=True):
     """In the place of dlib: every annotated face, half as large again."""
     table = pd.read_csv(folder / "annotations.csv")
     half = (table[["x2", "y2"]].to_numpy() - table[["x1", "y1"]].to_numpy()) / 4
@@ -120,7 +121,14 @@ def test_other_photos_to_learn_from_have_folders_of_their_own(config):
 def test_only_what_a_net_depends_on_makes_another_training(config):
     usual = folders(config)
     assert folders(changed(config, workers=3, transfer_steps=5)) == usual
-    other = folders(changed(config, upsampling=0))  # of the detector that cuts faces out
+
+
+def test_another_setting_of_the_detector_is_another_training_on_the_faces_it_finds(
+    config, monkeypatch
+):
+    usual = folders(config)
+    monkeypatch.setattr(systems, "detector", lambda *_: DetectorSettings(0, 0.25))
+    other = folders(config)
     assert {name for name in usual if usual[name] != other[name]} == {"two_stage_face"}
 
 
@@ -211,20 +219,76 @@ def test_what_a_classifier_sees_is_a_photo_or_a_face(config):
         systems.trained_classifier(config, "shoes")
 
 
-def test_detections_are_kept_for_each_dataset_and_upsampling(config, monkeypatch):
+def test_a_dataset_is_searched_once_for_each_upsampling(config, monkeypatch):
     asked = []
 
     def counted(*arguments):
-        asked.append(arguments[2])
+        asked.append(arguments[2:4])
         return detected(*arguments)
 
     monkeypatch.setattr(systems, "detections_table", counted)
     first = systems.detections(config)
     pd.testing.assert_frame_equal(systems.detections(dataclasses.replace(config, seed=4)), first)
-    systems.detections(changed(config, upsampling=0))
+    assert asked == [(0, -1.0), (1, -1.0)]
     Image.fromarray(noise(32, 48, seed=77)).save(config.data / "photos/anna0.png")
     systems.detections(config)
-    assert asked == [1, 0, 1]
+    assert asked == [(0, -1.0), (1, -1.0)] * 2
+
+
+def test_the_detector_is_set_on_training_photos_alone(config, monkeypatch):
+    """Test photos have a hundred false boxes each, which a higher threshold would keep out."""
+    test = set(configs.parts(config).test.photos)
+
+    def with_false_boxes(folder, photos, upsampling, threshold, progress=True):
+        rows = detected(folder, photos, upsampling)
+        false = rows[rows["photo"].isin(test)].assign(score=0.4, x1=0.0, y1=0.0, x2=3.0, y2=3.0)
+        return pd.concat([rows.assign(score=0.2), *[false] * 100])
+
+    monkeypatch.setattr(systems, "detections_table", with_false_boxes)
+    assert systems.detector(config) == (0, 0.1)
+    kept = systems.detections(config)
+    assert set(kept["score"]) == {0.2, 0.4}
+    pipeline = systems.system(config, "two_stage_photo")
+    assert (pipeline.upsampling, pipeline.threshold) == (0, 0.1)
+
+
+@pytest.mark.parametrize("task", ["boxes_only", "names_only"])
+def test_a_single_task_control_learns_by_its_own_terms(config, monkeypatch, task):
+    weights = {}
+
+    def fit(net, loss, *_, **__):
+        weights.update(loss.weights)
+        return [{"epoch": 1, "total": 0.0}]
+
+    monkeypatch.setattr(train, "fit", fit)
+    net = systems.trained_control(config, task)
+    joint = systems.new_joint(config)
+    assert {term for term, weight in weights.items() if weight} == {
+        "boxes_only": {"box", "confidence", "no_object"},
+        "names_only": {"identity"},
+    }[task]
+    for one, other in zip(net.state_dict().values(), joint.state_dict().values(), strict=True):
+        assert torch.equal(one, other)  # it begins as the joint net begins
+    assert systems.net_folder(config, task) != systems.net_folder(config, "joint")
+
+
+def test_names_alone_are_read_at_the_boxes_of_the_other_control(config):
+    system = systems.system(config, "names_only")
+    boxes = systems.system(config, "boxes_only")
+    photos = [noise(32, 48, seed=at) for at in range(3)]
+    found, expected = system.predict_arrays(photos, 0.0), boxes.predict_arrays(photos, 0.0)
+    for faces, others in zip(found, expected, strict=True):
+        assert [face.score for face in faces] == [face.score for face in others]
+    namer = systems.trained_control(config, "names_only")
+    at = [np.array([face.box for face in faces]).reshape(-1, 4) for faces in expected]
+    assert [[face.name for face in faces] for faces in found] == namer.identify_boxes(photos, at)
+
+
+def test_a_single_task_control_starts_from_random_weights(config):
+    with pytest.raises(ValueError, match="has learned both tasks"):
+        systems.trained_control(configs.started(config), "boxes_only")
+    with pytest.raises(ValueError, match="'shoes' is unknown"):
+        systems.trained_control(config, "shoes")
 
 
 def test_anchors_are_at_the_networks_scale(config):

@@ -15,6 +15,7 @@ from thesislib.metrics.statistics import (
     bootstrap_interval,
     holm,
     mcnemar_exact,
+    share_interval,
     sign_flip_test,
     wilson_interval,
 )
@@ -216,6 +217,63 @@ def test_wilson_refuses():
 
 
 # mcnemar_exact
+
+
+# share_interval
+
+
+def test_away_from_the_ends_a_share_has_the_bootstraps_interval():
+    rng = np.random.default_rng(2)
+    right, person = rng.uniform(size=200) < 0.8, np.arange(200) // 4
+    assert share_interval(right, person, seed=1) == bootstrap_interval(right, groups=person, seed=1)
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 3])
+def test_near_the_ends_it_is_wilsons_with_as_many_trials_as_the_faces_are_worth(wrong):
+    right = np.ones(400, bool)
+    right[:wrong] = False  # all of one person
+    person = [f"p{at // 8}" for at in range(400)]
+    share, people = 1 - wrong / 400, 50
+    squares = 0.0
+    for name in set(person):
+        own = [r for r, who in zip(right, person, strict=True) if who == name]
+        squares += (sum(own) - share * len(own)) ** 2
+    variance = people / (people - 1) * squares / 400**2
+    worth = min(400, share * (1 - share) / variance)
+    z = 1.959963984540054
+    middle = (share + z * z / (2 * worth)) / (1 + z * z / worth)
+    root = math.sqrt(share * (1 - share) / worth + z * z / (4 * worth**2))
+    half = z * root / (1 + z * z / worth)
+    low, high = share_interval(right, person, seed=0)
+    assert (low, high) == (pytest.approx(middle - half), pytest.approx(middle + half))
+    mirrored = share_interval(~right, person, seed=0)
+    assert mirrored == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+def test_where_every_face_is_a_person_it_is_wilsons():
+    right = np.arange(500) >= 3
+    # The variance is that of a sample, n / (n - 1) times the share's own.
+    low, high = share_interval(right, seed=0)
+    assert (low, high) == (
+        pytest.approx(wilson_interval(497, 500)[0], abs=1e-4),
+        pytest.approx(wilson_interval(497, 500)[1], abs=1e-4),
+    )
+
+
+def test_all_right_is_as_sure_as_there_are_people():
+    low, high = share_interval(np.ones(400), np.arange(400) // 8, seed=0)
+    assert (low, high) == (pytest.approx(wilson_interval(50, 50)[0]), 1.0)
+    assert np.isnan(share_interval(np.ones(4), ["a"] * 4, seed=0)).all()
+
+
+def test_near_the_ends_a_share_is_covered_about_as_often_as_it_says():
+    """People of 8 faces each, all right or all wrong, 99 % of them right."""
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(400):
+        right = (rng.uniform(size=150) < 0.99).repeat(8)
+        low, high = share_interval(right, np.arange(1200) // 8, seed=0)
+        held += low <= 0.99 <= high
+    assert 0.9 <= held / 400 <= 1
 
 
 def test_mcnemar_is_the_count_of_all_coin_tosses():

@@ -50,6 +50,7 @@ class TwoStage:
         upsampling: of the detector.
         calibration: from the detector's framing of a face to the dataset's, fitted on training
             photos; faces are cut out along the calibrated box, landmarks are sought in dlib's.
+        threshold: of the detector's margin; scores of faces are margins above it.
 
     Raises:
         ValueError: unknown ``sees``.
@@ -63,17 +64,20 @@ class TwoStage:
         sees: str,
         upsampling: int,
         calibration: BoxCalibration,
+        threshold: float = 0.0,
     ) -> None:
         if sees not in SEES:
             raise ValueError(f"sees={sees!r} is unknown; choose {', '.join(SEES)}")
         self.classifier = classifier.eval()
         self.sees, self.upsampling, self.calibration = sees, upsampling, calibration
+        self.threshold = threshold
         self.input_px = classifier.input_px
 
     @property
     def answers_key(self) -> str:
         """SHA-256 of all that an answer depends on."""
-        about = [self.sees, self.upsampling, self.calibration, self.classifier.identities]
+        about = [self.sees, self.upsampling, self.threshold, self.calibration]
+        about.append(self.classifier.identities)
         digest = hashlib.sha256(json.dumps(about).encode())
         for value in self.classifier.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -90,7 +94,8 @@ class TwoStage:
         ]
 
     def _detect(self, photo: np.ndarray) -> tuple:
-        return photo, *detect_faces(photo, self.upsampling)
+        boxes, margins = detect_faces(photo, self.upsampling, self.threshold)
+        return photo, boxes, margins - self.threshold
 
     def _preprocess(self, state: tuple) -> tuple:
         photo, boxes, scores = state
@@ -135,7 +140,7 @@ class TwoStage:
         Args:
             photos: uint8 [H, W, 3] RGB.
             score_threshold: detections with scores up to this one are dropped; scores are the
-                detector's (SVM margin, above 0).
+                detector's margins above its own threshold.
 
         Raises:
             ValueError: a threshold that is not a number.

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from thesislib import cache, paths, tables
+from thesislib.baselines.detector_settings import USUAL, DetectorSettings
 from thesislib.benchmarks import nets, sweeps
 from thesislib.benchmarks.limits import limits
 from thesislib.benchmarks.nets import Bench
@@ -116,9 +117,10 @@ def headline(bench: Bench, rows: Rows, others: dict[str, Any]) -> set[tuple[str,
             found["joint", engine, backbone] = Recogniser(folder, engine, bench.threads)
     for upsampling in (1, 0):
         for engine in available(named):
+            settings = DetectorSettings(upsampling, USUAL)
             key = (f"two_stage_up{upsampling}", engine, first)
             found[key] = two_stage(  # type: ignore[assignment]
-                config, named, engine, "photo", upsampling, size.input_px, bench.threads
+                config, named, engine, "photo", settings, size.input_px, bench.threads
             )
     found |= {(name, "own", "own"): system for name, system in others.items()}
     bench.say(f"accuracy of {len(found)} systems on {len(photos)} test photos")
@@ -180,6 +182,7 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
         PyTorch) and ``joint_accuracy_50, mean_iou, recall_50`` on the test photos.
     """
     threads, profile = torch.get_num_threads(), config.profile
+    settings = systems.detector(config)
     joint = exported(systems.trained_joint(config), config, calibration=0)
     named = exported(systems.trained_classifier(config, "photo"), config, calibration=0)
     found: dict[tuple, Any] = {}
@@ -187,7 +190,7 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
         found["joint", engine] = Recogniser(joint, engine, threads)
     for engine in (available(named)[0], "torch"):
         found["two_stage_photo", engine] = two_stage(
-            config, named, engine, "photo", profile.upsampling, profile.input_px, threads
+            config, named, engine, "photo", settings, profile.input_px, threads
         )
     test = parts(config).test
     measured = {key: accuracy(system, test) for key, system in found.items()}

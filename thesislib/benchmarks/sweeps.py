@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from thesislib import seeds
+from thesislib.baselines.detector_settings import USUAL, DetectorSettings
 from thesislib.benchmarks import nets
 from thesislib.benchmarks.nets import Bench
 from thesislib.benchmarks.rows import Rows
@@ -50,8 +51,9 @@ def faces(bench: Bench, rows: Rows, others: dict[str, Any]) -> None:
     lowered = available(named)
     same = key[1] if key[1] in lowered else lowered[0]
     for upsampling, engine in ((1, "torch"), (1, same), (0, same)):
+        settings = DetectorSettings(upsampling, USUAL)
         found[f"two_stage_up{upsampling}", engine, first] = two_stage(
-            config, named, engine, "face", upsampling, size.face_px, bench.threads
+            config, named, engine, "face", settings, size.face_px, bench.threads
         )
     found |= {(name, "own", "own"): system for name, system in others.items()}
     called = {key: functools.partial(answer, system) for key, system in found.items()}
@@ -82,7 +84,7 @@ def photo_sizes(bench: Bench, rows: Rows, refused: Refused) -> None:
         }
         for engine, up in ((available(named)[0], 0), ("torch", 1)):
             found[f"two_stage_up{up}", engine, first] = two_stage(
-                config, named, engine, "photo", up, px, bench.threads
+                config, named, engine, "photo", DetectorSettings(up, USUAL), px, bench.threads
             )
         called = {key: functools.partial(answer, system) for key, system in found.items()}
         rows.add_turns(times(called, photos, size.runs), input_px=px)

@@ -1,7 +1,6 @@
 """Systems on engines: nets exported once, pipelines around them, and how accurate each is."""
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ import numpy as np
 import torch
 
 from thesislib import cache, seeds
+from thesislib.baselines.detector_settings import DetectorSettings, framing_of
 from thesislib.baselines.two_stage import TwoStage
 from thesislib.data.images import read_photo
+from thesislib.data.loading import list_photos
 from thesislib.data.schema import Dataset
 from thesislib.deploy.engines import available as engines_of
 from thesislib.deploy.export import ABOUT, FORM, export, read_about
@@ -79,7 +80,13 @@ def available(folder: Path) -> list[str]:
 
 
 def two_stage(
-    config: Config, folder: Path, engine: str, sees: str, upsampling: int, px: int, threads: int
+    config: Config,
+    folder: Path,
+    engine: str,
+    sees: str,
+    settings: DetectorSettings,
+    px: int,
+    threads: int,
 ) -> TwoStage:
     """The pipeline with its classifier on an engine.
 
@@ -88,14 +95,15 @@ def two_stage(
         folder: the exported classifier.
         engine, threads: of the classifier.
         sees: ``photo`` or ``face``.
-        upsampling: of the detector.
+        settings: of the detector.
         px: side of what the classifier sees.
     """
-    profile = dataclasses.replace(config.profile, upsampling=upsampling)
-    framing = systems.calibration(dataclasses.replace(config, profile=profile))
+    train, found = parts(config).train, systems.searched(config.data)[settings.upsampling]
+    found = found[found["score"] > settings.threshold]
+    framing = framing_of(found, list_photos(train, train.identities))
     classifier = EngineClassifier(folder, engine, threads)
     classifier.input_px = px
-    return TwoStage(classifier, sees, upsampling, framing)
+    return TwoStage(classifier, sees, settings.upsampling, framing, settings.threshold)
 
 
 def accuracy(system: System, dataset: Dataset) -> dict[str, float]:

@@ -15,7 +15,22 @@ from thesislib.commands.settings import (
 )
 
 VariantName = Literal["class_mean", "classifier", "classifier_embedding", "all", "scratch"]
-SystemName = Literal["joint", "two_stage_photo", "two_stage_face", "two_stage_aligned"]
+SystemName = Literal[
+    "joint",
+    "two_stage_photo",
+    "two_stage_face",
+    "two_stage_aligned",
+    "boxes_only",
+    "names_only",
+    "chance",
+    "pixel_nn_photo",
+    "pixel_nn_face",
+    "hog_nearest",
+    "hog_class_mean",
+    "constant_box",
+    "dlib_aligned_class_mean",
+    "dlib_aligned_nearest",
+]
 
 # --- experiments ------------------------------------------------------------------------------
 
@@ -68,12 +83,38 @@ def experiment1(
         start: A net whose weights all systems begin with; default, the published one, or dlib, for
             systems with dlib's recogniser.
         holdout: Tune on a part of the training part; the test part is not read.
-        systems: Which; else three.
+        systems: Which; else the joint net, the pipelines and the references.
     """
     from thesislib.experiments import baseline_comparison
 
     config = _config(data, profile, changes, split, seed, start=start, holdout=holdout)
     show(baseline_comparison.run(config, systems), "system")
+
+
+def compare(
+    changes: Changes,
+    data: Path | None = None,
+    split: Split = "photo",
+    profile: ProfileName = "laptop",
+    seeds: tuple[int, ...] = (0, 1, 2),
+) -> None:
+    """Put the tests of Experiment 1 with several seeds together, and compare systems.
+
+    Args:
+        data: Dataset folder, or the name of one in data/; else synthetic people.
+        split: How photos are divided.
+        profile: Settings of the runs.
+        seeds: Seeds of the runs.
+    """
+    from thesislib.experiments import comparisons
+
+    configs = [_config(data, profile, changes, split, seed) for seed in seeds]
+    numbers, pairs = comparisons.compare(configs)
+    show(numbers, "system", "start")
+    if len(pairs):
+        told = ["metric", "system", "start", "against", "against_start"]
+        told += ["value", "low", "high", "p_holm", "holds"]
+        print(pairs[told].to_string(index=False, float_format="{:.4f}".format))
 
 
 def experiment2(

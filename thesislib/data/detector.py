@@ -27,21 +27,25 @@ def _detector() -> Any:
     return _of_thread.detector
 
 
-def detect_faces(photo: np.ndarray, upsampling: int) -> tuple[np.ndarray, np.ndarray]:
+def detect_faces(
+    photo: np.ndarray, upsampling: int, threshold: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Faces that dlib's HOG detector (King 2015) finds.
 
     Args:
         photo: uint8 [H, W, 3] RGB.
         upsampling: how often the photo is doubled before the search (80 px is the smallest face
             found at 0, 40 px at 1).
+        threshold: of the SVM's margin; dlib's own is 0.
 
     Returns:
-        boxes float32 [D, 4] pixels and scores float32 [D] (SVM margin, > 0), best first.
+        boxes float32 [D, 4] pixels and scores float32 [D] (margins above the threshold), best
+        first.
 
     Raises:
         MissingExtraError: dlib is not installed.
     """
-    rectangles, scores, _ = _detector().run(np.ascontiguousarray(photo), upsampling, 0.0)
+    rectangles, scores, _ = _detector().run(np.ascontiguousarray(photo), upsampling, threshold)
     boxes = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in rectangles]
     order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
     return (
@@ -74,7 +78,11 @@ def dlib_points(photo: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def detections_table(
-    folder: Path | str, photos: Sequence[str], upsampling: int, progress: bool = True
+    folder: Path | str,
+    photos: Sequence[str],
+    upsampling: int,
+    threshold: float = 0.0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """dlib's detections in many photos.
 
@@ -84,7 +92,7 @@ def detections_table(
     Args:
         folder: of the dataset.
         photos: paths relative to it.
-        upsampling: as in :func:`detect_faces`.
+        upsampling, threshold: as in :func:`detect_faces`.
         progress: show a bar.
 
     Returns:
@@ -98,7 +106,7 @@ def detections_table(
     folder = Path(folder)
 
     def detect(photo: str) -> tuple[np.ndarray, np.ndarray]:
-        return detect_faces(read_photo(folder / photo), upsampling)
+        return detect_faces(read_photo(folder / photo), upsampling, threshold)
 
     rows: list[list[object]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,12 @@ from thesislib.metrics.boxes import (
 )
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.matching import faces_table, jointly_correct, photos_table
-from thesislib.metrics.statistics import bootstrap_interval
+from thesislib.metrics.precision_recall import (
+    average_precision_interval,
+    average_precision_of,
+    detections_right,
+)
+from thesislib.metrics.statistics import bootstrap_interval, share_interval
 
 SCORE_THRESHOLD = 0.05  # low, as average precision asks for the whole curve
 
@@ -37,13 +42,16 @@ class Report:
             ``iou_calibrated`` and, of a system that names given boxes, ``oracle_identity``.
         photos: one row per photo with a face, see
             :func:`thesislib.metrics.matching.photos_table`.
+        detections: one row per detection, those on no face included, see
+            :func:`thesislib.metrics.precision_recall.detections_right`; boxes calibrated.
         predictions: per photo of the dataset a mapping with ``boxes``, ``scores`` and
-            ``identities``.
+            ``identities``; boxes calibrated.
         truths: per photo of the dataset a mapping with ``boxes`` and ``identities``.
     """
 
     faces: pd.DataFrame
     photos: pd.DataFrame
+    detections: pd.DataFrame
     predictions: list[dict]
     truths: list[dict]
 
@@ -104,7 +112,7 @@ class Report:
         return average_precision(self.predictions, self.truths)
 
     def average_precision(self, name: str = "ap50") -> float:
-        """Average precision of the boxes, whoever is in them: ``ap50`` or ``ap50_95``."""
+        """Average precision of the calibrated boxes, whoever is in them: ``ap50``, ``ap50_95``."""
         return self._average_precision[name]
 
     def table(self, seed: int = 0, unit: str = "identity") -> pd.DataFrame:
@@ -116,33 +124,84 @@ class Report:
                 people) or ``photo``.
 
         Returns:
-            one row per measure, with its 95 % bootstrap interval; average precisions have none. n
-            is the number of photos or faces. Measures of names are left out where nobody is named.
+            see :func:`measures`, and ``ap50_95``, which has no interval.
         """
-        photos, faces = self.photos, self.faces
-        known, found = photos["known"].to_numpy(), (photos["iou"] > 0).to_numpy()
-        of_photo, of_face = _units(photos, unit), _units(faces, unit)
-        shares = [
-            ("accuracy", photos["correct"].to_numpy()[known], of_photo[known]),
-            ("mean_iou", photos["iou"].to_numpy(), of_photo),
-            ("mean_iou_found", photos["iou"].to_numpy()[found], of_photo[found]),
-            ("mean_iou_calibrated", faces["iou_calibrated"].to_numpy(), of_face),
-            ("joint_accuracy_50", self._jointly_correct(0.5), of_face[self._known]),
-            ("joint_accuracy_75", self._jointly_correct(0.75), of_face[self._known]),
-        ]
-        if "oracle_identity" in faces:
-            shares.append(("oracle_box_accuracy", self._oracle_correct(), of_face[self._known]))
-        rows = []
-        for metric, values, groups in shares:
-            if not len(values):
-                continue
-            low, high = bootstrap_interval(values.astype(float), groups=groups, seed=seed)
-            rows.append((metric, float(values.mean()), low, high, len(values)))
-        rows += [
-            (name, self.average_precision(name), np.nan, np.nan, len(self.predictions))
-            for name in ("ap50", "ap50_95")
-        ]
-        return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+        rows = measures(self.faces, self.photos, self.detections, seed, unit)
+        value, n = self.average_precision("ap50_95"), len(self.photos)
+        more = pd.DataFrame([("ap50_95", value, np.nan, np.nan, n)], columns=rows.columns)
+        return pd.concat([rows, more], ignore_index=True)
+
+
+def measures(
+    faces: pd.DataFrame,
+    photos: pd.DataFrame,
+    detections: pd.DataFrame,
+    seed: int = 0,
+    unit: str = "identity",
+) -> pd.DataFrame:
+    """Measures of Experiment 1 from the tables of a test, or of several together.
+
+    Args:
+        faces, photos, detections: as in :class:`Report`; photos of several tests have names of
+            their own.
+        seed: of the bootstrap.
+        unit: column of the faces that is drawn: ``identity`` (a cluster bootstrap over people; a
+            face or photo of nobody known is drawn alone) or ``photo``.
+
+    Returns:
+        one row per measure, ``metric, value, low, high, n``, with its 95 % interval, of shares as
+        in :func:`thesislib.metrics.statistics.share_interval`; n is the number of photos or
+        faces. Measures of names are left out where nobody is named.
+    """
+    who = units(faces, photos["photo"], unit)
+    of_photo, of_face = photos["photo"].map(who).to_numpy(object), _units(faces, unit)
+    known, found = photos["known"].to_numpy(bool), (photos["iou"] > 0).to_numpy()
+    named = (faces["identity"] != "").to_numpy()
+    calibrated = faces.assign(iou=faces["iou_calibrated"])
+    shares = [
+        ("accuracy", photos["correct"].to_numpy(bool)[known], of_photo[known]),
+        ("mean_iou", photos["iou"].to_numpy(), of_photo),
+        ("mean_iou_found", photos["iou"].to_numpy()[found], of_photo[found]),
+        ("mean_iou_calibrated", faces["iou_calibrated"].to_numpy(), of_face),
+        ("joint_accuracy_50", jointly_correct(calibrated, 0.5)[named], of_face[named]),
+        ("joint_accuracy_75", jointly_correct(calibrated, 0.75)[named], of_face[named]),
+    ]
+    if "oracle_identity" in faces:
+        right = (faces["oracle_identity"] == faces["identity"]).to_numpy()[named]
+        shares.append(("oracle_box_accuracy", right, of_face[named]))
+    rows = []
+    for metric, values, groups in shares:
+        if not len(values):
+            continue
+        interval = share_interval if values.dtype == bool else bootstrap_interval
+        low, high = interval(values, groups=groups, seed=seed)
+        rows.append((metric, float(values.mean()), low, high, len(values)))
+    # Photos without a face, in which something was found, are drawn too.
+    everywhere = units(faces, [*photos["photo"], *detections["photo"]], unit)
+    counts = dict.fromkeys(everywhere, 0) | faces.groupby("photo").size().to_dict()
+    scores, hits = detections["score"].to_numpy(float), detections["right"].to_numpy(bool)
+    once = np.ones((1, len(detections)))
+    (ap50,) = average_precision_of(scores, hits, once, [sum(counts.values())])
+    low, high = average_precision_interval(detections, everywhere, counts, seed=seed)
+    rows.append(("ap50", float(ap50), low, high, len(photos)))
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+
+
+def units(faces: pd.DataFrame, photos: Iterable[str], unit: str = "identity") -> dict[str, str]:
+    """Who is drawn with each photo: the only person in it; photos of several, or of nobody known,
+    alone.
+
+    Args:
+        faces: ``photo, identity``.
+        photos: names.
+        unit: ``identity``, or ``photo``: every photo alone.
+    """
+    people = faces.groupby("photo")["identity"].unique().to_dict() if unit == "identity" else {}
+    who = {}
+    for photo in photos:
+        own = people.get(photo, ())
+        who[photo] = own[0] if len(own) == 1 and own[0] else f"photo {photo}"
+    return who
 
 
 def evaluate(
@@ -173,7 +232,7 @@ def evaluate(
     check_dataset(dataset)
     names = dataset.photos
     files = [dataset.folder / name for name in names]
-    found = predict(system, files, SCORE_THRESHOLD, out=out, progress=progress)
+    found = predict(system, files, least_score(system), out=out, progress=progress)
     predictions = [as_prediction(faces) for faces in found]
     truths = truths_of(dataset)
     faces = faces_table(names, predictions, truths)
@@ -188,17 +247,27 @@ def evaluate(
         with contextlib.suppress(NotSupportedError):
             faces["oracle_identity"] = _oracle_identities(system.identify_boxes, files, truths)
     faces["iou_calibrated"] = _calibrated_iou(faces, calibration)
-    return Report(faces, photos, predictions, truths)
+    if calibration is not None:
+        for prediction in predictions:
+            prediction["boxes"] = apply_box_calibration(prediction["boxes"], calibration)
+    detections = detections_right(names, predictions, truths)
+    return Report(faces, photos, detections, predictions, truths)
+
+
+def least_score(system: System) -> float:
+    """Score above which a system's answers are taken; of a detector with a threshold of its own
+    all."""
+    return SCORE_THRESHOLD if getattr(system, "highest_score", 1.0) == 1.0 else 0.0
 
 
 def _mean(values: np.ndarray | pd.Series) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _units(rows: pd.DataFrame, unit: str) -> np.ndarray:
-    """What is drawn with each row; where nobody knows who it is, the photo."""
-    alone = "photo " + rows["photo"].astype(str)
-    return rows[unit].where(rows[unit] != "", alone).to_numpy(object)
+def _units(faces: pd.DataFrame, unit: str) -> np.ndarray:
+    """Who is drawn with each face; where nobody knows who it is, the photo."""
+    alone = "photo " + faces["photo"].astype(str)
+    return faces[unit].where(faces[unit] != "", alone).to_numpy(object)
 
 
 def as_prediction(faces: Sequence[Face]) -> dict:

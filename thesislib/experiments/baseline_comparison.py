@@ -18,7 +18,7 @@ import torch
 
 from thesislib import cache, paths, seeds
 from thesislib.data.images import read_photo
-from thesislib.engine.evaluate import Report
+from thesislib.engine.evaluate import Report, units
 from thesislib.engine.evaluate import evaluate as evaluate_system
 from thesislib.engine.processes import this_process
 from thesislib.engine.timing import joint_stages, take_turns
@@ -33,8 +33,12 @@ from thesislib.experiments.config import (
     start_name,
     with_columns,
 )
+from thesislib.experiments.references import BY_DLIB, chance, is_measured, reference
+from thesislib.experiments.references import about as about_reference
 from thesislib.experiments.systems import (
     begins_with,
+    calibration,
+    detector,
     framing,
     history,
     net_folder,
@@ -43,10 +47,12 @@ from thesislib.experiments.systems import (
     systems_of,
     trained,
 )
-from thesislib.metrics.statistics import bootstrap_interval, mcnemar_exact
+from thesislib.metrics.statistics import bootstrap_interval, mcnemar_exact, sign_flip_test
 from thesislib.models.joint import JointNet
 from thesislib.tables import (
+    CONTROLS,
     EXPERIMENT1_KEYS,
+    REFERENCES,
     SYSTEMS,
     merge_results,
     merge_table,
@@ -60,8 +66,10 @@ FACES_TABLE = "experiment1_faces.csv"
 TRAINING_TABLE = "training.csv"
 STAGES_TABLE = "stages.csv"
 TIMED = 40  # calls of each system
+TIMED_SYSTEMS = (*SYSTEMS, "names_only")
 TIMED_PHOTOS = 20  # that they take in turn
-_KEPT = ("results.csv", "photos.csv", "faces.csv")
+KNOWN = (*SYSTEMS, *CONTROLS, *REFERENCES)
+_KEPT = ("results.csv", "photos.csv", "faces.csv", "detections.csv")
 
 
 class Tested(NamedTuple):
@@ -72,11 +80,13 @@ class Tested(NamedTuple):
             :meth:`thesislib.engine.evaluate.Report.table`, with 95 % intervals over people.
         photos: one row per photo with a face, see :func:`thesislib.metrics.matching.photos_table`.
         faces: one row per face, see :class:`thesislib.engine.evaluate.Report`.
+        detections: one row per detection, likewise.
     """
 
     results: pd.DataFrame
     photos: pd.DataFrame
     faces: pd.DataFrame
+    detections: pd.DataFrame
 
 
 def run(config: Config, systems: Iterable[str] = ()) -> pd.DataFrame:
@@ -87,20 +97,19 @@ def run(config: Config, systems: Iterable[str] = ()) -> pd.DataFrame:
 
     Args:
         config: data, split by photo or session, and settings.
-        systems: names, of those in ``tables.SYSTEMS``; none for those that the config compares,
-            see :func:`thesislib.experiments.systems.systems_of`.
+        systems: names, of those in :data:`KNOWN`; none for :func:`compared`.
 
     Returns:
         their rows of ``experiment1.csv``; if two of them are compared, with the p-values of all
-        pairs that one of them is in.
+        pairs that one of them is in. Systems that are trained are timed, references are not.
 
     Raises:
         ValueError: a split that leaves people to be tested on whom no system has learned, or
             unknown systems.
     """
-    names = list(systems) or list(systems_of(config))
-    if unknown := sorted(set(names) - set(SYSTEMS)):
-        raise ValueError(f"unknown systems {', '.join(unknown)}; choose of {', '.join(SYSTEMS)}")
+    names = list(systems) or list(compared(config))
+    if unknown := sorted(set(names) - set(KNOWN)):
+        raise ValueError(f"unknown systems {', '.join(unknown)}; choose of {', '.join(KNOWN)}")
     if config.split not in CLOSED_SPLITS:
         raise ValueError(
             f"a split by {config.split} tests on people whom no system has learned; "
@@ -110,13 +119,17 @@ def run(config: Config, systems: Iterable[str] = ()) -> pd.DataFrame:
     rows = [one.results.assign(system=name) for name, one in tested.items()]
     if config.holdout:
         return _with_columns(config, pd.concat(rows, ignore_index=True))
-    speed, stages = time(config, names)
-    results = _with_columns(config, pd.concat([*rows, speed], ignore_index=True))
-    compared = _with_columns(config, comparisons(config, names))
+    timed = [name for name in names if name in TIMED_SYSTEMS]
+    stages = pd.DataFrame()
+    if timed:
+        speed, stages = time(config, timed)
+        rows.append(speed)
+    results = _with_columns(config, pd.concat(rows, ignore_index=True))
+    p_values = _with_columns(config, comparisons(config, names))
     behind = {
         PHOTOS_TABLE: _together(tested, "photos"),
         FACES_TABLE: _together(tested, "faces"),
-        TRAINING_TABLE: training_table(config, names),
+        TRAINING_TABLE: training_table(config, [one for one in names if one not in REFERENCES]),
         STAGES_TABLE: stages,
     }
     if this_process().is_main_process:
@@ -125,19 +138,27 @@ def run(config: Config, systems: Iterable[str] = ()) -> pd.DataFrame:
                 merge_table(paths.TABLES / file, _with_columns(config, table))
         # This takes the p-values of these systems away; those of all pairs are put back.
         merge_results(paths.TABLES / RESULTS_TABLE, results)
-        if len(compared):
+        if len(p_values):
             keys = (*EXPERIMENT1_KEYS, "metric")
-            merge_results(paths.TABLES / RESULTS_TABLE, compared, keys)
+            merge_results(paths.TABLES / RESULTS_TABLE, p_values, keys)
     this_process().wait_for_everyone()
-    return pd.concat([results, compared], ignore_index=True) if len(compared) else results
+    return pd.concat([results, p_values], ignore_index=True) if len(p_values) else results
+
+
+def compared(config: Config) -> tuple[str, ...]:
+    """What a run compares where nobody says: its systems; from random weights also references,
+    which are the same whatever the systems start from."""
+    return systems_of(config) + (() if config.is_started else REFERENCES)
 
 
 def _together(tested: Mapping[str, Tested], rows: str) -> pd.DataFrame:
     """The ``photos`` or ``faces`` of all systems, each with the commit it was tested at."""
-    return pd.concat(
+    found = [
         getattr(one, rows).assign(system=name, commit=one.results["commit"].iloc[0])
         for name, one in tested.items()
-    )
+        if name not in REFERENCES
+    ]
+    return pd.concat(found) if found else pd.DataFrame()
 
 
 def results_columns(config: Config) -> dict[str, Any]:
@@ -147,11 +168,23 @@ def results_columns(config: Config) -> dict[str, Any]:
 
 def _with_columns(config: Config, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the columns that they lack, start and input as the system of each has them."""
-    systems = rows["system"].unique()
-    starts = {name: start_name(begins_with(config, name)) for name in systems}
-    inputs = {name: profile_of(config, name).input_px for name in systems}
-    own = rows.assign(start=rows["system"].map(starts), input_px=rows["system"].map(inputs))
+    about = {name: about_system(config, name) for name in rows["system"].unique()}
+    told = pd.DataFrame([about[name] for name in rows["system"]], index=rows.index)
+    own = rows.assign(**{column: told[column] for column in told})
     return with_columns(own, results_columns(config))
+
+
+def about_system(config: Config, name: str) -> dict[str, Any]:
+    """The columns ``start``, ``backbone``, ``input_px`` and ``precision`` of a system's rows."""
+    if name in REFERENCES:
+        return about_reference(name)
+    profile, usual = profile_of(config, name), results_columns(config)
+    return {
+        "start": start_name(begins_with(config, name)),
+        "backbone": profile.backbone,
+        "input_px": profile.input_px,
+        "precision": usual["precision"],
+    }
 
 
 # --- testing ----------------------------------------------------------------------------------
@@ -167,17 +200,30 @@ def evaluate(config: Config, name: str) -> Tested:
         name: of the system; it is trained if that was not done yet.
     """
     kept = _kept(config, name)
+    if name == "chance":
+        rows = cache.table(kept / _KEPT[0], lambda: chance(config).assign(commit=commit()))
+        return Tested(rows, *(pd.DataFrame() for _ in _KEPT[1:]))
 
     @functools.cache
     def report() -> Report:
-        tested, boxes = system(config, name), framing(config, name)
+        if name in REFERENCES:
+            tested: Any = reference(config, name)
+            boxes = calibration(config) if name in BY_DLIB else None
+        else:
+            tested, boxes = system(config, name), framing(config, name)
         return evaluate_system(tested, parts(config).test, boxes, progress=shows_progress())
 
     def results() -> pd.DataFrame:
         table = report().table(seed=config.seed, unit="identity")
+        table = table[[is_measured(name, metric) for metric in table["metric"]]]
         return table.assign(commit=commit())
 
-    compute = (results, lambda: report().photos, lambda: report().faces)
+    compute = (
+        results,
+        lambda: report().photos,
+        lambda: report().faces,
+        lambda: report().detections,
+    )
     tables = [cache.table(kept / file, one) for file, one in zip(_KEPT, compute, strict=True)]
     return Tested(*tables)
 
@@ -186,51 +232,79 @@ def _kept(config: Config, name: str) -> Path:
     return cache.folder(
         "tests",
         f"{config.data.name}-{config.split}-{config.profile.name}-seed{config.seed}-{name}",
-        net=net_folder(config, name).name,
+        **_depends_on(config, name),
         test=parts(config).test.content_hash,
-        upsampling=config.profile.upsampling,
         seed=config.seed,
     )
 
 
+def is_tested(config: Config, name: str) -> bool:
+    """Whether :func:`evaluate` has been asked before."""
+    kept = _KEPT[:1] if name == "chance" else _KEPT
+    return all((_kept(config, name) / file).exists() for file in kept)
+
+
+def _depends_on(config: Config, name: str) -> dict[str, Any]:
+    """What the answers of a system depend on, beside the photos it is asked."""
+    found: dict[str, Any] = {}
+    if name in REFERENCES:
+        found["train"] = parts(config).train.content_hash
+    else:
+        asked = CONTROLS if name == "names_only" else (name,)
+        found["nets"] = [net_folder(config, one).name for one in asked]
+    if name in BY_DLIB or name.startswith("two_stage_"):
+        found["detector"] = detector(config)._asdict()
+    return found
+
+
 def comparisons(config: Config, names: Iterable[str]) -> pd.DataFrame:
-    """McNemar's exact test of the joint net against each other system that was tested.
+    """Tests of the joint net against each other system that was tested, each by itself.
 
     Args:
         config: data and settings.
         names: systems that were tested just now; pairs without one of them are left out.
 
     Returns:
-        rows ``system, metric, value, low, high, n`` with metric ``mcnemar_p``, and ``commit``.
+        rows ``system, metric, value, low, high, n`` with metrics ``sign_flip_p``, over people,
+        and ``mcnemar_p``, which takes photos as independent; both of accuracy; and ``commit``.
+        Over seeds, and corrected for their number:
+        :func:`thesislib.experiments.comparisons.compare`.
     """
     names = list(names)
-    asked = {*systems_of(config), *names}
-    there = [
-        name
-        for name in SYSTEMS
-        if name in asked and all((_kept(config, name) / file).exists() for file in _KEPT)
-    ]
+    asked = {*compared(config), *names}
+    there = [name for name in KNOWN if name in asked and is_tested(config, name)]
     rows = []
     for name in there if "joint" in there else []:
-        if name != "joint" and {name, "joint"} & set(names):
+        named = is_measured(name, "accuracy") and name != "chance"
+        if name != "joint" and named and {name, "joint"} & set(names):
             joint, other = (evaluate(config, one) for one in ("joint", name))
             known = joint.photos["known"].to_numpy()
-            p = mcnemar_exact(joint.photos["correct"][known], other.photos["correct"][known])
-            told = other.results["commit"].iloc[0]
-            rows.append((name, "mcnemar_p", p, np.nan, np.nan, int(known.sum()), told))
+            a, b = (one.photos["correct"].to_numpy()[known] for one in (joint, other))
+            photos = joint.photos["photo"][known]
+            who = photos.map(units(joint.faces, photos)).to_numpy(object)
+            flipped = sign_flip_test(a.astype(float) - b, who, seed=config.seed)
+            told = (np.nan, np.nan, int(known.sum()), other.results["commit"].iloc[0])
+            rows += [
+                (name, "mcnemar_p", mcnemar_exact(a, b), *told),
+                (name, "sign_flip_p", flipped, *told),
+            ]
     return pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n", "commit"])
 
 
 # --- training and time ------------------------------------------------------------------------
 
 
-def training_table(config: Config, names: Sequence[str] = ()) -> pd.DataFrame:
+def training_table(config: Config, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Training of systems in long form: ``system, epoch, metric, value``, with all columns.
 
     Without rows of nets that were taught names alone, which have no epochs.
+
+    Args:
+        config: data and settings.
+        names: of systems that are trained; None for those that the config compares.
     """
     tables = [pd.DataFrame(columns=["epoch", "metric", "value", "system", "commit"])]
-    for name in names or systems_of(config):
+    for name in systems_of(config) if names is None else names:
 
         def long(name: str = name) -> pd.DataFrame:
             net = trained(config, name)
@@ -266,8 +340,7 @@ def time(config: Config, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.Da
     kept = cache.folder(
         "times",
         f"{config.data.name}-{config.split}-{config.profile.name}-seed{config.seed}",
-        nets=[net_folder(config, name).name for name in names],
-        upsampling=config.profile.upsampling,
+        systems=[_depends_on(config, name) for name in names],
         **machine,
     )
 

@@ -283,7 +283,6 @@ def key(config: Config, **more: Any) -> str:
         config.start,
         split=config.split,
         holdout=config.holdout,
-        upsampling=config.profile.upsampling,
         **more,
     )
     del about["commit"]

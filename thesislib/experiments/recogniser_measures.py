@@ -21,7 +21,7 @@ from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
 from thesislib.deploy.graph import USER_SCORE
 from thesislib.engine.embed import annotated_faces
-from thesislib.engine.evaluate import SCORE_THRESHOLD, as_prediction, truths_of
+from thesislib.engine.evaluate import as_prediction, least_score, truths_of
 from thesislib.engine.predict import predict
 from thesislib.experiments.embedding_measures import enrolled
 from thesislib.faces import Face
@@ -63,12 +63,6 @@ class Answers:
     def of(self, kept: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:
         """Embeddings and identities of some of the faces."""
         return self.embeddings[kept], self.faces["identity"][kept].tolist()
-
-
-def least_score(system: Any) -> float:
-    """The score from which a system's faces count: of a net as ``evaluate`` takes them; of a
-    detector, whose scores are margins above a threshold of its own, all."""
-    return 0.0 if getattr(system, "highest_score", 1.0) == np.inf else SCORE_THRESHOLD
 
 
 def answers_of(system: Any, dataset: Dataset, out: Path, progress: bool = True) -> Answers:

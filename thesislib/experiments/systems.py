@@ -1,6 +1,7 @@
 """The systems that experiments compare, trained as a config says, each training kept once."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import torch
 from tqdm.auto import tqdm
 
 from thesislib import cache, seeds
-from thesislib.baselines.two_stage import SEES, FaceStore, TwoStage, calibrate
+from thesislib.baselines.detector_settings import (
+    LOWEST,
+    UPSAMPLINGS,
+    DetectorSettings,
+    choose,
+    framing_of,
+    operating_points,
+)
+from thesislib.baselines.two_nets import TwoNets
+from thesislib.baselines.two_stage import SEES, FaceStore, TwoStage
 from thesislib.data.detector import DETECTION_COLUMNS, detections_table
 from thesislib.data.images import read_photo
 from thesislib.data.loading import Crops, list_photos
@@ -18,6 +28,7 @@ from thesislib.data.transforms import Augmentation
 from thesislib.engine.checkpoint import DEFAULT, DLIB, best_device, load_net, start_from
 from thesislib.engine.processes import this_process
 from thesislib.engine.train import (
+    joint_loss,
     kept_net,
     new_joint_net,
     provenance,
@@ -29,7 +40,6 @@ from thesislib.engine.train import train as train_joint
 from thesislib.engine.transfer import learn_names, with_new_classifier
 from thesislib.experiments.config import Config, parts, read, shows_progress
 from thesislib.metrics.boxes import BoxCalibration
-from thesislib.metrics.checks import NotSupportedError
 from thesislib.models.dlib_resnet import CHIP_PX
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
@@ -42,7 +52,11 @@ LABELS = {
     "two_stage_photo": "two-stage (photo)",
     "two_stage_face": "two-stage (face)",
     "two_stage_aligned": "two-stage (aligned)",
+    "boxes_only": "boxes alone",
+    "names_only": "names alone",
 }
+# Terms of the loss that a single-task control learns by.
+_TASKS = {"boxes_only": ("box", "confidence", "no_object"), "names_only": ("identity",)}
 _PHOTO_CHUNK = 16  # photos searched at a time
 
 
@@ -128,6 +142,39 @@ def trained_joint(config: Config, train: Dataset | None = None) -> JointNet:
     )
 
 
+def trained_control(config: Config, task: str, train: Dataset | None = None) -> JointNet:
+    """The joint net, trained for one of its two tasks alone: same net, photos, seed and steps.
+
+    Args:
+        config, train: see :func:`trained_joint`.
+        task: ``boxes_only`` or ``names_only``.
+
+    Raises:
+        ValueError: another task, or nets that start from dlib's recogniser, whose boxes or names
+            were learned before.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"task {task!r} is unknown; choose {', '.join(_TASKS)}")
+    if config.is_started:
+        raise ValueError(f"{task}: a net that starts from {config.start} has learned both tasks")
+    train, profile = train or parts(config).train, config.profile
+    loss = joint_loss(profile)
+    loss.weights = {
+        term: weight if term in _TASKS[task] else 0.0 for term, weight in loss.weights.items()
+    }
+    return train_net(
+        new_joint(config, train),
+        loss,
+        lambda: _crops(config, task, train),
+        profile,
+        net_folder(config, task, train),
+        _about(config, task, train),
+        start=config.start,
+        progress=shows_progress(),
+        label=LABELS[task],
+    )
+
+
 def trained_classifier(config: Config, sees: str, train: Dataset | None = None) -> FaceClassifier:
     """The trained classifier of the two-stage pipeline, see :func:`trained_joint`.
 
@@ -181,12 +228,12 @@ def _with_names(config: Config, system: str, train: Dataset) -> Any:
 def _crops(config: Config, system: str, train: Dataset) -> Crops:
     """What a system learns from: photos, or faces cut out."""
     profile, photos = profile_of(config, system), list_photos(train, train.identities)
-    if system in ("joint", "two_stage_photo"):
+    if system in ("joint", "two_stage_photo", *_TASKS):
         return training_crops(train, photos, profile, config.seed, shows_progress())
     store = FaceStore(
         train.folder,
         photos,
-        detections(config),
+        detections(config, train),
         calibration(config, train),
         stored_px(profile),
         aligned=system == "two_stage_aligned",
@@ -215,7 +262,7 @@ def _about(config: Config, system: str, train: Dataset) -> dict[str, Any]:
     """What a training depends on; that on faces cut out, on dlib's search for them too."""
     more: dict[str, Any] = {} if system == "joint" else {"system": system}
     if system in ("two_stage_face", "two_stage_aligned"):
-        more["upsampling"] = config.profile.upsampling
+        more["detector"] = detector(config, train)._asdict()
     profile, start = profile_of(config, system), begins_with(config, system)
     return provenance(train.content_hash, profile, config.seed, start, **more)
 
@@ -224,6 +271,8 @@ def trained(config: Config, system: str, train: Dataset | None = None) -> JointN
     """The trained net of a system by its name in ``LABELS``, see :func:`trained_joint`."""
     if system == "joint":
         return trained_joint(config, train)
+    if system in _TASKS:
+        return trained_control(config, system, train)
     return trained_classifier(config, system.removeprefix("two_stage_"), train)
 
 
@@ -236,10 +285,19 @@ def history(net: JointNet | FaceClassifier) -> pd.DataFrame:
 # --- whole systems ----------------------------------------------------------------------------
 
 
-def system(config: Config, name: str, train: Dataset | None = None) -> JointNet | TwoStage:
-    """A trained system by its name in ``LABELS``, see :func:`trained_joint`."""
-    if name == "joint":
-        return trained_joint(config, train)
+def system(
+    config: Config, name: str, train: Dataset | None = None
+) -> JointNet | TwoStage | TwoNets:
+    """A trained system by its name in ``LABELS``, see :func:`trained_joint`.
+
+    ``names_only`` reads names at the boxes that ``boxes_only`` finds.
+    """
+    if name == "names_only":
+        return TwoNets(*(trained_control(config, task, train) for task in _TASKS))
+    if name in ("joint", *_TASKS):
+        net = trained(config, name, train)
+        assert isinstance(net, JointNet)
+        return net
     return two_stage(config, name.removeprefix("two_stage_"), train)
 
 
@@ -254,44 +312,67 @@ def two_stage(config: Config, sees: str, train: Dataset | None = None) -> TwoSta
         ValueError: unknown ``sees``.
     """
     classifier = trained_classifier(config, sees, train)
-    return TwoStage(classifier, sees, config.profile.upsampling, calibration(config, train))
+    settings = detector(config, train)
+    framing = calibration(config, train)
+    return TwoStage(classifier, sees, settings.upsampling, framing, settings.threshold)
 
 
-def detections(config: Config) -> pd.DataFrame:
-    """dlib's detections in all photos of a config's dataset, kept once.
+def searched(data: Path) -> dict[int, pd.DataFrame]:
+    """dlib's detections in all photos of a dataset's folder, by upsampling, kept once.
 
     Returns:
-        see :func:`thesislib.data.detector.detections_table`.
+        see :func:`thesislib.data.detector.detections_table`; margins down to ``LOWEST``.
     """
-    dataset, upsampling = read(config.data), config.profile.upsampling
-    kept = cache.folder("dlib", dataset.name, data=dataset.content_hash, upsampling=upsampling)
-    with this_process().main_process_first():
+    dataset = read(data)
+
+    def kept(upsampling: int) -> pd.DataFrame:
+        about = {"data": dataset.content_hash, "upsampling": upsampling, "threshold": LOWEST}
         return cache.table(
-            kept / "detections.csv",
-            lambda: detections_table(dataset.folder, dataset.photos, upsampling, shows_progress()),
+            cache.folder("dlib", dataset.name, **about) / "detections.csv",
+            lambda: detections_table(
+                dataset.folder, dataset.photos, upsampling, LOWEST, shows_progress()
+            ),
         )
+
+    with this_process().main_process_first():
+        return {upsampling: kept(upsampling) for upsampling in UPSAMPLINGS}
+
+
+def detector(config: Config, train: Dataset | None = None) -> DetectorSettings:
+    """How the pipeline's detector is set, chosen on the training part.
+
+    Args:
+        config, train: see :func:`trained_joint`.
+    """
+    return _chosen(config.data, train or parts(config).train)
+
+
+@functools.lru_cache(maxsize=16)
+def _chosen(data: Path, train: Dataset) -> DetectorSettings:
+    photos = list_photos(train, train.identities)
+    return choose(operating_points(searched(data), photos))
+
+
+def detections(config: Config, train: Dataset | None = None) -> pd.DataFrame:
+    """dlib's detections in all photos of a config's dataset, at the setting of :func:`detector`."""
+    settings = detector(config, train)
+    found = searched(config.data)[settings.upsampling]
+    return found[found["score"] > settings.threshold].reset_index(drop=True)
 
 
 def calibration(config: Config, train: Dataset | None = None) -> BoxCalibration:
     """From dlib's framing of a face to the dataset's, fitted on the training part."""
-    return _fitted(detections(config), train or parts(config).train)
-
-
-def _fitted(detected: pd.DataFrame, train: Dataset) -> BoxCalibration:
-    """Boxes stay as they are where none of the part's faces was found: they may be too small."""
-    try:
-        return calibrate(detected, list_photos(train, train.identities))
-    except NotSupportedError:
-        return BoxCalibration(dx=0.0, dy=0.0, sw=1.0, sh=1.0)
+    train = train or parts(config).train
+    return framing_of(detections(config, train), list_photos(train, train.identities))
 
 
 def framing(config: Config, system: str) -> BoxCalibration | None:
     """From a system's framing of a face to the dataset's, fitted on the training part.
 
     Returns:
-        None of a joint net that has learned the dataset's own boxes: nothing to calibrate.
+        None of a net that has learned the dataset's own boxes: nothing to calibrate.
     """
-    if system != "joint":
+    if system.startswith("two_stage_"):
         return calibration(config)
     if str(config.start) != DEFAULT:
         return None
@@ -309,4 +390,4 @@ def framing(config: Config, system: str) -> BoxCalibration | None:
 
     with this_process().main_process_first():
         detected = cache.table(net_folder(config, system) / "detections.csv", found)
-    return _fitted(detected, train)
+    return framing_of(detected, list_photos(train, train.identities))

@@ -71,6 +71,41 @@ def match_greedy(
     return matched, iou
 
 
+def match_at(overlap: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+    """Match detections to faces at one IoU threshold, as average precision counts them.
+
+    In order of falling score, each detection takes the face of highest IoU among those not taken
+    yet, if that IoU reaches the threshold (Lin et al. 2014, Microsoft COCO, evaluation code).
+    :func:`match_greedy` has no threshold, so there a poor box may take a face from a good one.
+
+    Args:
+        overlap: [N, M] float IoU of each detection with each face.
+        scores: [N] float.
+        threshold: least IoU of a match, above 0.
+
+    Returns:
+        [N] int64, the face of each detection; -1 for none.
+
+    Raises:
+        ValueError: lengths that differ.
+
+    >>> match_at([[0.6, 0.7], [0.3, 0.9]], [0.8, 0.5], 0.5)
+    array([ 1, -1])
+    """
+    free = np.array(overlap, dtype=np.float64)
+    confidence = checked_vector("scores", scores)
+    check_same_length("scores", confidence, "overlap", free)
+    matched = np.full(len(free), -1, dtype=np.int64)
+    if free.size == 0:
+        return matched
+    for detection in np.argsort(-confidence, kind="stable"):
+        best = free[detection].argmax()
+        if free[detection, best] >= threshold:
+            matched[detection] = best
+            free[:, best] = -1.0
+    return matched
+
+
 def _check_texts(name: str, photo: str, identities: Iterable[Any]) -> None:
     for identity in identities:
         if not isinstance(identity, str):

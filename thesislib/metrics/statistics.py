@@ -23,6 +23,7 @@ from thesislib.metrics.checks import (
 )
 from thesislib.metrics.similarity import labelled
 
+NEAR = 0.02  # of 0 or 1: there a share's interval is Wilson's
 _BLOCK = 2**22  # entries of the resampled units computed at a time: 32 MB
 
 
@@ -257,6 +258,62 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     level = _checked_level(level)
     interval = stats.binomtest(int(successes), int(trials)).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def share_interval(
+    right: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    *,
+    seed: int,
+) -> tuple[float, float]:
+    """Interval of a share of faces, in which faces of one person are not independent.
+
+    A bootstrap over persons; where the share is within :data:`NEAR` of 0 or 1, so that samples
+    hardly differ, Wilson's interval with as many trials as the faces are worth: n_eff =
+    p (1 - p) / v, with v the variance of the share over persons (at most all faces), and as many
+    as there are persons where all faces are alike (Korn and Graubard 1998, Confidence Intervals
+    for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data;
+    there with Clopper and Pearson's interval).
+
+    Args:
+        right: [F] bool.
+        groups: [F] the person of each; None: each is one.
+        level: coverage, above 0 and below 1.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Returns:
+        Lower and upper end in 0-1; NaN and NaN with a single person.
+
+    Raises:
+        ValueError: see :func:`bootstrap_interval`.
+
+    >>> low, high = share_interval(np.ones(80, bool), np.arange(80) // 4, seed=0)
+    >>> round(low, 3), round(high, 3)  # of 20 persons, all right
+    (0.839, 1.0)
+    """
+    values = checked_values("right", right).astype(bool)
+    share = float(values.mean())
+    if NEAR < share < 1 - NEAR:
+        return bootstrap_interval(values, groups=groups, draws=draws, level=level, seed=seed)
+    unit = _units(groups, "right", values)
+    size = np.bincount(unit)
+    people = len(size)
+    if people < 2:
+        return np.nan, np.nan
+    off = np.bincount(unit, weights=values - share)  # of each person's sum from what was expected
+    variance = people / (people - 1) * (off @ off) / len(values) ** 2
+    alike = share in (0.0, 1.0)
+    worth = float(people)
+    if not alike:
+        worth = float(np.minimum(len(values), share * (1 - share) / np.maximum(variance, 1e-12)))
+    z = stats.norm.ppf((1 + _checked_level(level)) / 2)
+    centre = (share + z**2 / (2 * worth)) / (1 + z**2 / worth)
+    half = z * np.sqrt(share * (1 - share) / worth + z**2 / (4 * worth**2)) / (1 + z**2 / worth)
+    # Rounding must not leave the share itself outside.
+    return float(min(max(0.0, centre - half), share)), float(max(min(1.0, centre + half), share))
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> float:

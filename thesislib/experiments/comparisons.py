@@ -1,0 +1,285 @@
+"""Experiment 1 over seeds: what systems reach together, and which differences may be claimed.
+
+Trainings differ by their seed and test photos by the split that is drawn with it, so a number of
+one run says little. Here the tests of several seeds are put together: of each system one number
+with an interval over people, and of each pair of systems their difference on the same faces, with
+a test that is corrected for the number of tests in the table. On the command line::
+
+    python -m thesislib compare --data <folder> --split photo --profile laptop --seeds 0 1 2
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from thesislib import paths
+from thesislib.engine.evaluate import measures, units
+from thesislib.experiments import baseline_comparison as experiment1
+from thesislib.experiments.config import Config, columns, command, key, started
+from thesislib.experiments.references import is_measured
+from thesislib.metrics.matching import jointly_correct
+from thesislib.metrics.statistics import bootstrap_interval, holm, sign_flip_test
+from thesislib.tables import CONTROLS, REFERENCES, merge_table
+
+SEEDS_TABLE = "experiment1_seeds.csv"
+PAIRS_TABLE = "experiment1_pairs.csv"
+COMPARED = ("accuracy", "joint_accuracy_50", "oracle_box_accuracy", "mean_iou_calibrated")
+LEVEL = 0.95  # of all intervals of a table together
+DRAWS = 20_000  # so that some lie in the tails of intervals that are corrected for their number
+FLIPS = 19_999
+
+
+class Arm(NamedTuple):
+    """A system and what it begins with, as tables name them."""
+
+    system: str
+    start: str
+
+
+def compare(configs: Sequence[Config]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put tests of several seeds together; merge what was found into two tables.
+
+    Tests that were made are read, from random weights and from dlib's recogniser; none is made.
+
+    Args:
+        configs: of Experiment 1 from random weights, alike but for their seeds.
+
+    Returns:
+        rows of ``experiment1_seeds.csv``, see :func:`over_seeds`, and of
+        ``experiment1_pairs.csv``, see :func:`differences`.
+
+    Raises:
+        ValueError: configs that differ in more than their seeds, or no tests.
+    """
+    first = configs[0]
+    if any(dataclasses.replace(one, seed=first.seed) != first for one in configs):
+        raise ValueError("configs: they differ in more than their seeds")
+    arms = tested(configs)
+    if not arms:
+        before = command(first, "experiment1")
+        raise ValueError(f"nothing of {first.data.name} was tested yet; run `{before}` first")
+    seeds = [config.seed for config in configs]
+    told = command(first, "compare", seed=None, seeds=seeds)
+    about = columns(first, key(first, seeds=seeds), told)
+    rows = pd.concat([over_seeds(arm, own) for arm, own in arms.items()], ignore_index=True)
+    systems = pd.DataFrame([about_arm(arm, own) for arm, own in arms.items()])
+    systems = systems.set_index(["system", "start"])
+    rows = rows.join(systems, on=["system", "start"])
+    found = differences(arms, first.seed)
+    if len(found):
+        found = found.join(systems, on=["system", "start"])
+    seeds_table, pairs_table = (_with(table, about) for table in (rows, found))
+    merge_table(paths.TABLES / SEEDS_TABLE, seeds_table)
+    if len(found):
+        merge_table(paths.TABLES / PAIRS_TABLE, pairs_table)
+    return seeds_table, pairs_table
+
+
+def _with(rows: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
+    return rows.assign(**{name: about[name] for name in about if name not in rows})
+
+
+def about_arm(arm: Arm, tests: "OfSeeds") -> dict[str, Any]:
+    """The columns of a system's rows that are its own."""
+    config = next(iter(tests.configs.values()))
+    return experiment1.about_system(config, arm.system) | arm._asdict()
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSeeds:
+    """What a system gave in the tests of several seeds.
+
+    Attributes:
+        system: its name.
+        configs: by seed, whose test part it was given.
+    """
+
+    system: str
+    configs: dict[int, Config]
+
+    @functools.cached_property
+    def by_seed(self) -> dict[int, experiment1.Tested]:
+        """What was found, by seed."""
+        return {
+            seed: experiment1.evaluate(config, self.system) for seed, config in self.configs.items()
+        }
+
+
+def tested(configs: Iterable[Config]) -> dict[Arm, OfSeeds]:
+    """All systems that were tested, from random weights and from dlib's recogniser."""
+    found: dict[Arm, dict[int, Config]] = {}
+    for config in configs:
+        for one in (config, *((started(config),) if config.start is None else ())):
+            for system in experiment1.KNOWN:
+                if one.is_started and system in (*REFERENCES, *CONTROLS):
+                    continue
+                if experiment1.is_tested(one, system):
+                    start = experiment1.about_system(one, system)["start"]
+                    found.setdefault(Arm(system, start), {})[config.seed] = one
+    return {arm: OfSeeds(arm.system, own) for arm, own in found.items()}
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def over_seeds(arm: Arm, tests: OfSeeds) -> pd.DataFrame:
+    """A system's measures over the test faces of all seeds together.
+
+    Args:
+        arm: the system.
+        tests: of it.
+
+    Returns:
+        rows ``system, start, metric, value, low, high, n, people, seeds, seed_values``: the
+        value over all faces, its 95 % interval over people, the seeds and the value of each, in
+        words.
+    """
+    own = {seed: one.results.set_index("metric")["value"] for seed, one in tests.by_seed.items()}
+    if arm.system == "chance":
+        rows = next(iter(tests.by_seed.values())).results.drop(columns="commit")
+    else:
+        rows = measures(*_together(tests))
+    rows = rows[[is_measured(arm.system, metric) for metric in rows["metric"]]]
+    people = {person for one in tests.by_seed.values() for person in _people(one)}
+    values = [
+        " ".join(f"{values[metric]:.4g}" for values in own.values()) for metric in rows["metric"]
+    ]
+    return rows.reset_index(drop=True).assign(
+        **arm._asdict(),
+        people=len(people) or np.nan,
+        seeds=" ".join(map(str, own)),
+        seed_values=values,
+    )
+
+
+def _people(one: experiment1.Tested) -> set[str]:
+    return set(one.faces["identity"]) - {""} if len(one.faces) else set()
+
+
+def _together(tests: OfSeeds) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Faces, photos and detections of all seeds; a photo of each seed is another."""
+    return tuple(  # type: ignore[return-value]
+        pd.concat(
+            [
+                (table := getattr(one, kind)).assign(photo=f"{seed} " + table["photo"])
+                for seed, one in tests.by_seed.items()
+            ],
+            ignore_index=True,
+        )
+        for kind in ("faces", "photos", "detections")
+    )
+
+
+# --- differences ------------------------------------------------------------------------------
+
+
+def pairs_of(arms: Iterable[Arm]) -> list[tuple[Arm, Arm]]:
+    """Which systems are compared: each joint net with all others of its start and with the
+    references, and the one that starts from dlib's recogniser with the one that starts from
+    random weights."""
+    arms = [arm for arm in arms if arm.system != "chance"]
+    scratch = [arm for arm in arms if arm.start == "scratch"]
+    references = [arm for arm in arms if arm.system in REFERENCES]
+    begun = [arm for arm in arms if arm not in scratch and arm not in references]
+    pairs = []
+    for own, more in ((scratch, []), (begun, [arm for arm in scratch if arm.system == "joint"])):
+        for joint in (arm for arm in own if arm.system == "joint"):
+            others = [arm for arm in own if arm != joint]
+            pairs += [(joint, other) for other in (*others, *more, *references)]
+    return pairs
+
+
+def differences(arms: dict[Arm, OfSeeds], seed: int) -> pd.DataFrame:
+    """Differences of systems on the same faces, over people and seeds.
+
+    Args:
+        arms: see :func:`tested`.
+        seed: of bootstrap and sign flips.
+
+    Returns:
+        rows ``metric, system, start, against, against_start, value, low, high, p, p_holm, n,
+        people, seeds, seed_values, holds``: the mean difference, in 0-1; an interval such that
+        all of the table together hold with 95 % (Bonferroni); the p of a sign-flip test over
+        people, and corrected by Holm for the tests of the table; and whether it may be claimed:
+        p_holm below 0.05, an interval without 0, and the same sign in every seed, of which there
+        are at least three.
+    """
+    found = []
+    for one, other in pairs_of(arms):
+        for metric in COMPARED:
+            if is_measured(one.system, metric) and is_measured(other.system, metric):
+                paired = _paired(arms[one], arms[other], metric)
+                if paired is not None:
+                    found.append((one, other, metric, *paired))
+    level = 1 - (1 - LEVEL) / max(1, len(found))
+    rows = []
+    for one, other, metric, by_seed, groups in found:
+        values = np.concatenate(list(by_seed.values()))
+        low, high = bootstrap_interval(values, groups=groups, draws=DRAWS, level=level, seed=seed)
+        means = [float(own.mean()) for own in by_seed.values()]
+        rows.append(
+            {
+                "metric": metric,
+                **one._asdict(),
+                "against": other.system,
+                "against_start": other.start,
+                "value": float(values.mean()),
+                "low": low,
+                "high": high,
+                "p": sign_flip_test(values, groups, FLIPS, seed=seed),
+                "n": len(values),
+                "people": len(set(groups)),
+                "seeds": " ".join(map(str, by_seed)),
+                "seed_values": " ".join(f"{mean:.4g}" for mean in means),
+                "holds": len(means) >= 3 and (min(means) > 0 or max(means) < 0),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        corrected = holm(table["p"])
+        apart = (table["low"] > 0) | (table["high"] < 0)
+        table = table.assign(p_holm=corrected, holds=table["holds"] & apart & (corrected < 0.05))
+    return table
+
+
+def _paired(
+    one: OfSeeds, other: OfSeeds, metric: str
+) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.object_]] | None:
+    """By seed that both were tested with, differences of faces or photos; and whose each is."""
+    by_seed: dict[int, NDArray[np.float64]] = {}
+    groups: list[NDArray[np.object_]] = []
+    for seed in sorted(set(one.configs) & set(other.configs)):
+        a, b = (tests.by_seed[seed] for tests in (one, other))
+        values, who = zip(*(_values(tested, metric) for tested in (a, b)), strict=True)
+        if not len(values[0]):
+            continue
+        assert who[0].tolist() == who[1].tolist()
+        by_seed[seed] = values[0] - values[1]
+        groups.append(who[0])
+    return (by_seed, np.concatenate(groups)) if by_seed else None
+
+
+def _values(
+    one: experiment1.Tested, metric: str
+) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+    """What a metric is the mean of, and the person of each value."""
+    faces, photos = one.faces, one.photos
+    if metric == "accuracy":
+        photos = photos[photos["known"].astype(bool)]
+        who = photos["photo"].map(units(faces, photos["photo"]))
+        return photos["correct"].to_numpy(float), who.to_numpy(object)
+    alone = "photo " + faces["photo"].astype(str)
+    people = faces["identity"].where(faces["identity"] != "", alone).to_numpy(object)
+    if metric == "mean_iou_calibrated":
+        return faces["iou_calibrated"].to_numpy(float), people
+    named = (faces["identity"] != "").to_numpy()
+    if metric == "oracle_box_accuracy":
+        right = (faces["oracle_identity"] == faces["identity"]).to_numpy()
+    else:
+        right = jointly_correct(faces.assign(iou=faces["iou_calibrated"]), 0.5)
+    return right[named].astype(float), people[named]

@@ -1,0 +1,145 @@
+"""Rows of Experiment 1 that nothing is trained for: what the task is worth without learning it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from thesislib import cache, storage
+from thesislib.baselines.dlib_pipeline import DlibPipeline, in_place_of
+from thesislib.baselines.references import (
+    PIXELS,
+    ConstantBox,
+    EnrolledByDlib,
+    FacesAlike,
+    NearestPhoto,
+    hog,
+    thumbnail,
+)
+from thesislib.data.columns import BOX
+from thesislib.data.images import read_photo
+from thesislib.data.schema import Dataset
+from thesislib.engine.checkpoint import best_device
+from thesislib.engine.embed import annotated_faces
+from thesislib.engine.processes import this_process
+from thesislib.experiments.config import Config, parts, read, shows_progress
+from thesislib.experiments.systems import detector, searched
+from thesislib.models.dlib_resnet import CHIP_PX
+from thesislib.tables import REFERENCES
+
+_NAMES = ("accuracy", "joint_accuracy_50", "joint_accuracy_75", "oracle_box_accuracy")
+_BOXES = ("mean_iou", "mean_iou_found", "mean_iou_calibrated", "ap50", "ap50_95")
+# What can be measured of those that find no face, or name none; of all others everything.
+MEASURED = {
+    "chance": ("accuracy", "oracle_box_accuracy"),
+    "constant_box": _BOXES,
+    **dict.fromkeys(("pixel_nn_face", "hog_nearest", "hog_class_mean"), ("oracle_box_accuracy",)),
+    "boxes_only": _BOXES,
+    "names_only": _NAMES,
+}
+BY_DLIB = ("dlib_aligned_class_mean", "dlib_aligned_nearest")
+
+
+def is_measured(system: str, metric: str) -> bool:
+    """Whether a metric says anything of a system."""
+    return metric in MEASURED.get(system, (metric,))
+
+
+def reference(config: Config, name: str) -> Any:
+    """A reference by its name in ``tables.REFERENCES``, with the training part of a config.
+
+    Args:
+        config: data, split and seed; nothing else plays a part.
+        name: of the reference, but ``chance``, which is no system, see :func:`chance`.
+
+    Raises:
+        ValueError: unknown name.
+        MissingExtraError: what it asks for is not installed: dlib with its weights, scikit-image.
+    """
+    train = parts(config).train
+    match name:
+        case "pixel_nn_photo":
+            return NearestPhoto(train)
+        case "constant_box":
+            return ConstantBox(train)
+        case "pixel_nn_face":
+            return FacesAlike(train, thumbnail, "nearest")
+        case "hog_nearest":
+            return FacesAlike(train, hog, "nearest")
+        case "hog_class_mean":
+            return FacesAlike(train, hog, "class_mean")
+        case "dlib_aligned_nearest" | "dlib_aligned_class_mean":
+            return _enrolled_by_dlib(config, name)
+    raise ValueError(f"reference {name!r} is unknown; choose of {', '.join(REFERENCES[1:])}")
+
+
+def _enrolled_by_dlib(config: Config, name: str) -> EnrolledByDlib:
+    settings, train = detector(config), parts(config).train
+    pipeline = DlibPipeline(settings.upsampling, best_device(), settings.threshold)
+    faces, vectors = annotated_faces(read(config.data)), _embeddings(config, pipeline)
+    chosen = faces["photo"].isin(train.photos) & (faces["identity"] != "")
+    return EnrolledByDlib(
+        pipeline,
+        vectors[chosen.to_numpy()],
+        faces["identity"][chosen].tolist(),
+        "nearest" if name == "dlib_aligned_nearest" else "class_mean",
+    )
+
+
+def _embeddings(config: Config, pipeline: DlibPipeline) -> np.ndarray:
+    """dlib's embeddings of all annotated faces of a dataset, computed once for all its splits."""
+    dataset = read(config.data)
+    folder = cache.folder(
+        "dlib",
+        f"{dataset.name}-embeddings",
+        data=dataset.content_hash,
+        system=pipeline.answers_key,
+    )
+    kept = folder / "embeddings.npy"
+    with this_process().main_process_first():
+        if not kept.exists():
+            found = searched(config.data)[pipeline.upsampling]
+            found = found[found["score"] > pipeline.threshold]
+            vectors = _at_detections(dataset, pipeline, found)
+            with storage.atomic_write(kept) as aside, open(aside, "wb") as file:
+                np.save(file, vectors, allow_pickle=False)
+    return np.load(kept, allow_pickle=False)
+
+
+def _at_detections(
+    dataset: Dataset, pipeline: DlibPipeline, detections: pd.DataFrame
+) -> np.ndarray:
+    """Embeddings of annotated faces by a pipeline whose detector has searched the photos before."""
+    boxes = {name: rows[BOX].to_numpy(np.float32) for name, rows in detections.groupby("photo")}
+    none, vectors = np.empty((0, 4), np.float32), []
+    faces = annotated_faces(dataset).groupby("photo", sort=False)
+    for photo, rows in tqdm(faces, desc="embedding", unit="photo", disable=not shows_progress()):
+        used = in_place_of(rows[BOX].to_numpy(np.float32), boxes.get(photo, none))
+        vectors.append(pipeline.embed(read_photo(dataset.folder / str(photo)), used))
+    return np.concatenate(vectors)
+
+
+def chance(config: Config) -> pd.DataFrame:
+    """What guessing gives: one person of all who are known, each as likely.
+
+    Returns:
+        rows ``metric, value, low, high, n`` without intervals, as nothing was sampled.
+    """
+    train, test = parts(config).train, parts(config).test
+    faces = int((test.table["identity"] != "").sum())
+    rows = [
+        (metric, 1 / len(train.identities), np.nan, np.nan, faces) for metric in MEASURED["chance"]
+    ]
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+
+
+def about(name: str) -> dict[str, Any]:
+    """The columns ``start``, ``backbone``, ``input_px`` and ``precision`` of a reference's rows."""
+    by_dlib = name in BY_DLIB
+    return {
+        "start": "none",
+        "backbone": "dlib" if by_dlib else "none",
+        "input_px": CHIP_PX if by_dlib else PIXELS,
+        "precision": "fp32",
+    }
