@@ -61,6 +61,7 @@ METRICS = (
     "joint_accuracy_50",
     "joint_accuracy_75",
     "oracle_box_accuracy",
+    "recall_50",
     "ap50",
     "ap50_95",
     "fps",
@@ -395,7 +396,7 @@ def _write(path: Path, rows: pd.DataFrame) -> None:
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of Experiment 1 as they are read: the joint net first, accuracy before the rest."""
-    names = (SPLITS, (*SYSTEMS, *REFERENCES), METRICS)
+    names = (SPLITS, (*SYSTEMS, *CONTROLS, *REFERENCES), METRICS)
     rank = {name: at for group in names for at, name in enumerate(group)}
     return rows.sort_values(
         [*EXPERIMENT1_KEYS, "metric"],

@@ -106,8 +106,8 @@ def test_references_have_what_can_be_measured_of_them(config, results):
 
 
 def test_average_precision_has_an_interval_and_its_detections_are_kept(config, results):
-    kept = comparison.evaluate(config, "two_stage_face")
-    row = results.set_index(["system", "metric"]).loc[("two_stage_face", "ap50")]
+    kept = comparison.evaluate(config, "joint")
+    row = results.set_index(["system", "metric"]).loc[("joint", "ap50")]
     assert row["low"] <= row["value"] <= row["high"] and row["low"] < row["high"]
     assert {"photo", "score", "right"} <= set(kept.detections)
     assert len(kept.detections) >= kept.faces["found"].sum()

@@ -163,6 +163,7 @@ def measures(
         ("mean_iou", photos["iou"].to_numpy(), of_photo),
         ("mean_iou_found", photos["iou"].to_numpy()[found], of_photo[found]),
         ("mean_iou_calibrated", faces["iou_calibrated"].to_numpy(), of_face),
+        ("recall_50", faces["iou_calibrated"].to_numpy() >= 0.5, of_face),
         ("joint_accuracy_50", jointly_correct(calibrated, 0.5)[named], of_face[named]),
         ("joint_accuracy_75", jointly_correct(calibrated, 0.75)[named], of_face[named]),
     ]

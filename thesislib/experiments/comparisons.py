@@ -202,8 +202,8 @@ def differences(arms: dict[Arm, OfSeeds], seed: int) -> pd.DataFrame:
         seed: of bootstrap and sign flips.
 
     Returns:
-        rows ``metric, system, start, against, against_start, value, low, high, p, p_holm, n,
-        people, seeds, seed_values, holds``: the mean difference, in 0-1; an interval such that
+        rows ``metric, system, start, against, against_start, value, low, high, p, p_holm, tests,
+        n, people, seeds, seed_values, holds``: the mean difference, in 0-1; an interval such that
         all of the table together hold with 95 % (Bonferroni); the p of a sign-flip test over
         people, and corrected by Holm for the tests of the table; and whether it may be claimed:
         p_holm below 0.05, an interval without 0, and the same sign in every seed, of which there
@@ -243,7 +243,8 @@ def differences(arms: dict[Arm, OfSeeds], seed: int) -> pd.DataFrame:
     if len(table):
         corrected = holm(table["p"])
         apart = (table["low"] > 0) | (table["high"] < 0)
-        table = table.assign(p_holm=corrected, holds=table["holds"] & apart & (corrected < 0.05))
+        holds = table["holds"] & apart & (corrected < 0.05)
+        table = table.assign(p_holm=corrected, tests=len(table), holds=holds)
     return table
 
 

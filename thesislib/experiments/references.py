@@ -29,7 +29,7 @@ from thesislib.models.dlib_resnet import CHIP_PX
 from thesislib.tables import REFERENCES
 
 _NAMES = ("accuracy", "joint_accuracy_50", "joint_accuracy_75", "oracle_box_accuracy")
-_BOXES = ("mean_iou", "mean_iou_found", "mean_iou_calibrated", "ap50", "ap50_95")
+_BOXES = ("mean_iou", "mean_iou_found", "mean_iou_calibrated", "recall_50", "ap50", "ap50_95")
 # What can be measured of those that find no face, or name none; of all others everything.
 MEASURED = {
     "chance": ("accuracy", "oracle_box_accuracy"),

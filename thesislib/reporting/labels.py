@@ -86,6 +86,7 @@ PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling
 # Of systems with dlib's recogniser: distilled into the published net, or its own.
 STARTS = {"default": "from the published net", "dlib": "from dlib's recogniser"}
 FROM_DLIB = STARTS["dlib"]
+_BEGUN = {"scratch": "random weights", "none": "–"}  # of references, which are not trained
 _STARTED = ", started"  # behind the name of such a system, where it stands beside one from scratch
 STARTED_SYSTEMS = tuple(f"{system}{_STARTED}" for system in SYSTEMS)
 
@@ -109,6 +110,11 @@ def system_label(system: str) -> str:
     if system.endswith(_STARTED):
         return f"{system_label(system.removesuffix(_STARTED))},\n{FROM_DLIB}"
     return SYSTEM_LABELS.get(system, system)
+
+
+def begun_from(start: str) -> str:
+    """What a system's training began from, in a column of that name."""
+    return _BEGUN.get(start, STARTS.get(start, start).removeprefix("from "))
 
 
 def engine_label(engine: str) -> str:

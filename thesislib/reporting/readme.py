@@ -11,14 +11,20 @@ A page says where a table or a number comes from, in comments that Markdown does
 (in one line). :func:`refresh` puts the table or number between them, and :func:`check` tells which
 are not what the tables say. Placeholders in code, between backticks or in fenced blocks, are text.
 
-The query names a table (``experiment1`` is ``experiment1.csv``) and columns with the value they
-must have. One row must remain, or ``agg`` says what becomes of several. Besides:
+A table may be narrowed: ``table:experiment1?dataset=ytf&split=photo``. The query of a value names
+a table (``experiment1`` is ``experiment1.csv``) and columns with the value they must have. One row
+must remain, or ``agg`` says what becomes of several. Besides:
 
 - ``format``: ``percentN`` (of a share: 97.4 %), ``shareN`` (the same without the sign), ``plainN``,
   ``ratioN`` (3.0 times), ``count``, ``p`` (a *p* value), ``text``; N digits after the point;
 - ``column``: the column that is printed, ``value`` where it is not given;
 - ``agg``: ``mean``, ``min``, ``max``, ``sum`` or ``count`` of several rows;
 - ``over.COLUMN``: divide by the number of the same query with ``COLUMN`` changed to this.
+
+A sentence that compares stands between ``<!-- claim:experiment1_pairs?...&says=more -->`` and
+``<!-- /claim -->``. Its query leaves one row of a table of differences, and ``says`` whether the
+first system is ``more``, ``less``, or ``neither``, which the row must bear out: a difference is one
+if it ``holds``. The sentence stays as it is; one that the table does not bear out is refused.
 """
 
 import html
@@ -35,7 +41,7 @@ from thesislib import storage
 from thesislib.reporting import tables
 from thesislib.tables import read_table
 
-_COMMENT = re.compile(r"<!-- *(/?)(table|value)(?::(.*?))? *-->", re.DOTALL)
+_COMMENT = re.compile(r"<!-- *(/?)(table|value|claim)(?::(.*?))? *-->", re.DOTALL)
 # Code is shown as it stands.
 _CODE = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1[^\n]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _AGGREGATES = ("mean", "min", "max", "sum", "count")
@@ -43,7 +49,7 @@ _AGGREGATES = ("mean", "min", "max", "sum", "count")
 
 class _Placeholder(NamedTuple):
     line: int  # of the page, from 1
-    kind: str  # "table" or "value"
+    kind: str  # "table", "value" or "claim"
     query: str
     start: int  # of the text between the comments
     stop: int
@@ -106,6 +112,9 @@ def _filled(path: Path, page: str, folder: Path) -> Iterator[tuple[_Placeholder,
             if one.kind == "table":
                 # Next to a comment Markdown would not see a table.
                 yield one, f"\n\n{_table(one.query, folder)}\n\n"
+            elif one.kind == "claim":
+                _check_claim(one.query, folder)
+                yield one, page[one.start : one.stop]
             else:
                 yield one, _value(one.query, folder)
         except (ValueError, FileNotFoundError, ZeroDivisionError) as error:
@@ -135,23 +144,49 @@ def _placeholders(path: Path, page: str) -> Iterator[_Placeholder]:
         raise ValueError(f"{path}:{line}: {opened[0]}: is not closed")
 
 
-def _table(name: str, folder: Path) -> str:
+def _table(query: str, folder: Path) -> str:
+    name, _, asked = query.partition("?")
     if name not in tables.TABLES:
         raise ValueError(f"unknown table; there are {', '.join(tables.TABLES)}")
-    return tables.markdown(name, read_table(folder / tables.TABLES[name].file))
+    rows = read_table(folder / tables.TABLES[name].file)
+    return tables.markdown(name, _matching(rows, _words(asked) if asked else {}))
 
 
-def _value(query: str, folder: Path) -> str:
+def _check_claim(query: str, folder: Path) -> None:
+    """Refuse a sentence on a difference that its row does not bear out."""
     name, _, asked = query.partition("?")
+    words = _words(asked)
+    says = words.pop("says", "")
+    if says not in ("more", "less", "neither"):
+        raise ValueError(f"says={says}: expected more, less or neither")
+    rows = _matching(read_table(folder / f"{name}.csv"), words)
+    if len(rows) > 1:
+        raise ValueError(f"{len(rows)} rows match; name one")
+    row = rows.iloc[0]
+    found = "neither"
+    if row["holds"]:
+        found = "more" if row["value"] > 0 else "less"
+    if found != says:
+        told = f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}], p {row['p_holm']:.3f}"
+        raise ValueError(f"the page says {says}, the table {found}: {told}")
+
+
+def _words(asked: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(asked, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         pairs = []
     if not pairs:
-        raise ValueError("expected TABLE?column=value&...&format=...")
+        raise ValueError("expected TABLE?column=value&...")
     words = dict(pairs)
     if len(words) < len(pairs):
         raise ValueError("a word is given twice")
+    return words
+
+
+def _value(query: str, folder: Path) -> str:
+    name, _, asked = query.partition("?")
+    words = _words(asked)
     shown = _formatter(words.pop("format", ""))
     column, aggregate = words.pop("column", "value"), words.pop("agg", "")
     over = {
@@ -169,14 +204,8 @@ def _value(query: str, folder: Path) -> str:
 
 def _one(table: pd.DataFrame, words: dict[str, str], column: str, aggregate: str) -> object:
     """The value of a column in the only row that fits, or what is made of several."""
-    unknown = [name for name in (*words, column) if name not in table]
-    if unknown:
-        raise ValueError(f"no column {unknown[0]}; there are {', '.join(table.columns)}")
-    rows = table
-    for name, wanted in words.items():
-        rows = rows[_equal(rows[name], wanted)]
-    if not len(rows):
-        raise ValueError("no row matches")
+    _check_column(table, column)
+    rows = _matching(table, words)
     if aggregate:
         if aggregate not in _AGGREGATES:
             raise ValueError(f"agg={aggregate}: expected one of {', '.join(_AGGREGATES)}")
@@ -184,6 +213,22 @@ def _one(table: pd.DataFrame, words: dict[str, str], column: str, aggregate: str
     if len(rows) > 1:
         raise ValueError(f"{len(rows)} rows match; name one, or say what becomes of them with agg")
     return rows[column].iloc[0]
+
+
+def _matching(table: pd.DataFrame, words: dict[str, str]) -> pd.DataFrame:
+    """Rows whose columns hold what is asked, at least one."""
+    rows = table
+    for name, wanted in words.items():
+        _check_column(table, name)
+        rows = rows[_equal(rows[name], wanted)]
+    if not len(rows):
+        raise ValueError("no row matches")
+    return rows
+
+
+def _check_column(table: pd.DataFrame, name: str) -> None:
+    if name not in table:
+        raise ValueError(f"no column {name}; there are {', '.join(table.columns)}")
 
 
 def _equal(values: pd.Series, wanted: str) -> pd.Series:

@@ -10,21 +10,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from thesislib.reporting import recogniser_tables
+from thesislib.reporting import experiment1_tables, recogniser_tables
+from thesislib.reporting.experiment1_tables import probability
 from thesislib.reporting.labels import (
     ARM_LABELS,
     PEOPLE_LABELS,
     STARTS,
-    THESIS_EXPERIMENT1,
-    THESIS_PEOPLE,
-    THESIS_PHOTOS,
     TRANSFER_VARIANTS,
     backbone_label,
     engine_label,
-    system_label,
     timed_system_label,
 )
-from thesislib.tables import EXPERIMENT1_KEYS, MAIN_ARM, in_order, one_run, validated
+from thesislib.tables import EXPERIMENT1_KEYS, MAIN_ARM, one_run
 
 
 class Printed(NamedTuple):
@@ -79,90 +76,6 @@ def latex(name: str, table: pd.DataFrame) -> str:
 _BEYOND_PANDAS = str.maketrans({"<": "$<$", ">": "$>$", "–": "--", "→": r"$\to$", "′": "$'$"})
 
 
-# --- Experiment 1 ---------------------------------------------------------------------------------
-
-
-def experiment1(table: pd.DataFrame) -> Printed:
-    """Names: the thesis's own rows, then a row per dataset, split, system and run."""
-    about = (
-        "In percent, with 95 % bootstrap intervals. Accuracy: the best detection of a photo has "
-        "the right identity, wherever its box is. Joint accuracy: of all faces, those with the "
-        "right identity and an IoU of at least the threshold, boxes of the pipeline calibrated. "
-        "Oracle boxes: the right identity, read at the annotated box. p: exact McNemar test of "
-        "accuracy against the joint net's on the same photos. Two-stage (photo): its classifier "
-        "sees the whole photo, as the thesis's does; (face): the detected face; (aligned): turned "
-        "and scaled by dlib's landmarks. From dlib's recogniser, or from the published net, into "
-        "which it was distilled for whole photos: the recogniser stays, names are learned."
-    )
-    header = ["Data", "System", "Run", "Photos", "Accuracy", "Joint @0.5", "Joint @0.75"]
-    header += ["Oracle boxes", "p against joint"]
-    rows = [
-        [
-            *run.labels,
-            run.photos,
-            run.share("accuracy"),
-            run.share("joint_accuracy_50"),
-            run.share("joint_accuracy_75"),
-            run.share("oracle_box_accuracy"),
-            _probability(run.numbers.get("mcnemar_p")),
-        ]
-        for run in _runs(table)
-    ]
-    return Printed(about, pd.DataFrame(rows, columns=header), 3)
-
-
-def experiment1_boxes(table: pd.DataFrame) -> Printed:
-    """Boxes and speed of the rows of :func:`experiment1`."""
-    about = (
-        "IoU and AP50 in percent, with 95 % bootstrap intervals; mean IoU over all photos, 0 "
-        "where no face was found. Calibrated: the pipeline's boxes moved and scaled alike, as "
-        "fits the training photos best. FPS: photo in memory to answer; only those of one run "
-        "can be compared."
-    )
-    header = ["Data", "System", "Run", "Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"]
-    rows = [
-        [
-            *run.labels,
-            run.share("mean_iou"),
-            run.share("mean_iou_calibrated"),
-            run.share("ap50"),
-            _cell(run.numbers.get("fps"), scale=1, digits=1),
-        ]
-        for run in _runs(table)
-    ]
-    return Printed(about, pd.DataFrame(rows, columns=header), 3)
-
-
-class _Run(NamedTuple):
-    """What a printed row of Experiment 1 is made of."""
-
-    labels: tuple[str, str, str]
-    photos: str
-    numbers: dict[str, pd.Series]  # by metric
-    digits: int = 1
-
-    def share(self, metric: str) -> str:
-        return _cell(self.numbers.get(metric), scale=100, digits=self.digits)
-
-
-def _runs(table: pd.DataFrame) -> Iterator[_Run]:
-    for system, rows in THESIS_EXPERIMENT1.groupby("system", sort=False):
-        labels = (rows["source"].iloc[0], str(system), f"{THESIS_PEOPLE} people")
-        yield _Run(labels, str(THESIS_PHOTOS), _by_metric(rows), digits=2)
-    table = in_order(validated("table", table))
-    told = [key for key in EXPERIMENT1_KEYS if key != "run"] + ["start"]
-    several = table.groupby(told)["run"].transform("nunique") > 1
-    for key, rows in table.groupby([*EXPERIMENT1_KEYS, "start"], sort=False):
-        dataset, split, system, profile, seed, run, start = key
-        words = [profile, f"seed {seed}"]
-        words += [STARTS.get(start, f"from {start}")] if start != "scratch" else []
-        words += [f"run {run or '–'}"] if several[rows.index[0]] else []
-        numbers = _by_metric(rows)
-        photos = str(numbers["accuracy"]["n"]) if "accuracy" in numbers else "–"
-        labels = (f"{dataset}, {split} split", system_label(system), ", ".join(words))
-        yield _Run(labels, photos, numbers)
-
-
 def _by_metric(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return {row["metric"]: row for _, row in rows.iterrows()}
 
@@ -177,14 +90,7 @@ def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
 
 
 def _probability(row: pd.Series | None) -> str:
-    if row is None:
-        return "–"
-    return probability(row["value"])
-
-
-def probability(p: float) -> str:
-    """A *p* value as it is printed: three digits, or ``<0.001``."""
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+    return "–" if row is None else probability(row["value"])
 
 
 def speed_ratios(results: pd.DataFrame) -> pd.DataFrame:
@@ -484,8 +390,18 @@ class _Source(NamedTuple):
 
 
 TABLES = {
-    "experiment1": _Source("experiment1.csv", experiment1),
-    "experiment1_boxes": _Source("experiment1.csv", experiment1_boxes),
+    "experiment1": _Source(
+        "experiment1_seeds.csv", lambda table: Printed(*experiment1_tables.names(table))
+    ),
+    "experiment1_boxes": _Source(
+        "experiment1_seeds.csv", lambda table: Printed(*experiment1_tables.boxes(table))
+    ),
+    "experiment1_pairs": _Source(
+        "experiment1_pairs.csv", lambda table: Printed(*experiment1_tables.pairs(table))
+    ),
+    "experiment1_speed": _Source(
+        "experiment1.csv", lambda table: Printed(*experiment1_tables.speed(table))
+    ),
     "experiment2": _Source("experiment2.csv", experiment2),
     "experiment3": _Source("experiment3.csv", experiment3),
     "experiment3_arms": _Source("experiment3.csv", experiment3_arms),

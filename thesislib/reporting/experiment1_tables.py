@@ -1,0 +1,225 @@
+"""Tables of Experiment 1 over seeds: systems with intervals over people, and their differences.
+
+Each is of one dataset, split and profile; the cells are those of
+:mod:`thesislib.reporting.tables`.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from thesislib.reporting.labels import THESIS_EXPERIMENT1, begun_from, system_label
+from thesislib.tables import CONTROLS, REFERENCES, SYSTEMS, one_run
+
+_ORDER = {name: at for at, name in enumerate((*SYSTEMS, *CONTROLS, *REFERENCES))}
+_STARTS = {"scratch": 0, "default": 1, "dlib": 1, "none": 2}
+_INTERVALS = (
+    "In percent, over the test faces of all seeds together, with 95 % intervals in which people "
+    "are drawn"
+)
+MEASURES = {
+    "accuracy": "accuracy",
+    "joint_accuracy_50": "joint @0.5",
+    "oracle_box_accuracy": "names, boxes given",
+    "mean_iou_calibrated": "mean IoU, calibrated",
+}
+
+
+def names(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """Who is named rightly, by system; the thesis's own numbers first where photos were split."""
+    about = (
+        f"{_INTERVALS}. Accuracy, the thesis's: the best detection of a photo has the right "
+        "identity, wherever its box is. Joint @0.5: of all faces, those with the right identity "
+        "and an IoU of at least 0.5, boxes calibrated. Names, boxes given: read at the annotated "
+        "box; the two-stage classifier of the photo needs none. Seeds: joint @0.5 of each, or of "
+        "what finds no face, names."
+    )
+    header = ["System", "Begun from", "Accuracy", "Joint @0.5", "Names, boxes given", "Seeds"]
+    rows = []
+    if "photo" in set(table["split"]):
+        for system, own in THESIS_EXPERIMENT1.groupby("system", sort=False):
+            accuracy = own.set_index("metric")["value"]["accuracy"]
+            begun = f"{own['source'].iloc[0]}, other photos"
+            rows.append([str(system), begun, f"{100 * accuracy:.2f}", "–", "–", "–"])
+    for arm in _arms(table):
+        if arm.named:
+            cells = [arm.share(metric) for metric in list(MEASURES)[:3]]
+            rows.append(
+                [*arm.labels, *cells, arm.seeds("joint_accuracy_50", "oracle_box_accuracy")]
+            )
+    return about, pd.DataFrame(rows, columns=header), 2
+
+
+def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """How well boxes lie, by system."""
+    about = (
+        f"{_INTERVALS}. Mean IoU over all photos, 0 where no face was found. Calibrated: boxes of "
+        "systems that learned another framing of a face, moved and scaled alike, as fits the "
+        "training photos best. Found: faces with a calibrated IoU of at least 0.5. AP50: of "
+        "calibrated boxes. Seeds: calibrated mean IoU of each."
+    )
+    header = ["System", "Begun from", "Mean IoU", "Calibrated", "Found", "AP50", "Seeds"]
+    shown = ("mean_iou", "mean_iou_calibrated", "recall_50", "ap50")
+    rows = [
+        [*arm.labels, *(arm.share(metric) for metric in shown), arm.seeds("mean_iou_calibrated")]
+        for arm in _arms(table)
+        if "mean_iou" in arm.numbers
+    ]
+    return about, pd.DataFrame(rows, columns=header), 2
+
+
+def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """The joint net less each other system."""
+    table = _of_one(table, "experiment1_pairs")
+    tests = table["tests"].iloc[0] if len(table) else 0
+    about = (
+        "The joint net less another system on the same faces, in percentage points. Intervals "
+        f"hold together with 95 % (Bonferroni, {tests} tests); p: sign-flip test over people, "
+        "corrected by Holm for as many. Claimed: p below 0.05, an interval without 0, and the "
+        "same sign in every one of at least three seeds."
+    )
+    header = ["Joint net from", "Against", "Measure", "Difference", "Seeds", "p", "Claimed"]
+    rows = []
+    order = table.assign(
+        a=table["start"].map(_STARTS),
+        b=table["against_start"].map(_STARTS),
+        c=table["against"].map(_ORDER),
+        d=table["metric"].map({name: at for at, name in enumerate(MEASURES)}),
+    ).sort_values(["a", "b", "c", "d"])
+    for _, row in order.iterrows():
+        against = system_label(row["against"])
+        if row["against_start"] != "none":
+            against += f", {begun_from(row['against_start'])}"
+        rows.append(
+            [
+                begun_from(row["start"]),
+                against,
+                MEASURES[row["metric"]],
+                _points(row["value"], row["low"], row["high"]),
+                ", ".join(f"{100 * float(value):+.1f}" for value in row["seed_values"].split()),
+                probability(row["p_holm"]),
+                "yes" if row["holds"] else "no",
+            ]
+        )
+    return about, pd.DataFrame(rows, columns=header), 3
+
+
+def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str]:
+    """What may be said of the joint nets, in sentences: one for each comparison.
+
+    Args:
+        table: rows of ``experiment1_pairs.csv`` of one dataset, split and profile.
+        metric: which is compared, one of :data:`MEASURES`.
+    """
+    table = _of_one(table, "experiment1_pairs")
+    said = []
+    for _, row in table[table["metric"] == metric].iterrows():
+        joint = f"The joint net from {begun_from(row['start'])}"
+        other = system_label(row["against"])
+        if row["against_start"] != "none":
+            other += f" from {begun_from(row['against_start'])}"
+        points = f"{_points(row['value'], row['low'], row['high'])} points"
+        if row["holds"]:
+            side = "ahead of" if row["value"] > 0 else "behind"
+            said.append(f"{joint} is {side} {other} in {MEASURES[metric]}: {points}.")
+        else:
+            said.append(
+                f"{joint} and {other} cannot be told apart in {MEASURES[metric]}: {points}."
+            )
+    return said
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
+    """Time of a photo, with the share of faces that are found in it.
+
+    Args:
+        table: rows of ``experiment1.csv``.
+    """
+    about = (
+        "Median time from the decoded photo to the answer, batch 1, systems that begin alike turn "
+        "by turn on the same photos; only those can be compared. Times the joint net: of frames "
+        "per second, on its line 1. Found: faces with a calibrated IoU of at least 0.5; where a "
+        "detector finds none, nothing is named, and that takes no time."
+    )
+    header = ["System", "Begun from", "Input, px", "ms", "FPS", "Times the joint net", "Found, %"]
+    table = table[table["seed"] == table["seed"].min()]
+    rows = []
+    for _, own in _sorted(table).groupby("run", sort=False):
+        fps = own[own["metric"] == "fps"].set_index("system")
+        found = own[own["metric"] == "recall_50"].set_index("system")["value"]
+        joint = fps["value"].get("joint", float("nan"))
+        for system, row in fps.iterrows():
+            recall = found.get(system, float("nan"))
+            rows.append(
+                [
+                    system_label(str(system)),
+                    begun_from(row["start"]),
+                    str(row["input_px"]),
+                    f"{1000 / row['value']:.1f}",
+                    f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]",
+                    f"{row['value'] / joint:.2f}" if joint == joint else "–",
+                    f"{100 * recall:.1f}" if recall == recall else "–",
+                ]
+            )
+    return about, pd.DataFrame(rows, columns=header), 2
+
+
+class _Arm(NamedTuple):
+    """A system and its numbers by metric."""
+
+    labels: tuple[str, str]
+    numbers: dict[str, pd.Series]
+
+    @property
+    def named(self) -> bool:
+        return bool({"accuracy", "oracle_box_accuracy"} & set(self.numbers))
+
+    def share(self, metric: str) -> str:
+        row = self.numbers.get(metric)
+        if row is None:
+            return "–"
+        text = f"{100 * row['value']:.1f}"
+        if pd.notna(row["low"]):
+            text += f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        return text
+
+    def seeds(self, *metrics: str) -> str:
+        for metric in metrics:
+            if metric in self.numbers and pd.notna(self.numbers[metric]["low"]):
+                told = self.numbers[metric]["seed_values"].split()
+                return ", ".join(f"{100 * float(value):.1f}" for value in told)
+        return "–"
+
+
+def _arms(table: pd.DataFrame) -> Iterator[_Arm]:
+    for (system, start), own in _sorted(_of_one(table, "experiment1_seeds")).groupby(
+        ["system", "start"], sort=False
+    ):
+        labels = (system_label(str(system)), begun_from(str(start)))
+        yield _Arm(labels, {row["metric"]: row for _, row in own.iterrows()})
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    """Systems from random weights, then those from dlib's recogniser, then references."""
+    place = table["start"].map(_STARTS).fillna(len(_STARTS))
+    return (
+        table.assign(place=place, rank=table["system"].map(_ORDER))
+        .sort_values(["place", "rank"], kind="stable")
+        .drop(columns=["place", "rank"])
+    )
+
+
+def _of_one(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    if not len(table):
+        raise ValueError(f"{what}: no rows")
+    return one_run(table, what, columns=("dataset", "split", "profile"), by=())
+
+
+def probability(p: float) -> str:
+    """A *p* value as it is printed: three digits, or ``<0.001``."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
