@@ -124,9 +124,8 @@ def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str
             side = "ahead of" if row["value"] > 0 else "behind"
             said.append(f"{joint} is {side} {other} in {MEASURES[metric]}: {points}.")
         else:
-            said.append(
-                f"{joint} and {other} cannot be told apart in {MEASURES[metric]}: {points}."
-            )
+            alike = f"{joint} and {other} cannot be told apart"
+            said.append(f"{alike} in {MEASURES[metric]}: {points}.")
     return said
 
 

@@ -147,13 +147,21 @@ def _publish_table(path: Path, rows: pd.DataFrame) -> list[Path]:
     changed = []
     if path.stem == "experiment1":
         tables.merge_results(path, rows, supersede=True)
-        text = latex("experiment1", tables.read_results(path))
-        text += "\n" + latex("experiment1_boxes", tables.read_results(path))
-        if _write(path.with_suffix(".tex"), text):
-            changed.append(path.with_suffix(".tex"))
     else:
         tables.merge_table(path, rows, supersede=True)
+    if path.stem == "experiment1_seeds":
+        tex = path.with_name("experiment1.tex")
+        changed += [tex] if _write(tex, latex_of_experiment1(tables.read_table(path))) else []
     return [path, *changed] if _bytes(path) != before else changed
+
+
+def latex_of_experiment1(rows: pd.DataFrame) -> str:
+    """Names and boxes of each dataset, split and profile in ``experiment1_seeds.csv``."""
+    pieces = []
+    for (dataset, split, profile), own in rows.groupby(["dataset", "split", "profile"]):
+        pieces.append(f"% {dataset}, {split} split, profile {profile}")
+        pieces += [latex(name, own) for name in ("experiment1", "experiment1_boxes")]
+    return "\n".join(pieces)
 
 
 def _publish_figures(
