@@ -24,6 +24,7 @@ from thesislib.engine.checkpoint import start_hash
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import why_others
+from thesislib.experiments.systems import systems_of
 from thesislib.profiles import PROFILES
 
 ROOT = Path(__file__).parent
@@ -146,6 +147,9 @@ def state_of(config: Config, target: Path | None) -> dict:
     return {"state": cache.key(**about, start=start)}
 
 
+TABLES = {"compare": "experiment1_seeds"}  # of commands that write one of another name
+
+
 def task_experiment():
     """Train, test and time everything, with progress bars; the library keeps what was done."""
     config, target = asked()
@@ -164,6 +168,8 @@ def task_experiment():
         commands["train-ahead"] = command("train-ahead", data=None)
     commands["experiment1"] = command("experiment1", data=data)
     commands["experiment1-started"] = command("experiment1", begun, data=data)
+    about = {"seed": None, "seeds": [one.seed for one in configs.with_seeds(config)]}
+    commands["compare"] = command("compare", data=data, **about, systems=list(systems_of(config)))
     if default and config.profile.name == "quick":
         commands["stand-in"] = command("stand-in", data=None, split=None)
     pair = {"data": None, "split": None, "source": str(source), "target": str(new)}
@@ -179,7 +185,7 @@ def task_experiment():
             # Those of nets that start from dlib's recogniser are written into the same tables.
             "targets": []
             if name.endswith("-started") or name == "train-ahead"
-            else [paths.TABLES / f"{name.replace('-', '_')}.csv"],
+            else [paths.TABLES / f"{TABLES.get(name, name.replace('-', '_'))}.csv"],
             "uptodate": [lambda task, values: values == state_of(config, target)],
             "task_dep": list(before),
         }

@@ -13,7 +13,7 @@ from conftest import face, make_party
 
 from thesislib import paths
 
-COMMANDS = ["train-ahead", "experiment1", "experiment1-started"]
+COMMANDS = ["train-ahead", "experiment1", "experiment1-started", "compare"]
 COMMANDS += ["experiment2", "experiment2-started", "experiment3"]
 ASKED = ("DATA", "PHOTOS", "IMPORT", "SPLIT", "SEED", "EPOCHS", "BATCH", "TARGET", "PEERS")
 # Names of folders that make, a shell, doit or matplotlib could read as something of their own.

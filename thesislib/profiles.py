@@ -7,7 +7,7 @@ import math
 _AT_LEAST = {
     **dict.fromkeys(("input_px", "started_px", "stride", "pooling", "anchors"), 1),
     "embedding_dim": 1,
-    **dict.fromkeys(("epochs", "batch", "transfer_steps", "transfer_seeds"), 1),
+    **dict.fromkeys(("epochs", "batch", "transfer_steps", "trainings"), 1),
     **dict.fromkeys(("lambda_box", "lambda_no_object", "lambda_identity"), 0),
     **dict.fromkeys(("weight_decay", "colour", "workers"), 0),
 }
@@ -74,7 +74,7 @@ class Profile:
     label_smoothing: float = 0.0
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
-    transfer_seeds: int = 3  # how often: with the seeds 0, 1, ...
+    trainings: int = 3  # how often a system is trained, Experiments 1 and 2
     started_px: int = 480  # input_px of a joint net that starts from dlib's recogniser
     # set of synthetic people, used when no dataset is given; a name in synthetic.sets.SETS
     people: str = "thesis"
@@ -165,7 +165,7 @@ PROFILES = {
         epochs=2,
         batch=16,
         transfer_steps=2,
-        transfer_seeds=1,
+        trainings=1,
         started_px=128,
         people="smoke",
         many_people="smoke_many",
@@ -175,7 +175,7 @@ PROFILES = {
 
 
 # What a run keeps of its own profile where its nets start from dlib's recogniser.
-_OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "transfer_seeds", "started_px"]
+_OF_THE_RUN = ["name", "epochs", "batch", "transfer_steps", "trainings", "started_px"]
 _OF_THE_RUN += ["people", "many_people", "new_people", "workers"]
 
 

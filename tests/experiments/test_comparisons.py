@@ -1,6 +1,7 @@
 """Several seeds put together: numbers over people, differences that may be claimed."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,7 @@ def test_only_what_can_be_measured_of_a_system_is_compared(arms):
 
 def test_tables_are_written_and_say_how_they_came_about(arms, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
-    monkeypatch.setattr(comparisons, "tested", lambda configs: arms)
+    monkeypatch.setattr(comparisons, "arms_of", lambda configs, systems: arms)
     about = {"dataset": "x", "split": "photo", "profile": "quick", "seed": 0, "precision": "fp32"}
     monkeypatch.setattr(
         comparisons,
@@ -156,13 +157,33 @@ def test_tables_are_written_and_say_how_they_came_about(arms, monkeypatch, tmp_p
     configs = [Config(tmp_path, Profile("quick"), seed=seed) for seed in range(3)]
     for _ in range(2):  # the same again takes its own place
         comparisons.compare(configs)
-    for file, rows in (("experiment1_seeds.csv", 3 * 8), ("experiment1_pairs.csv", 8)):
+    for file, rows in (("experiment1_seeds.csv", 3 * 9), ("experiment1_pairs.csv", 8)):
         table = tables.read_table(tmp_path / "tables" / file)
         assert len(table) == rows
         assert set(table["seeds"]) == {"0 1 2"}
         assert table["command"].str.contains("compare .*--seeds 0 1 2").all()
     with pytest.raises(ValueError, match="differ in more than their seeds"):
         comparisons.compare([configs[0], dataclasses.replace(configs[1], split="session")])
-    monkeypatch.setattr(comparisons, "tested", lambda configs: {})
-    with pytest.raises(ValueError, match=r"nothing of .* was tested yet; run `python -m thesislib"):
-        comparisons.compare(configs)
+    with pytest.raises(ValueError, match="they start from default, not from random weights"):
+        comparisons.compare([dataclasses.replace(configs[0], start=Path("default"))])
+    with pytest.raises(ValueError, match="unknown systems three_stage; choose of joint, two_stage"):
+        comparisons.compare(configs, ["three_stage"])
+
+
+def test_all_that_is_asked_for_is_compared_whatever_it_starts_from(tmp_path):
+    configs = [Config(tmp_path, Profile("x"), seed=seed) for seed in (4, 5)]
+    arms = comparisons.arms_of(configs, ["joint", "boxes_only"])
+    assert list(arms)[:2] == [Arm("joint", "scratch"), Arm("boxes_only", "scratch")]
+    begun = {
+        Arm("joint", "default"),
+        Arm("two_stage_face", "dlib"),
+        Arm("two_stage_aligned", "dlib"),
+    }
+    assert set(arms) == {
+        *list(arms)[:2],
+        *begun,
+        *(Arm(name, "none") for name in tables.REFERENCES),
+    }
+    for arm, tests in arms.items():
+        assert list(tests.configs) == [4, 5] and tests.system == arm.system
+        assert all(config.is_started == (arm in begun) for config in tests.configs.values())

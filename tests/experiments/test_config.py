@@ -52,7 +52,7 @@ CHANGED = {
     "label_smoothing": 0.15,
     "learned_balance": True,
     "transfer_steps": 77,
-    "transfer_seeds": 4,
+    "trainings": 4,
     "started_px": 99,
     "people": "crowd",
     "many_people": "crowd",
@@ -61,7 +61,7 @@ CHANGED = {
 }
 # What a trained net does not depend on: which synthetic people are made is told by their content.
 NOT_IN_THE_KEY = {"workers", "people", "many_people", "new_people", "transfer_steps"}
-NOT_IN_THE_KEY |= {"transfer_seeds", "started_px"}
+NOT_IN_THE_KEY |= {"trainings", "started_px"}
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_a_dataset_is_read_again_when_a_file_in_it_changed_and_only_then(config)
 OUT_OF_RANGE = [
     *((name, 0) for name in ("input_px", "started_px", "pooling", "anchors", "embedding_dim")),
     *((name, 0) for name in ("epochs", "batch", "transfer_steps", "learning_rate")),
-    ("transfer_seeds", 0),
+    ("trainings", 0),
     *((name, -0.5) for name in ("lambda_box", "lambda_no_object", "lambda_identity", "colour")),
     *((name, math.nan) for name in ("learning_rate", "weight_decay", "warm_up", "flip")),
     *(("learning_rate", math.inf), ("warm_up", 1.5), ("flip", -0.1), ("label_smoothing", 1.0)),

@@ -39,7 +39,7 @@ def test_a_started_profile_is_the_published_nets_and_the_runs_own():
     for name in ("backbone", "stride", "embedding_dim", "embedding_source", "learning_rate"):
         assert getattr(begun, name) == getattr(default, name)
     of_the_run = ("name", "epochs", "batch", "people", "transfer_steps")
-    for name in (*of_the_run, "transfer_seeds"):
+    for name in (*of_the_run, "trainings"):
         assert getattr(begun, name) == getattr(quick, name)
     assert begun.input_px == quick.started_px
     assert started_profile(begun) == begun

@@ -11,9 +11,8 @@ from thesislib.experiments import config as configs
 from thesislib.profiles import get_profile
 from thesislib.reporting import publish, readme
 from thesislib.reporting.figures import save
-from thesislib.reporting.tables import latex
 
-from .test_tables import RUN, plain, row, table
+from .test_tables import RUN, of_seeds, plain, row, table
 
 PAGE = """# Title
 
@@ -25,7 +24,7 @@ Named <!-- value:experiment1?metric=joint_accuracy_50&seed=0&format=percent1 -->
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A clone with a page, notebooks, and an earlier published result."""
+    """A clone with pages, notebooks, and earlier published results."""
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "runs" / "figures")
@@ -38,6 +37,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "01.ipynb").write_text("old")
     rows = [row(seed=5), row(seed=0, run="", command="old program", value=0.95)]
     tables.merge_results(published("experiment1.csv"), table(*rows))
+    earlier = of_seeds(run="89abcdef", value=0.951, low=0.9, high=0.97)
+    tables.merge_table(published("experiment1_seeds.csv"), table(earlier))
     return tmp_path
 
 
@@ -74,10 +75,12 @@ def everything(folder):
 
 
 NEW = row(metric="joint_accuracy_50", value=0.9, low=0.85, high=0.95)
+TOGETHER = [of_seeds(), of_seeds(metric="mean_iou", value=0.8, low=0.7, high=0.9)]
 
 
 def test_tables_figures_notebooks_and_pages_are_published(project):
     ran(row(), NEW)
+    ran(*TOGETHER, name="experiment1_seeds.csv")
     key = draw("errors")
     storage.write_text(paths.RUNS / "notebooks" / publish.DEFAULT_RUN / "01.ipynb", "executed")
     changed = publish.publish()
@@ -89,6 +92,7 @@ def test_tables_figures_notebooks_and_pages_are_published(project):
         "figures/synthetic-photo/errors.png",
         "figures/tables/experiment1.csv",
         "figures/tables/experiment1.tex",
+        "figures/tables/experiment1_seeds.csv",
         "notebooks/01.ipynb",
     ]
     results = tables.read_results(published("experiment1.csv"))
@@ -101,13 +105,64 @@ def test_tables_figures_notebooks_and_pages_are_published(project):
     ]
     for page in publish.pages():
         assert "-->90.0 %<!-- /value -->" in page.read_text()
+        assert "| 96.3 [94.1, 98.0] |" in page.read_text()
         assert readme.check(page, paths.PUBLISHED / "tables") == []
+    # The earlier comparison of the same command gives way too, in the LaTeX as in the table.
+    together = tables.read_table(published("experiment1_seeds.csv"))
+    assert together["run"].tolist() == ["0123abcd"] * 2
     tex = published("experiment1.tex").read_text()
-    assert tex.startswith(latex("experiment1", results))
+    assert tex == publish.latex_of_experiment1(together)
+    assert "96.3 [94.1, 98.0]" in tex and "95.1" not in tex
     assert save.check_manifest(paths.PUBLISHED) == []
     assert save.read_manifest(paths.PUBLISHED)[key] == save.read_manifest(paths.FIGURES)[key]
     assert (paths.NOTEBOOKS / "01.ipynb").read_text() == "executed"
     assert publish.publish() == [], "a second time changes nothing"
+
+
+def test_latex_has_names_and_boxes_of_each_dataset_split_and_profile():
+    several = [{}, {"dataset": "ytf", "split": "session"}, {"profile": "full"}, {"dataset": "ytf"}]
+    rows = []
+    for at, about in enumerate(several):
+        value = {"value": 0.5 + at / 100, "low": 0.4, "high": 0.6}
+        rows += [of_seeds(**value | about), of_seeds(metric="mean_iou", **value | about)]
+    _, *pieces = publish.latex_of_experiment1(table(*rows)).split("% ")
+    assert [piece.splitlines()[0] for piece in pieces] == [
+        "synthetic, photo split, profile full",
+        "synthetic, photo split, profile quick",
+        "ytf, photo split, profile quick",
+        "ytf, session split, profile quick",
+    ]
+    for piece, value in zip(pieces, ("52.0", "50.0", "53.0", "51.0"), strict=True):
+        assert piece.count(r"\begin{tabular}") == piece.count(r"\end{tabular}") == 2
+        names, boxes = piece.split(r"\end{tabular}")[:2]
+        assert "& Accuracy &" in names and f"& {value} [40.0, 60.0] &" in names
+        assert "& Mean IoU &" in boxes and f"& {value} [40.0, 60.0] &" in boxes
+        assert ("the thesis" in names) == ("photo split" in piece)
+
+
+def test_latex_of_several_runs_of_one_dataset_is_refused():
+    with pytest.raises(ValueError, match=r"several in column run \(0123abcd, 4567cdef\)"):
+        publish.latex_of_experiment1(table(of_seeds(), of_seeds(run="4567cdef")))
+
+
+def test_latex_is_made_of_several_seeds_and_not_of_one_run(project):
+    ran(row(), NEW)
+    assert "experiment1.tex" not in {file.name for file in publish.publish()}
+    assert not published("experiment1.tex").exists()
+    ran(*TOGETHER, of_seeds(dataset="ytf", profile="smoke"), name="experiment1_seeds.csv")
+    assert {file.name for file in publish.publish()} == {
+        "experiment1_seeds.csv",
+        "experiment1.tex",
+        "README.md",
+        "page.md",
+    }
+    before = published("experiment1.tex").read_text()
+    assert "smoke" not in before
+    ran(row(value=0.97), NEW)
+    assert {file.name for file in publish.publish()} == {"experiment1.csv"}
+    assert published("experiment1.tex").read_text() == before
+    published("experiment1.tex").write_text("other")
+    assert {file.name for file in publish.publish()} == {"experiment1.tex"}
 
 
 def test_other_runs_and_earlier_figures_stay(project):
@@ -275,6 +330,6 @@ def test_what_changed_is_printed(project, capsys):
     assert main(["publish"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "figures/tables/experiment1.csv" in printed
-    assert printed[-1] == "4 files changed; `git diff` shows how"
+    assert printed[-1] == "3 files changed; `git diff` shows how"
     assert main(["publish"]) == 0
     assert capsys.readouterr().out == "nothing changed\n"

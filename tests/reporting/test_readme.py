@@ -9,12 +9,12 @@ import pytest
 from thesislib.reporting import readme, tables
 from thesislib.tables import read_table
 
-from .test_tables import plain, row, table
+from .test_tables import difference, of_seeds, plain, row, table
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Tables of two systems, one of them with two seeds, and a table of another form."""
+    """Tables of two systems, one of them with two seeds; of two datasets; and of another form."""
     results = table(
         row(value=0.974),
         row(value=0.5, low=0.4, high=0.6, seed=1),
@@ -25,6 +25,22 @@ def folder(tmp_path):
         row(dataset="001", value=0.25, low=0.2, high=0.3),
     )
     results.to_csv(tmp_path / "experiment1.csv", index=False)
+    boxes = {"metric": "mean_iou", "value": 0.8, "low": 0.7, "high": 0.9}
+    of_both = (
+        one
+        for about in ({}, {"dataset": "ytf"}, {"dataset": "ytf", "split": "session"})
+        for one in (of_seeds(**about), of_seeds(**boxes | about))
+    )
+    table(*of_both).to_csv(tmp_path / "experiment1_seeds.csv", index=False)
+    behind = {"value": -0.031, "low": -0.05, "high": -0.012, "p_holm": 0.0214}
+    open_yet = {"value": 0.04, "low": 0.0052, "high": 0.08, "p_holm": 0.0321, "holds": False}
+    differences = table(
+        difference(),
+        difference(against="two_stage_face", **behind),
+        difference(against="names_only", **open_yet),
+        difference(against="boxes_only", **open_yet | {"value": -0.04, "low": -0.08, "high": 0.01}),
+    )
+    differences.to_csv(tmp_path / "experiment1_pairs.csv", index=False)
     odd = pd.DataFrame([{"dataset": "a & b", "found": True, "value": "", "people": "<b>", "n": 3}])
     odd.to_csv(tmp_path / "odd.csv", index=False)
     return tmp_path
@@ -90,8 +106,8 @@ def test_a_value_is_that_of_the_only_row_that_fits(folder, query, shown):
         (f"{QUERY}&column=backbone&format=plain1", "found 'resnet18', which is no number"),
         ("experiment1?metric=fps&system=joint&column=low&format=plain1", "which is no number"),
         (f"{QUERY}&over.metric=none&format=ratio1", "no row matches"),
-        ("experiment1", "expected TABLE?column=value&...&format=..."),
-        ("experiment1?accuracy", "expected TABLE?column=value&...&format=..."),
+        ("experiment1", "expected TABLE?column=value&..."),
+        ("experiment1?accuracy", "expected TABLE?column=value&..."),
         ("experiment9?seed=0&format=plain1", "no table experiment9.csv"),
     ],
 )
@@ -118,6 +134,10 @@ def test_a_query_that_does_not_name_one_number_is_an_error(folder, query, compla
             ":2: <!-- value:a?b=c -->: <!-- table:experiment1 --> before it is not closed",
         ),
         ("<!-- value -->", ":1: <!-- value -->: names no table"),
+        ("<!-- claim -->", ":1: <!-- claim -->: names no table"),
+        ("<!-- claim:a?b=c -->it is", ":1: <!-- claim:a?b=c -->: is not closed"),
+        ("it is\n<!-- /claim -->", ":2: <!-- /claim -->: closes nothing"),
+        ("<!-- claim:a?b=c -->\n<!-- /value -->", ":2: <!-- /value -->: closes nothing"),
         (
             "<!-- table:experiment7 -->\n<!-- /table -->",
             ":1: table:experiment7: unknown table; there are experiment1, experiment1_boxes",
@@ -134,9 +154,142 @@ def test_placeholders_that_are_not_closed_or_unknown_are_errors(folder, text, co
     assert page.read_text() == text
 
 
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def in_page(folder, name, query, text="old"):
+    page = folder / "page.md"
+    page.write_text(f"one\n\n<!-- {name}:{query} -->{text}<!-- /{name} -->\n", encoding="utf-8")
+    return page
+
+
+def refused(folder, name, query, complaint):
+    """Neither filled nor checked, with page, line and query told."""
+    page = in_page(folder, name, query)
+    before = page.read_text(encoding="utf-8")
+    for read in (readme.refresh, readme.check):
+        with pytest.raises(ValueError) as error:
+            read(page, folder)
+        assert str(error.value).startswith(f"{page}:3: {name}:{query}: ")
+        assert complaint in str(error.value)
+    assert page.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("dataset=synthetic", {"dataset": "synthetic"}),
+        ("dataset=ytf&split=session", {"dataset": "ytf", "split": "session"}),
+        ("split=session", {"split": "session"}),
+        ("dataset=ytf&split=photo&value=0.963", {"dataset": "ytf", "split": "photo"}),
+        ("dataset=synthetic&seeds=0+1+2", {"dataset": "synthetic"}),
+    ],
+)
+def test_a_table_is_of_the_rows_that_fit(folder, query, wanted):
+    page = in_page(folder, "table", f"experiment1?{query}")
+    assert readme.refresh(page, folder)
+    rows = read_table(folder / "experiment1_seeds.csv")
+    for column, asked in wanted.items():
+        rows = rows[rows[column] == asked]
+    assert tables.markdown("experiment1", rows) in page.read_text(encoding="utf-8")
+    assert ("thesis" in page.read_text(encoding="utf-8")) == ("session" not in query)
+    assert readme.check(page, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("experiment1", "several in column dataset (synthetic, ytf); choose one"),
+        ("experiment1?dataset=ytf", "several in column split (photo, session); choose one"),
+        ("experiment1?people_of=ytf", "no column people_of; there are dataset, split, system"),
+        ("experiment1?dataset=lfw", "no row matches"),
+        ("experiment1?dataset=synthetic&split=session", "no row matches"),
+        ("experiment1?dataset", "expected TABLE?column=value&..."),
+        ("experiment1?dataset=ytf&dataset=lfw", "a word is given twice"),
+        ("experiment1?seed=first", "seed=first: a number is expected"),
+        ("experiment4?dataset=ytf", "unknown table; there are experiment1, experiment1_boxes"),
+        ("experiment2?source=ytf", "experiment2.csv"),
+    ],
+)
+def test_a_table_that_its_query_does_not_give_is_an_error(folder, query, complaint):
+    refused(folder, "table", query, complaint)
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+AGAINST = {  # what a row bears out, by the system of the row
+    "two_stage_photo": ("more", "+0.1000 [+0.0500, +0.1500]"),
+    "two_stage_face": ("less", "-0.0310 [-0.0500, -0.0120], p 0.021"),
+    "names_only": ("neither", "+0.0400 [+0.0052, +0.0800], p 0.032"),
+    "boxes_only": ("neither", "-0.0400 [-0.0800, +0.0100], p 0.032"),
+}
+
+
+@pytest.mark.parametrize("says", ["more", "less", "neither"])
+@pytest.mark.parametrize("against", AGAINST)
+def test_a_sentence_stays_if_its_row_bears_it_out_and_is_refused_if_not(folder, against, says):
+    query = f"experiment1_pairs?against={against}&metric=joint_accuracy_50&says={says}"
+    found, numbers = AGAINST[against]
+    if says != found:
+        told = f"the page says {says}, the table {found}: {numbers}"
+        refused(folder, "claim", query, told)
+        return
+    page = in_page(folder, "claim", query, "It is *so* &\n`so` <b>again</b>. ")
+    before, at = page.read_bytes(), page.stat().st_mtime_ns
+    assert readme.check(page, folder) == []
+    assert not readme.refresh(page, folder)
+    assert (page.read_bytes(), page.stat().st_mtime_ns) == (before, at)
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("experiment1_pairs?against=names_only&says=better", "says=better: expected more, less or"),
+        ("experiment1_pairs?against=names_only&says=", "says=: expected more, less or neither"),
+        ("experiment1_pairs?against=names_only", "says=: expected more, less or neither"),
+        ("experiment1_pairs?metric=joint_accuracy_50&says=more", "4 rows match; name one"),
+        ("experiment1_pairs?says=neither", "4 rows match; name one"),
+        ("experiment1_pairs?against=chance&says=neither", "no row matches"),
+        ("experiment1_pairs?system_b=chance&says=neither", "no column system_b; there are"),
+        ("experiment1_pairs?against=names_only&says=more&says=less", "a word is given twice"),
+        ("experiment1_pairs", "expected TABLE?column=value&..."),
+        ("experiment9?against=names_only&says=more", "experiment9.csv"),
+    ],
+)
+def test_a_claim_that_does_not_name_one_difference_is_an_error(folder, query, complaint):
+    refused(folder, "claim", query, complaint)
+
+
+def test_a_claim_on_a_table_that_holds_no_differences_is_an_error(folder):
+    refused(folder, "claim", f"{QUERY}&says=more", "holds")
+
+
+def test_a_sentence_that_new_results_no_longer_bear_out_is_refused(folder):
+    query = "experiment1_pairs?against=two_stage_photo&says=more"
+    page = in_page(folder, "claim", query, "The joint net leads.")
+    assert readme.check(page, folder) == []
+    path = folder / "experiment1_pairs.csv"
+    rows = read_table(path)
+    rows.assign(holds=False).to_csv(path, index=False)
+    refused(folder, "claim", query, "the page says more, the table neither: +0.1000 [+0.0500")
+
+
+def test_a_page_with_a_false_sentence_is_not_filled(folder):
+    page = folder / "page.md"
+    claim = "<!-- claim:experiment1_pairs?against=names_only&says=more -->So.<!-- /claim -->"
+    text = f"<!-- value:{QUERY}&format=percent1 -->old<!-- /value -->\n{claim}\n"
+    page.write_text(text)
+    with pytest.raises(ValueError, match=r"page\.md:2: claim:.*the page says more"):
+        readme.refresh(page, folder)
+    assert page.read_text() == text
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+BOXES = "experiment1_boxes?dataset=synthetic"
 PAGE = f"""# Title
 
-<!-- table:experiment1_boxes -->old<!-- /table -->
+<!-- table:{BOXES} -->old<!-- /table -->
 
 Named <!-- value:{QUERY}&format=percent1 -->1 %<!-- /value -->, twice
 <!-- value:{QUERY}&format=percent0 --><!-- /value -->.
@@ -151,8 +304,9 @@ The syntax, `<!-- value:x?y=z -->`, and a table's:
 
 def test_a_page_is_filled_and_its_text_stays(folder):
     text = filled(folder, PAGE)
-    printed = tables.markdown("experiment1_boxes", read_table(folder / "experiment1.csv"))
-    assert f"<!-- table:experiment1_boxes -->\n\n{printed}\n\n<!-- /table -->" in text
+    rows = read_table(folder / "experiment1_seeds.csv")
+    printed = tables.markdown("experiment1_boxes", rows[rows["dataset"] == "synthetic"])
+    assert f"<!-- table:{BOXES} -->\n\n{printed}\n\n<!-- /table -->" in text
     # All but what is between the comments is as it was.
     assert (
         text.replace(f"\n\n{printed}\n\n", "old")
@@ -171,18 +325,16 @@ def test_what_is_out_of_date_is_told_with_its_line(folder):
     page.write_text(PAGE)
     complaints = readme.check(page, folder)
     assert [complaint.removeprefix(f"{page}:") for complaint in complaints] == [
-        "3: table:experiment1_boxes: the table has changed",
+        f"3: table:{BOXES}: the table has changed",
         f"5: value:{QUERY}&format=percent1: has '1 %', the table '97.4 %'",
         f"6: value:{QUERY}&format=percent0: has '', the table '97 %'",
     ]
     assert page.read_text() == PAGE
     readme.refresh(page, folder)
-    results = read_table(folder / "experiment1.csv")
-    results.loc[results["metric"] == "fps", "value"] += 1
-    results.to_csv(folder / "experiment1.csv", index=False)
-    assert readme.check(page, folder) == [
-        f"{page}:3: table:experiment1_boxes: the table has changed"
-    ]
+    rows = read_table(folder / "experiment1_seeds.csv")
+    rows.loc[rows["metric"] == "mean_iou", "value"] += 0.01
+    rows.to_csv(folder / "experiment1_seeds.csv", index=False)
+    assert readme.check(page, folder) == [f"{page}:3: table:{BOXES}: the table has changed"]
 
 
 def test_a_page_without_placeholders_is_not_touched(folder):

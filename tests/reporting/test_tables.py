@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thesislib import tables as ground
-from thesislib.reporting import labels, tables
+from thesislib.reporting import tables
 
 RUN = {
     "profile": "quick",
@@ -46,132 +46,76 @@ def cells(name, results):
     return about, header, rule, body
 
 
-SMALL = table(
-    plain("mcnemar_p", 0.125, system="two_stage_face"),
-    row(system="two_stage_face", value=0.95, low=0.92, high=0.97),
-    row(),
-    row(metric="joint_accuracy_50", value=0.9, low=0.85, high=0.95, n=320),
-    row(metric="joint_accuracy_75", value=0.7, low=0.6, high=0.8, n=320),
-    row(metric="oracle_box_accuracy", value=1.0, low=1.0, high=1.0),
-    row(metric="mean_iou", value=0.8, low=0.78, high=0.82),
-    row(metric="mean_iou_calibrated", value=0.85, low=0.83, high=0.87),
-    plain("ap50", 0.987),
-    plain("fps", 41.27, n=30),
-)
+def of_seeds(**changes):
+    """A row of ``experiment1_seeds.csv``."""
+    several = {"people": 30, "seeds": "0 1 2", "seed_values": "0.95 0.964 0.975"}
+    return row(command="compare", **several) | changes
+
+
+def difference(**changes):
+    """A row of ``experiment1_pairs.csv``: the joint net leads by ten points, and that holds."""
+    one = {"against": "two_stage_photo", "against_start": "scratch", "p": 0.002, "p_holm": 0.016}
+    one |= {"value": 0.1, "low": 0.05, "high": 0.15, "tests": 8, "holds": True}
+    return of_seeds(metric="joint_accuracy_50", seed_values="0.09 0.1 0.11", **one) | changes
 
 
 # --- Experiment 1 ---------------------------------------------------------------------------------
+# See also test_experiment1_tables.py.
 
 
-def test_identities_of_a_small_table():
-    about, header, rule, body = cells("experiment1", SMALL)
-    assert "95 % bootstrap intervals" in about
-    assert header[:5] == ["Data", "System", "Run", "Photos", "Accuracy"]
-    assert header[5:] == ["Joint @0.5", "Joint @0.75", "Oracle boxes", "p against joint"]
-    assert [line.strip("-") for line in rule] == [":"] * 9
-    assert [line.endswith(":") for line in rule] == [False] * 3 + [True] * 6
-    assert body == [
-        ["the thesis, Experiment 1", "joint", "285 people", "651", "98.15", *"––––"],
-        ["the thesis, Experiment 1", "two-stage", "285 people", "651", "97.54", *"––––"],
-        [
-            "synthetic, photo split",
-            "joint net",
-            "quick, seed 0",
-            "300",
-            "96.3 [94.1, 98.0]",
-            "90.0 [85.0, 95.0]",
-            "70.0 [60.0, 80.0]",
-            "100.0 [100.0, 100.0]",
-            "–",
-        ],
-        [
-            "synthetic, photo split",
-            "two-stage (face)",
-            "quick, seed 0",
-            "300",
-            "95.0 [92.0, 97.0]",
-            "–",
-            "–",
-            "–",
-            "0.125",
-        ],
-    ]
-
-
-def test_boxes_of_a_small_table():
-    _, header, _, body = cells("experiment1_boxes", SMALL)
-    assert header[3:] == ["Mean IoU", "Mean IoU, calibrated", "AP50", "FPS"]
-    assert [line[3:] for line in body] == [
-        ["78.88", "–", "–", "34.5"],
-        ["79.82", "–", "–", "6.5"],
-        ["80.0 [78.0, 82.0]", "85.0 [83.0, 87.0]", "98.7", "41.3"],
-        ["–", "–", "–", "–"],
-    ]
+def test_words_stand_on_the_left_and_numbers_on_the_right():
+    for name, results, words in (
+        ("experiment1", table(of_seeds()), 2),
+        ("experiment1_pairs", table(difference()), 3),
+    ):
+        _, header, rule, _ = cells(name, results)
+        assert [line.strip("-") for line in rule] == [":"] * len(header)
+        numbers = len(header) - words
+        assert [line.endswith(":") for line in rule] == [False] * words + [True] * numbers
 
 
 def test_latex_of_a_small_table():
-    lines = tables.latex("experiment1", SMALL).splitlines()
-    assert lines[0] == r"\begin{tabular}{lllrrrrrr}"
+    face = {"system": "two_stage_face"}
+    results = table(of_seeds(), of_seeds(**face), of_seeds(metric="joint_accuracy_50", **face))
+    lines = tables.latex("experiment1", results).splitlines()
+    assert lines[0] == r"\begin{tabular}{llrrrr}"
     assert [lines[i] for i in (1, 3, -2, -1)] == [
         r"\toprule",
         r"\midrule",
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    assert lines[4] == (
-        r"the thesis, Experiment 1 & joint & 285 people & 651 & 98.15 & -- & -- & -- & -- \\"
+    assert lines[2] == (
+        r"System & Begun from & Accuracy & Joint @0.5 & Names, boxes given & Seeds \\"
     )
-    assert lines[7] == (
-        r"synthetic, photo split & two-stage (face) & quick, seed 0 & 300 & 95.0 [92.0, 97.0] "
-        r"& -- & -- & -- & 0.125 \\"
-    )
-    boxes = tables.latex("experiment1_boxes", SMALL)
-    assert boxes.startswith(r"\begin{tabular}{lllrrrr}")
-    assert "80.0 [78.0, 82.0] & 85.0 [83.0, 87.0] & 98.7 & 41.3" in boxes
+    assert lines[4] == r"joint & the thesis, Experiment 1, other photos & 98.15 & -- & -- & -- \\"
+    assert lines[6:8] == [
+        r"joint net & random weights & 96.3 [94.1, 98.0] & -- & -- & -- \\",
+        r"two-stage (face) & random weights & 96.3 [94.1, 98.0] & 96.3 [94.1, 98.0] & -- "
+        r"& 95.0, 96.4, 97.5 \\",
+    ]
+    pairs = tables.latex("experiment1_pairs", table(difference()))
+    assert pairs.startswith(r"\begin{tabular}{lllrrrr}")
+    assert "& +10.0 [+5.0, +15.0] & +9.0, +10.0, +11.0 & 0.016 & yes" in pairs
 
 
 def test_printed_names_do_not_break_the_page():
-    odd = table(row(dataset="a|b_<c>&5%"), plain("mcnemar_p", 1e-7, dataset="a|b_<c>&5%"))
-    _, _, _, body = cells("experiment1", odd)
-    assert body[2][0] == r"a\|b_&lt;c&gt;&amp;5%, photo split"
-    assert body[2][-1] == "&lt;0.001"
-    latex = tables.latex("experiment1", odd)
-    assert r"a|b\_$<$c$>$\&5\%, photo split &" in latex
-    assert r"& $<$0.001 \\" in latex
+    odd = "a|b_<c>&5%"
+    _, _, _, body = cells("experiment1", table(of_seeds(start=odd)))
+    assert body[-1][1] == r"a\|b_&lt;c&gt;&amp;5%"
+    latex = tables.latex("experiment1", table(of_seeds(start=odd)))
+    assert r"joint net & a|b\_$<$c$>$\&5\% &" in latex
+    pairs = table(difference(against_start=odd, p_holm=1e-7))
+    _, _, _, body = cells("experiment1_pairs", pairs)
+    assert body[0][1] == r"two-stage (photo), a\|b_&lt;c&gt;&amp;5%"
+    assert body[0][5] == "&lt;0.001"
+    assert "& $<$0.001 &" in tables.latex("experiment1_pairs", pairs)
 
 
 @pytest.mark.parametrize("name", ["001", "1e5", "007.50", "Анна Ким", "王小明"])
 def test_printed_names_are_left_as_they_are(name):
-    _, _, _, body = cells("experiment1", table(row(dataset=name)))
-    assert body[2][0] == f"{name}, photo split"
-
-
-def test_every_run_has_a_row_and_the_thesis_comes_first():
-    rows = [row(seed=seed, profile=profile) for seed in (1, 0) for profile in ("quick", "full")]
-    rows += [row(run="4567cdef"), row(seed=9, start="synthetic")]
-    for name in ("experiment1", "experiment1_boxes"):
-        runs = [line[2] for line in cells(name, table(*rows))[3]]
-        assert runs == ["285 people"] * 2 + [
-            "full, seed 0",
-            "full, seed 1",
-            "quick, seed 0, run 0123abcd",
-            "quick, seed 0, run 4567cdef",
-            "quick, seed 1",
-            "quick, seed 9, from synthetic",
-        ]
-
-
-def test_the_thesis_rows_are_printed_beside_no_results_yet():
-    empty = table(row())[:0]
-    assert "98.15" in tables.markdown("experiment1", empty)
-    assert "98.15" in tables.latex("experiment1", empty)
-    assert set(labels.THESIS_EXPERIMENT1["source"]) == {"the thesis, Experiment 1"}
-
-
-def test_printing_refuses_bad_rows():
-    for printed in (tables.markdown, tables.latex):
-        with pytest.raises(ValueError, match=r"^table: row 0, metric 'f1'"):
-            printed("experiment1", table(row(metric="f1")))
+    _, _, _, body = cells("experiment1", table(of_seeds(start=name)))
+    assert body[-1][1] == name
 
 
 def test_ratios_of_speed_stay_within_a_run():

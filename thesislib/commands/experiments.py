@@ -15,6 +15,7 @@ from thesislib.commands.settings import (
 )
 
 VariantName = Literal["class_mean", "classifier", "classifier_embedding", "all", "scratch"]
+TrainedName = Literal["joint", "two_stage_photo", "two_stage_face", "boxes_only", "names_only"]
 SystemName = Literal[
     "joint",
     "two_stage_photo",
@@ -97,23 +98,25 @@ def compare(
     split: Split = "photo",
     profile: ProfileName = "laptop",
     seeds: tuple[int, ...] = (0, 1, 2),
+    systems: tuple[TrainedName, ...] = (),
 ) -> None:
-    """Put the tests of Experiment 1 with several seeds together, and compare systems.
+    """Experiment 1 with several seeds: intervals over people and seeds, and differences.
 
     Args:
         data: Dataset folder, or the name of one in data/; else synthetic people.
         split: How photos are divided.
-        profile: Settings of the runs.
-        seeds: Seeds of the runs.
+        profile: Settings to begin with.
+        seeds: Random seeds.
+        systems: Which are trained from random weights; else all.
     """
     from thesislib.experiments import comparisons
 
     configs = [_config(data, profile, changes, split, seed) for seed in seeds]
-    numbers, pairs = comparisons.compare(configs)
+    numbers, pairs = comparisons.compare(configs, systems)
     show(numbers, "system", "start")
-    if len(pairs):
-        told = ["metric", "system", "start", "against", "against_start"]
-        told += ["value", "low", "high", "p_holm", "holds"]
+    told = ["metric", "system", "start", "against", "against_start"]
+    told += ["value", "low", "high", "p_holm", "holds"]
+    if is_main() and len(pairs):
         print(pairs[told].to_string(index=False, float_format="{:.4f}".format))
 
 

@@ -429,7 +429,7 @@ def training_settings(profile: Profile) -> dict:
     # The dataset is known by its content, whoever made it.
     for name in ("workers", "people", "many_people", "new_people"):
         del values[name]
-    for name in ("transfer_steps", "transfer_seeds", "started_px"):
+    for name in ("transfer_steps", "trainings", "started_px"):
         del values[name]
     return values
 

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from thesislib.engine.processes import this_process
 from thesislib.environment import end_with_parent
 from thesislib.experiments import embeddings, systems
-from thesislib.experiments.config import Config
+from thesislib.experiments.config import Config, with_seeds
 from thesislib.experiments.groups import people
 from thesislib.tables import MAIN_ARM, STARTED_ARM
 
@@ -43,7 +43,11 @@ def trainings_of(config: Config) -> list[Training]:
     found = [
         Training(embeddings.with_arm(strangers, MAIN_ARM), "two_stage_face", True),
         *(Training(embeddings.with_arm(strangers, arm), "joint", True) for arm in arms),
-        *(Training(config, system, False) for system in systems.systems_of(config)),
+        *(
+            Training(one, system, False)
+            for one in with_seeds(config)
+            for system in systems.systems_of(one)
+        ),
     ]
     if config.profile.name == "quick" and config.split != "session":  # of the stand-in
         found.append(Training(dataclasses.replace(config, split="session"), "joint", False))

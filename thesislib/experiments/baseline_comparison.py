@@ -20,6 +20,7 @@ from thesislib import cache, paths, seeds
 from thesislib.data.images import read_photo
 from thesislib.engine.evaluate import Report, units
 from thesislib.engine.evaluate import evaluate as evaluate_system
+from thesislib.engine.optimiser import precision
 from thesislib.engine.processes import this_process
 from thesislib.engine.timing import joint_stages, take_turns
 from thesislib.environment import commit
@@ -178,12 +179,12 @@ def about_system(config: Config, name: str) -> dict[str, Any]:
     """The columns ``start``, ``backbone``, ``input_px`` and ``precision`` of a system's rows."""
     if name in REFERENCES:
         return about_reference(name)
-    profile, usual = profile_of(config, name), results_columns(config)
+    profile = profile_of(config, name)
     return {
         "start": start_name(begins_with(config, name)),
         "backbone": profile.backbone,
         "input_px": profile.input_px,
-        "precision": usual["precision"],
+        "precision": precision(),
     }
 
 

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from thesislib import paths
 from thesislib.engine.evaluate import measures, units
+from thesislib.engine.processes import this_process
 from thesislib.experiments import baseline_comparison as experiment1
 from thesislib.experiments.config import Config, columns, command, key, started
 from thesislib.experiments.references import is_measured
+from thesislib.experiments.systems import systems_of
 from thesislib.metrics.matching import jointly_correct
 from thesislib.metrics.statistics import bootstrap_interval, holm, sign_flip_test
 from thesislib.tables import CONTROLS, REFERENCES, merge_table
@@ -39,55 +41,6 @@ class Arm(NamedTuple):
 
     system: str
     start: str
-
-
-def compare(configs: Sequence[Config]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put tests of several seeds together; merge what was found into two tables.
-
-    Tests that were made are read, from random weights and from dlib's recogniser; none is made.
-
-    Args:
-        configs: of Experiment 1 from random weights, alike but for their seeds.
-
-    Returns:
-        rows of ``experiment1_seeds.csv``, see :func:`over_seeds`, and of
-        ``experiment1_pairs.csv``, see :func:`differences`.
-
-    Raises:
-        ValueError: configs that differ in more than their seeds, or no tests.
-    """
-    first = configs[0]
-    if any(dataclasses.replace(one, seed=first.seed) != first for one in configs):
-        raise ValueError("configs: they differ in more than their seeds")
-    arms = tested(configs)
-    if not arms:
-        before = command(first, "experiment1")
-        raise ValueError(f"nothing of {first.data.name} was tested yet; run `{before}` first")
-    seeds = [config.seed for config in configs]
-    told = command(first, "compare", seed=None, seeds=seeds)
-    about = columns(first, key(first, seeds=seeds), told)
-    rows = pd.concat([over_seeds(arm, own) for arm, own in arms.items()], ignore_index=True)
-    systems = pd.DataFrame([about_arm(arm, own) for arm, own in arms.items()])
-    systems = systems.set_index(["system", "start"])
-    rows = rows.join(systems, on=["system", "start"])
-    found = differences(arms, first.seed)
-    if len(found):
-        found = found.join(systems, on=["system", "start"])
-    seeds_table, pairs_table = (_with(table, about) for table in (rows, found))
-    merge_table(paths.TABLES / SEEDS_TABLE, seeds_table)
-    if len(found):
-        merge_table(paths.TABLES / PAIRS_TABLE, pairs_table)
-    return seeds_table, pairs_table
-
-
-def _with(rows: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
-    return rows.assign(**{name: about[name] for name in about if name not in rows})
-
-
-def about_arm(arm: Arm, tests: "OfSeeds") -> dict[str, Any]:
-    """The columns of a system's rows that are its own."""
-    config = next(iter(tests.configs.values()))
-    return experiment1.about_system(config, arm.system) | arm._asdict()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,17 +63,78 @@ class OfSeeds:
         }
 
 
-def tested(configs: Iterable[Config]) -> dict[Arm, OfSeeds]:
-    """All systems that were tested, from random weights and from dlib's recogniser."""
+def compare(
+    configs: Sequence[Config], systems: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put tests of several seeds together; merge what was found into two tables.
+
+    Systems are trained and tested where that was not done yet: those from random weights, those
+    that start from dlib's recogniser, and references.
+
+    Args:
+        configs: of Experiment 1 from random weights, alike but for their seeds.
+        systems: which are trained from random weights; none for all, single-task controls too.
+
+    Returns:
+        rows of ``experiment1_seeds.csv``, see :func:`over_seeds`, and of
+        ``experiment1_pairs.csv``, see :func:`differences`.
+
+    Raises:
+        ValueError: configs that differ in more than their seeds, that start from a net, or an
+            unknown system.
+    """
+    first = configs[0]
+    if any(dataclasses.replace(one, seed=first.seed) != first for one in configs):
+        raise ValueError("configs: they differ in more than their seeds")
+    if first.start is not None:
+        raise ValueError(f"configs: they start from {first.start}, not from random weights")
+    known = (*systems_of(first), *CONTROLS)
+    if unknown := sorted(set(systems) - set(known)):
+        raise ValueError(f"unknown systems {', '.join(unknown)}; choose of {', '.join(known)}")
+    arms = arms_of(configs, systems or known)
+    seeds = [config.seed for config in configs]
+    asked: Any = {"systems": list(systems)} if systems else {}
+    about = columns(
+        first,
+        key(first, seeds=seeds, **asked),
+        command(first, "compare", seed=None, seeds=seeds, **asked),
+    )
+    rows = pd.concat([over_seeds(arm, own) for arm, own in arms.items()], ignore_index=True)
+    own = pd.DataFrame([about_arm(arm, tests) for arm, tests in arms.items()])
+    own = own.set_index(["system", "start"])
+    rows = rows.join(own, on=["system", "start"])
+    found = differences(arms, first.seed)
+    if len(found):
+        found = found.join(own, on=["system", "start"])
+    seeds_table, pairs_table = (_with(table, about) for table in (rows, found))
+    if this_process().is_main_process:
+        merge_table(paths.TABLES / SEEDS_TABLE, seeds_table)
+        if len(found):
+            merge_table(paths.TABLES / PAIRS_TABLE, pairs_table)
+    this_process().wait_for_everyone()
+    return seeds_table, pairs_table
+
+
+def _with(rows: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
+    return rows.assign(**{name: about[name] for name in about if name not in rows})
+
+
+def about_arm(arm: Arm, tests: OfSeeds) -> dict[str, Any]:
+    """The columns of a system's rows that are its own."""
+    config = next(iter(tests.configs.values()))
+    return experiment1.about_system(config, arm.system) | arm._asdict()
+
+
+def arms_of(configs: Iterable[Config], systems: Sequence[str]) -> dict[Arm, OfSeeds]:
+    """All that is compared: systems from random weights, those that start from dlib's recogniser,
+    and references."""
     found: dict[Arm, dict[int, Config]] = {}
     for config in configs:
-        for one in (config, *((started(config),) if config.start is None else ())):
-            for system in experiment1.KNOWN:
-                if one.is_started and system in (*REFERENCES, *CONTROLS):
-                    continue
-                if experiment1.is_tested(one, system):
-                    start = experiment1.about_system(one, system)["start"]
-                    found.setdefault(Arm(system, start), {})[config.seed] = one
+        begun = started(config)
+        for one, names in ((config, (*systems, *REFERENCES)), (begun, systems_of(begun))):
+            for name in names:
+                arm = Arm(name, experiment1.about_system(one, name)["start"])
+                found.setdefault(arm, {})[config.seed] = one
     return {arm: OfSeeds(arm.system, own) for arm, own in found.items()}
 
 

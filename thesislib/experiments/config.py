@@ -179,6 +179,13 @@ def is_default(config: Config) -> bool:
     return config.data.resolve() == paths.synthetic(config.profile.people).resolve()
 
 
+def with_seeds(config: Config) -> list[Config]:
+    """The runs of Experiment 1 that are put together: of the profile's synthetic people as many as
+    it asks for, with the seeds that follow the config's; of other data the config's alone."""
+    count = config.profile.trainings if is_default(config) else 1
+    return [dataclasses.replace(config, seed=config.seed + more) for more in range(count)]
+
+
 def prepare(config: Config) -> None:
     """Make the profile's synthetic people, unless they are there or other data is asked for.
 

@@ -68,7 +68,7 @@ def variants_of(source: Config) -> tuple[str, ...]:
 
 def usual_seeds(source: Config) -> tuple[int, ...]:
     """Seeds of the trainings, as many as the source's profile asks for."""
-    return tuple(range(source.profile.transfer_seeds))
+    return tuple(range(source.profile.trainings))
 
 
 def adapted(
