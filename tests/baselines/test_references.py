@@ -89,6 +89,8 @@ def test_the_nearest_photo_is_copied_with_all_that_is_annotated_in_it(dataset):
     ((found,),) = reference.predict_arrays([doubled])
     assert found.name == "boris"
     np.testing.assert_allclose(found.box, [24, 16, 64, 56])
+    given = [np.array([[0.0, 0, 5, 5], [30, 20, 60, 50]]), np.empty((0, 4))]
+    assert reference.identify_boxes([doubled, photo], given) == [["boris"] * 2, []]
 
 
 def test_a_constant_box_is_the_median_share_of_the_photo(dataset):

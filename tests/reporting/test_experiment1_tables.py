@@ -1,13 +1,11 @@
 """Experiment 1 over seeds is printed as it is stored: who reaches what, and who leads whom."""
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from thesislib.reporting import experiment1_tables as printed
 from thesislib.reporting import tables
 
-from .test_tables import cells, difference, of_seeds, plain, row, table
+from .test_tables import cells, difference, of_seeds, row, table
 
 
 def without(metric, value, **changes):
@@ -348,5 +346,5 @@ def test_times_of_several_results_are_not_printed_as_one(column):
 
 
 def test_no_times_are_not_printed():
-    with pytest.raises(ValueError, match="^experiment1: no rows"):
+    with pytest.raises(ValueError, match=r"^experiment1: no rows"):
         printed.speed(table(fps(50.0))[:0])

@@ -19,6 +19,7 @@ from thesislib.data.images import read_photo
 from thesislib.data.schema import Dataset
 from thesislib.environment import require
 from thesislib.faces import Face
+from thesislib.metrics.boxes import box_iou
 
 PIXELS = 32  # side of the grey pictures that are compared
 HOG_PX, HOG_CELLS, HOG_BINS = 64, 8, 9
@@ -148,6 +149,17 @@ class NearestPhoto:
             (nearest,) = self.photos.at(thumbnail(photo)[None])
             found.append(_faces(photo, *self.answers[nearest]))
         return found
+
+    def identify_boxes(
+        self, photos: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray]
+    ) -> list[list[str]]:
+        """Names at given boxes, per photo float [F, 4]: of the copied face that overlaps most."""
+        named = []
+        for copied, own in zip(self.predict_arrays(photos), boxes, strict=True):
+            there = np.array([face.box for face in copied])
+            nearest = box_iou(there, np.asarray(own).reshape(-1, 4)).argmax(axis=0)
+            named.append([copied[at].name for at in nearest])
+        return named
 
 
 class ConstantBox:

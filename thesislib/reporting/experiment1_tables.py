@@ -148,7 +148,7 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     header = ["System", "Begun from", "Input, px", "ms", "FPS", "Times the joint net", "Found, %"]
     table = table[table["seed"] == table["seed"].min()]
     rows = []
-    for _, own in _sorted(table).groupby("run", sort=False):
+    for _, own in in_rows(table).groupby("run", sort=False):
         fps = own[own["metric"] == "fps"].set_index("system")
         found = own[own["metric"] == "recall_50"].set_index("system")["value"]
         joint = fps["value"].get("joint", float("nan"))
@@ -196,18 +196,23 @@ class _Arm(NamedTuple):
 
 
 def _arms(table: pd.DataFrame) -> Iterator[_Arm]:
-    for (system, start), own in _sorted(_of_one(table, "experiment1_seeds")).groupby(
+    for (system, start), own in in_rows(_of_one(table, "experiment1_seeds")).groupby(
         ["system", "start"], sort=False
     ):
         labels = (system_label(str(system)), begun_from(str(start)))
         yield _Arm(labels, {row["metric"]: row for _, row in own.iterrows()})
 
 
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    """Systems from random weights, then those from dlib's recogniser, then references."""
-    place = table["start"].map(_STARTS).fillna(len(_STARTS))
+def in_rows(table: pd.DataFrame, start: str = "start", system: str = "system") -> pd.DataFrame:
+    """Systems from random weights, then those from dlib's recogniser, then references.
+
+    Args:
+        table: with the two columns that are named.
+        start, system: columns.
+    """
+    place = table[start].map(_STARTS).fillna(len(_STARTS))
     return (
-        table.assign(place=place, rank=table["system"].map(_ORDER))
+        table.assign(place=place, rank=table[system].map(_ORDER))
         .sort_values(["place", "rank"], kind="stable")
         .drop(columns=["place", "rank"])
     )

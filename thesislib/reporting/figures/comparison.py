@@ -1,7 +1,7 @@
-"""Figures of Experiment 1."""
+"""Figures of Experiment 1: boxes, errors, confusions and time of one run."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from thesislib.reporting.figures.style import (
     COLUMN,
@@ -26,16 +25,13 @@ from thesislib.reporting.figures.style import (
     in_order,
     short,
     styled,
-    system_colour,
     system_line,
 )
 from thesislib.reporting.labels import (
-    THESIS_EXPERIMENT1,
-    THESIS_PEOPLE,
     system_label,
     told_apart,
 )
-from thesislib.tables import SPLITS, one_run
+from thesislib.tables import one_run
 
 _STAGES = {
     "detector": SKY,
@@ -44,14 +40,6 @@ _STAGES = {
     "classifier": "#009E73",
     "postprocess": "#555555",
 }
-_INTERVALS = {
-    "accuracy": "accuracy",
-    "joint_accuracy_50": "joint accuracy\nIoU ≥ 0.5",
-    "joint_accuracy_75": "joint accuracy\nIoU ≥ 0.75",
-    "mean_iou_calibrated": "mean IoU,\ncalibrated",
-    "oracle_box_accuracy": "identity right,\noracle boxes",
-}
-_NAMED = ("accuracy", "joint_accuracy_50", "oracle_box_accuracy")
 _NAMES_ON_AXES = 30  # more cannot be read, and one looks at the list
 # name in error_split's table, heading, colour
 _VERDICTS = (
@@ -61,122 +49,6 @@ _VERDICTS = (
     ("identification", "wrong\nidentity, also\nat oracle box", WRONG),
     ("missed", "not found", "#AAAAAA"),
 )
-
-
-class _Point(NamedTuple):
-    """A number that is drawn: shares in 0-1, ``y`` the lane, NaN where there is no interval."""
-
-    metric: str
-    y: float
-    system: str
-    value: float
-    low: float
-    high: float
-
-
-@styled
-def experiment1_intervals(results: pd.DataFrame) -> Figure:
-    """Shares of Experiment 1 with their 95 % intervals, beside the thesis's own numbers.
-
-    The thesis measured other photos, so its numbers stand in a row of their own, hollow; its mean
-    IoU is that of boxes as they came, without calibration. Each run (seed, settings) has a line.
-
-    Args:
-        results: rows of ``experiment1.csv``: ``dataset, split, profile, seed, run, system,
-            metric, value, low, high``; shares in 0–1. Metrics that are not shown are passed over.
-    """
-    rows = told_apart(results[results["metric"].isin(_INTERVALS)])
-    # The thesis split by photo: beside another split it would only stretch the axis.
-    with_thesis = bool((rows["split"] == "photo").any())
-    points, ticks = _thesis_points() if with_thesis else ([], [])
-    y, edges = (1.0 if with_thesis else -2.0), []
-    groups = list(rows.groupby(["dataset", "split", "profile"], sort=False))
-    groups.sort(key=lambda group: (group[0][0], SPLITS.index(group[0][1]), group[0][2]))
-    for (dataset, split, profile), group in groups:
-        edges.append(y + 1)
-        y += 2
-        lanes = list(group.groupby(["system", "seed", "run"]))
-        order = in_order(group["system"], SYSTEM_ORDER)
-        lanes.sort(key=lambda lane: (order.index(lane[0][0]), *lane[0][1:]))
-        ticks.append((y + (len(lanes) - 1) / 2, f"{dataset}\n{split} split, {profile}"))
-        for (system, _, _), own in lanes:
-            points += [
-                _Point(row.metric, y, system, row.value, row.low, row.high)
-                for row in own.itertuples()
-            ]
-            y += 1
-        y += max(0, 2 - len(lanes)) - 1  # two lines of label need two lanes
-    height = 0.155 * (y + 2) + 0.95
-    figure, axes = plt.subplots(1, len(_INTERVALS), figsize=(TEXT, height), sharey=True)
-    for axis, metric in zip(axes, _INTERVALS, strict=True):
-        _interval_panel(axis, metric, points, with_thesis)
-        if axis.has_data():
-            for edge in edges:
-                axis.axhline(edge, color=PALE, linewidth=0.6)
-        else:
-            axis.text(0.5, y / 2, "not measured", **MIDDLE, color=GREY)
-    places, labels = zip(*ticks, strict=True)
-    axes[0].set_yticks(places, labels, fontsize=7.5, linespacing=1.0)
-    axes[0].set_ylim(y + 0.8, -0.9)
-    systems = in_order([point.system for point in points], SYSTEM_ORDER)
-    handles = [
-        Line2D([], [], color=system_colour(system), marker="o", label=system_label(system))
-        for system in systems
-    ]
-    if with_thesis:
-        hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "lw": 0}
-        handles.append(Line2D([], [], color=GREY, **hollow, label="the thesis"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)))
-    return figure
-
-
-def _thesis_points() -> tuple[list[_Point], list[tuple[float, str]]]:
-    """The thesis's numbers in the two uppermost lanes, and the lanes' label."""
-    lanes = {"joint": (0, "joint"), "two-stage": (1, "two_stage_photo")}
-    shown = {"accuracy": "accuracy", "mean_iou": "mean_iou_calibrated"}
-    points = []
-    for row in THESIS_EXPERIMENT1.itertuples():
-        if row.metric in shown:
-            lane, system = lanes[row.system]
-            points.append(_Point(shown[row.metric], lane, system, row.value, np.nan, np.nan))
-    return points, [(0.5, f"the thesis\n{THESIS_PEOPLE} people")]
-
-
-def _interval_panel(axis: Axes, metric: str, points: list[_Point], with_thesis: bool) -> None:
-    """Dots and intervals of one metric; those of the thesis are hollow."""
-    own = [point for point in points if point.metric == metric]
-    for point in own:
-        colour, hollow = system_colour(point.system), with_thesis and point.y <= 1
-        if np.isfinite(point.low):
-            ends = [100 * point.low, 100 * point.high]
-            axis.plot(ends, [point.y] * 2, color=colour, lw=1.5)
-        axis.plot(
-            100 * point.value,
-            point.y,
-            "o",
-            color=colour,
-            markersize=4.5,
-            markerfacecolor="white" if hollow else colour,
-            markeredgewidth=1.1,
-        )
-    # Shares of names have one axis, to be compared; where few boxes are good, another.
-    alike = _NAMED if metric in _NAMED and own else (metric,)
-    shown = 100 * np.array([point[3:] for point in points if point.metric in alike]).ravel()
-    shown = shown[np.isfinite(shown)]
-    if len(shown):
-        room = max(1.0, 0.08 * np.ptp(shown))
-        axis.set_xlim(shown.min() - room, min(shown.max() + room, 101))
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
-        axis.set_xlabel("%")
-    else:
-        axis.set(xlim=(0, 1), xticks=[])
-    axis.grid(axis="x")
-    title = _INTERVALS[metric]
-    if with_thesis and metric == "mean_iou_calibrated":
-        title = "mean IoU, calibrated\n(thesis: as detected)"
-    axis.set_title(title, fontsize=8, linespacing=1.0)
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
 
 
 @styled
