@@ -113,8 +113,8 @@ KEYS = {
     "training": EXPERIMENT1_KEYS,
     "stages": EXPERIMENT1_KEYS,
     # Of several seeds: all of a dataset's are replaced together.
-    "experiment1_seeds": ("dataset", "split", "profile", "run"),
-    "experiment1_pairs": ("dataset", "split", "profile", "run"),
+    "experiment1_seeds": ("dataset", "split", "profile"),
+    "experiment1_pairs": ("dataset", "split", "profile"),
     "experiment2": (
         "source",
         "target",

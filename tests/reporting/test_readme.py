@@ -295,6 +295,15 @@ def test_a_page_with_a_false_sentence_is_not_filled(folder):
     assert page.read_text() == text
 
 
+def test_numbers_in_a_claim_are_filled(folder):
+    number = f"<!-- value:{QUERY}&format=percent1 --><!-- /value -->"
+    text = f"The joint net leads, at {number}."
+    page = in_page(folder, "claim", claim("two_stage_photo", "more"), text)
+    assert readme.refresh(page, folder)
+    assert "at <!-- value:" in page.read_text() and "--><!-- /value -->" not in page.read_text()
+    assert readme.check(page, folder) == []
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 BOXES = "experiment1_boxes?dataset=synthetic"

@@ -37,11 +37,8 @@ def names(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     )
     header = ["System", "Begun from", "Accuracy", "Joint @0.5", "Names, boxes given", "Seeds"]
     rows = []
-    if "photo" in set(table["split"]):
-        for system, own in THESIS_EXPERIMENT1.groupby("system", sort=False):
-            accuracy = own.set_index("metric")["value"]["accuracy"]
-            begun = f"{own['source'].iloc[0]}, other photos"
-            rows.append([str(system), begun, f"{100 * accuracy:.2f}", "–", "–", "–"])
+    for system, begun, own in _thesis(table):
+        rows.append([system, begun, f"{100 * own['accuracy']:.2f}", *"–––"])
     for arm in _arms(table):
         if arm.named:
             cells = [arm.share(metric) for metric in list(MEASURES)[:3]]
@@ -49,6 +46,14 @@ def names(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                 [*arm.labels, *cells, arm.seeds("joint_accuracy_50", "oracle_box_accuracy")]
             )
     return about, pd.DataFrame(rows, columns=header), 2
+
+
+def _thesis(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series]]:
+    """System, where it is from, and numbers by metric of the thesis, which split by photo."""
+    if "photo" in set(table["split"]):
+        for system, own in THESIS_EXPERIMENT1.groupby("system", sort=False):
+            begun = f"{own['source'].iloc[0]}, other photos"
+            yield str(system), begun, own.set_index("metric")["value"]
 
 
 def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -61,7 +66,10 @@ def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     )
     header = ["System", "Begun from", "Mean IoU", "Calibrated", "Found", "AP50", "Seeds"]
     shown = ("mean_iou", "mean_iou_calibrated", "recall_50", "ap50")
-    rows = [
+    rows = []
+    for system, begun, own in _thesis(table):
+        rows.append([system, begun, f"{100 * own['mean_iou']:.2f}", *"––––"])
+    rows += [
         [*arm.labels, *(arm.share(metric) for metric in shown), arm.seeds("mean_iou_calibrated")]
         for arm in _arms(table)
         if "mean_iou" in arm.numbers
@@ -72,7 +80,7 @@ def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The joint net less each other system."""
     table = _of_one(table, "experiment1_pairs")
-    tests = table["tests"].iloc[0] if len(table) else 0
+    tests = table["tests"].iloc[0]
     about = (
         "The joint net less another system on the same faces, in percentage points. Intervals "
         f"hold together with 95 % (Bonferroni, {tests} tests); p: sign-flip test over people, "
@@ -113,6 +121,8 @@ def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str
         metric: which is compared, one of :data:`MEASURES`.
     """
     table = _of_one(table, "experiment1_pairs")
+    if metric not in MEASURES:
+        raise ValueError(f"metric {metric!r} is none of {', '.join(MEASURES)}")
     said = []
     for _, row in table[table["metric"] == metric].iterrows():
         joint = f"The joint net from {begun_from(row['start'])}"
@@ -146,7 +156,10 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         "detector finds none, nothing is named, and that takes no time."
     )
     header = ["System", "Begun from", "Input, px", "ms", "FPS", "Times the joint net", "Found, %"]
+    if not len(table):
+        raise ValueError("experiment1: no rows")
     table = table[table["seed"] == table["seed"].min()]
+    one_run(table, "experiment1", ("dataset", "split", "profile"), by=("system", "start"))
     rows = []
     for _, own in in_rows(table).groupby("run", sort=False):
         fps = own[own["metric"] == "fps"].set_index("system")
@@ -226,4 +239,4 @@ def _of_one(table: pd.DataFrame, what: str) -> pd.DataFrame:
 
 def probability(p: float) -> str:
     """A *p* value as it is printed: three digits, or ``<0.001``."""
-    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -24,12 +24,13 @@ must remain, or ``agg`` says what becomes of several. Besides:
 A sentence that compares stands between ``<!-- claim:experiment1_pairs?...&says=more -->`` and
 ``<!-- /claim -->``. Its query leaves one row of a table of differences, and ``says`` whether the
 first system is ``more``, ``less``, or ``neither``, which the row must bear out: a difference is one
-if it ``holds``. The sentence stays as it is; one that the table does not bear out is refused.
+if it ``holds``. The sentence stays as it is, but for numbers in it that are placeholders; one that
+the table does not bear out is refused.
 """
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -74,8 +75,9 @@ def refresh(path: Path | str, tables_folder: Path | str) -> bool:
     page = path.read_text(encoding="utf-8")
     filled, at = [], 0
     for placeholder, text in _filled(path, page, Path(tables_folder)):
-        filled += [page[at : placeholder.start], text]
-        at = placeholder.stop
+        if placeholder.kind != "claim":
+            filled += [page[at : placeholder.start], text]
+            at = placeholder.stop
     new = "".join([*filled, page[at:]])
     if new != page:
         storage.write_text(path, new)
@@ -122,10 +124,18 @@ def _filled(path: Path, page: str, folder: Path) -> Iterator[tuple[_Placeholder,
 
 
 def _placeholders(path: Path, page: str) -> Iterator[_Placeholder]:
+    """All of a page, in order; claims may hold others, and come after those."""
     text = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), page)
+    for kinds in (("table", "value"), ("claim",)):
+        yield from _of_kinds(path, text, kinds)
+
+
+def _of_kinds(path: Path, page: str, kinds: Sequence[str]) -> Iterator[_Placeholder]:
     opened: re.Match[str] | None = None
-    for comment in _COMMENT.finditer(text):
+    for comment in _COMMENT.finditer(page):
         closes, kind, query = comment[1] == "/", comment[2], comment[3]
+        if kind not in kinds:
+            continue
         where = f"{path}:{page.count(chr(10), 0, comment.start()) + 1}: {comment[0]}"
         if closes and (opened is None or opened[2] != kind):
             raise ValueError(f"{where}: closes nothing")
@@ -159,7 +169,10 @@ def _check_claim(query: str, folder: Path) -> None:
     says = words.pop("says", "")
     if says not in ("more", "less", "neither"):
         raise ValueError(f"says={says}: expected more, less or neither")
-    rows = _matching(read_table(folder / f"{name}.csv"), words)
+    table = _read(folder, name)
+    if "holds" not in table:
+        raise ValueError(f"{name}.csv has no column holds: it is no table of differences")
+    rows = _matching(table, words)
     if len(rows) > 1:
         raise ValueError(f"{len(rows)} rows match; name one")
     row = rows.iloc[0]
@@ -167,8 +180,16 @@ def _check_claim(query: str, folder: Path) -> None:
     if row["holds"]:
         found = "more" if row["value"] > 0 else "less"
     if found != says:
-        told = f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}], p {row['p_holm']:.3f}"
+        told = f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+        told += f", p {tables.probability(row['p_holm'])}"
         raise ValueError(f"the page says {says}, the table {found}: {told}")
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise ValueError(f"no table {path.name}")
+    return read_table(path)
 
 
 def _words(asked: str) -> dict[str, str]:
@@ -192,10 +213,7 @@ def _value(query: str, folder: Path) -> str:
     over = {
         key.removeprefix("over."): words.pop(key) for key in list(words) if key.startswith("over.")
     }
-    path = folder / f"{name}.csv"
-    if not path.is_file():
-        raise ValueError(f"no table {path.name}")
-    table = read_table(path)
+    table = _read(folder, name)
     value = _one(table, words, column, aggregate)
     if over:
         value = _number(value) / _number(_one(table, words | over, column, aggregate))
