@@ -119,11 +119,13 @@ KEYS = {
         "source",
         "target",
         "variant",
+        "budget",
         "photos_per_person",
         "profile",
         "seed",
         "run",
     ),
+    "experiment2_pairs": ("source", "target", "profile", "run"),
     "experiment3": _EXPERIMENT3_KEYS,
     "experiment3_curves": _EXPERIMENT3_KEYS,
     "experiment3_factors": _EXPERIMENT3_KEYS,
@@ -147,7 +149,7 @@ _TEXTS = (
     *("commit", "run", "command", "photo", "identity", "predicted_identity", "oracle_identity"),
     *("session", "source", "target", "variant", "arm", "measure", "engine", "stage"),
     *("machine", "device", "curve", "factor", "pairs", "method", "data"),
-    *("seeds", "seed_values", "against", "against_start"),
+    *("seeds", "seed_values", "against", "against_start", "budget", "against_budget"),
 )
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("n", "seed", "input_px")

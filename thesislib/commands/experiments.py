@@ -14,7 +14,9 @@ from thesislib.commands.settings import (
     show,
 )
 
-VariantName = Literal["class_mean", "classifier", "classifier_embedding", "all", "scratch"]
+VariantName = Literal[
+    "class_mean", "nearest", "classifier", "classifier_embedding", "all", "scratch"
+]
 TrainedName = Literal["joint", "two_stage_photo", "two_stage_face", "boxes_only", "names_only"]
 SystemName = Literal[
     "joint",
@@ -130,7 +132,7 @@ def experiment2(
     start: Path | None = None,
     steps: int | None = None,
     seeds: tuple[int, ...] = (),
-    at_least: int = 8,
+    at_least: int = 9,
     variants: tuple[VariantName, ...] = (),
 ) -> None:
     """Experiment 2: new people for a trained joint net, by retraining more or less of it.
@@ -140,10 +142,10 @@ def experiment2(
         target: Dataset of the new people.
         split: How the source's photos are divided.
         profile: Settings to begin with.
-        seed: Random seed of the source's net.
+        seed: First random seed.
         start: A net whose weights the source's net begins with; default is the published one.
-        steps: Optimiser steps of each training; else the profile's.
-        seeds: Seeds of the transfer runs; else 0, 1, ..., as many as the profile asks for.
+        steps: Optimiser steps of each training of the equal budget; else the profile's.
+        seeds: Seeds of the source's nets and of what is done with them; else the profile's.
         at_least: Photos a new person must have.
         variants: What is trained; else all that the profile has time for.
     """

@@ -96,11 +96,33 @@ def enrol_class_means(net: JointNet, dataset: Dataset) -> JointNet:
     """
     check_named(dataset)
     means = class_means(embed(net, dataset), annotated_faces(dataset)["identity"].tolist())
+    return _with_templates(net, list(means), np.stack(list(means.values())), dataset)
+
+
+def enrol_nearest(net: JointNet, dataset: Dataset) -> JointNet:
+    """A copy of a net that names the identities of a dataset by the nearest of their faces.
+
+    Nothing is trained: the new classifier has the embedding of every named face as a row, so that
+    ``identities`` holds a name as often as it has faces.
+
+    Args, returns and raises as :func:`enrol_class_means`.
+    """
+    check_named(dataset)
+    vectors, names = embed(net, dataset), annotated_faces(dataset)["identity"].tolist()
+    class_means(vectors, names)  # tells of somebody without any embedding
+    kept = [at for at, name in enumerate(names) if name and not np.isnan(vectors[at]).any()]
+    return _with_templates(net, [names[at] for at in kept], vectors[kept], dataset)
+
+
+def _with_templates(
+    net: JointNet, names: list[str], templates: np.ndarray, dataset: Dataset
+) -> JointNet:
+    """A copy of a net whose classifier compares with templates [K, E] by cosine."""
     new = copy.deepcopy(net)
-    new.identities = list(means)
-    new.classifier = IdentityClassifier(net.embedding_dim, len(means), normalised=True)
+    new.identities = names
+    new.classifier = IdentityClassifier(net.embedding_dim, len(names), normalised=True)
     with torch.no_grad():
-        weight = torch.from_numpy(np.stack(list(means.values())))
+        weight = torch.from_numpy(normalise(templates).astype(np.float32))
         new.classifier.conv.weight.copy_(weight.view_as(new.classifier.conv.weight))
     new.provenance = {
         "data": dataset.content_hash,

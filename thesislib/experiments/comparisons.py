@@ -15,25 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from thesislib import paths
-from thesislib.engine.evaluate import measures, units
+from thesislib.engine.evaluate import measures
 from thesislib.engine.processes import this_process
 from thesislib.experiments import baseline_comparison as experiment1
 from thesislib.experiments.config import Config, columns, command, key, started
+from thesislib.experiments.paired import difference, tested
 from thesislib.experiments.references import is_measured
 from thesislib.experiments.systems import systems_of
-from thesislib.metrics.matching import jointly_correct
-from thesislib.metrics.statistics import bootstrap_interval, holm, sign_flip_test
 from thesislib.tables import CONTROLS, REFERENCES, merge_table
 
 SEEDS_TABLE = "experiment1_seeds.csv"
 PAIRS_TABLE = "experiment1_pairs.csv"
 COMPARED = ("accuracy", "joint_accuracy_50", "oracle_box_accuracy", "mean_iou_calibrated")
-LEVEL = 0.95  # of all intervals of a table together
-DRAWS = 20_000  # so that some lie in the tails of intervals that are corrected for their number
-FLIPS = 19_999
 
 
 class Arm(NamedTuple):
@@ -212,89 +207,18 @@ def differences(arms: dict[Arm, OfSeeds], seed: int) -> pd.DataFrame:
     """Differences of systems on the same faces, over people and seeds.
 
     Args:
-        arms: see :func:`tested`.
+        arms: see :func:`arms_of`.
         seed: of bootstrap and sign flips.
 
     Returns:
-        rows ``metric, system, start, against, against_start, value, low, high, p, p_holm, tests,
-        n, people, seeds, seed_values, holds``: the mean difference, in 0-1; an interval such that
-        all of the table together hold with 95 % (Bonferroni); the p of a sign-flip test over
-        people, and corrected by Holm for the tests of the table; and whether it may be claimed:
-        p_holm below 0.05, an interval without 0, and the same sign in every seed, of which there
-        are at least three.
+        rows ``metric, system, start, against, against_start`` with what
+        :func:`thesislib.experiments.paired.tested` tells of them.
     """
     found = []
     for one, other in pairs_of(arms):
         for metric in COMPARED:
             if is_measured(one.system, metric) and is_measured(other.system, metric):
-                paired = _paired(arms[one], arms[other], metric)
-                if paired is not None:
-                    found.append((one, other, metric, *paired))
-    level = 1 - (1 - LEVEL) / max(1, len(found))
-    rows = []
-    for one, other, metric, by_seed, groups in found:
-        values = np.concatenate(list(by_seed.values()))
-        low, high = bootstrap_interval(values, groups=groups, draws=DRAWS, level=level, seed=seed)
-        means = [float(own.mean()) for own in by_seed.values()]
-        rows.append(
-            {
-                "metric": metric,
-                **one._asdict(),
-                "against": other.system,
-                "against_start": other.start,
-                "value": float(values.mean()),
-                "low": low,
-                "high": high,
-                "p": sign_flip_test(values, groups, FLIPS, seed=seed),
-                "n": len(values),
-                "people": len(set(groups)),
-                "seeds": " ".join(map(str, by_seed)),
-                "seed_values": " ".join(f"{mean:.4g}" for mean in means),
-                "holds": len(means) >= 3 and (min(means) > 0 or max(means) < 0),
-            }
-        )
-    table = pd.DataFrame(rows)
-    if len(table):
-        corrected = holm(table["p"])
-        apart = (table["low"] > 0) | (table["high"] < 0)
-        holds = table["holds"] & apart & (corrected < 0.05)
-        table = table.assign(p_holm=corrected, tests=len(table), holds=holds)
-    return table
-
-
-def _paired(
-    one: OfSeeds, other: OfSeeds, metric: str
-) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.object_]] | None:
-    """By seed that both were tested with, differences of faces or photos; and whose each is."""
-    by_seed: dict[int, NDArray[np.float64]] = {}
-    groups: list[NDArray[np.object_]] = []
-    for seed in sorted(set(one.configs) & set(other.configs)):
-        a, b = (tests.by_seed[seed] for tests in (one, other))
-        values, who = zip(*(_values(tested, metric) for tested in (a, b)), strict=True)
-        if not len(values[0]):
-            continue
-        assert who[0].tolist() == who[1].tolist()
-        by_seed[seed] = values[0] - values[1]
-        groups.append(who[0])
-    return (by_seed, np.concatenate(groups)) if by_seed else None
-
-
-def _values(
-    one: experiment1.Tested, metric: str
-) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
-    """What a metric is the mean of, and the person of each value."""
-    faces, photos = one.faces, one.photos
-    if metric == "accuracy":
-        photos = photos[photos["known"].astype(bool)]
-        who = photos["photo"].map(units(faces, photos["photo"]))
-        return photos["correct"].to_numpy(float), who.to_numpy(object)
-    alone = "photo " + faces["photo"].astype(str)
-    people = faces["identity"].where(faces["identity"] != "", alone).to_numpy(object)
-    if metric == "mean_iou_calibrated":
-        return faces["iou_calibrated"].to_numpy(float), people
-    named = (faces["identity"] != "").to_numpy()
-    if metric == "oracle_box_accuracy":
-        right = (faces["oracle_identity"] == faces["identity"]).to_numpy()
-    else:
-        right = jointly_correct(faces.assign(iou=faces["iou_calibrated"]), 0.5)
-    return right[named].astype(float), people[named]
+                pair = {"metric": metric, **one._asdict()}
+                pair |= {"against": other.system, "against_start": other.start}
+                found.append((pair, difference(arms[one].by_seed, arms[other].by_seed, metric)))
+    return tested(found, seed)

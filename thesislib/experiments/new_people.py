@@ -27,6 +27,10 @@ class NewPeople:
     train: Dataset
     test: Dataset
 
+    def without(self, photos: Sequence[str]) -> Dataset:
+        """Training photos but these."""
+        return subset(self.train, [name for name in self.train.photos if name not in set(photos)])
+
 
 def new_people(source: Config, target: Path, at_least: int) -> NewPeople:
     """The target, split by photo as the source's seed says, and who of it takes part.

@@ -46,18 +46,19 @@ def is_measured(system: str, metric: str) -> bool:
     return metric in MEASURED.get(system, (metric,))
 
 
-def reference(config: Config, name: str) -> Any:
-    """A reference by its name in ``tables.REFERENCES``, with the training part of a config.
+def reference(config: Config, name: str, train: Dataset | None = None) -> Any:
+    """A reference by its name in ``tables.REFERENCES``.
 
     Args:
         config: data, split and seed; nothing else plays a part.
         name: of the reference, but ``chance``, which is no system, see :func:`chance`.
+        train: photos that it has; None for the config's training part.
 
     Raises:
         ValueError: unknown name.
         MissingExtraError: what it asks for is not installed: dlib with its weights, scikit-image.
     """
-    train = parts(config).train
+    train = train or parts(config).train
     match name:
         case "pixel_nn_photo":
             return NearestPhoto(train)
@@ -70,19 +71,22 @@ def reference(config: Config, name: str) -> Any:
         case "hog_class_mean":
             return FacesAlike(train, hog, "class_mean")
         case "dlib_aligned_nearest" | "dlib_aligned_class_mean":
-            return _enrolled_by_dlib(config, name)
+            return _enrolled_by_dlib(config, name, train)
     raise ValueError(f"reference {name!r} is unknown; choose of {', '.join(REFERENCES[1:])}")
 
 
-def _enrolled_by_dlib(config: Config, name: str) -> EnrolledByDlib:
-    settings, train = detector(config), parts(config).train
+def _enrolled_by_dlib(config: Config, name: str, train: Dataset) -> EnrolledByDlib:
+    settings = detector(config)
     pipeline = DlibPipeline(settings.upsampling, best_device(), settings.threshold)
-    faces, vectors = annotated_faces(read(config.data)), _embeddings(config, pipeline)
-    chosen = faces["photo"].isin(train.photos) & (faces["identity"] != "")
+    every, vectors = annotated_faces(read(config.data)), _embeddings(config, pipeline)
+    own = annotated_faces(train)  # some of whose people may be left without a name
+    place = {row: at for at, row in enumerate(every[["photo", *BOX]].itertuples(index=False))}
+    at = [place[row] for row in own[["photo", *BOX]].itertuples(index=False)]
+    named = (own["identity"] != "").to_numpy()
     return EnrolledByDlib(
         pipeline,
-        vectors[chosen.to_numpy()],
-        faces["identity"][chosen].tolist(),
+        vectors[at][named],
+        own["identity"][named].tolist(),
         "nearest" if name == "dlib_aligned_nearest" else "class_mean",
     )
 

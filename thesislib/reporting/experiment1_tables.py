@@ -104,13 +104,20 @@ def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                 begun_from(row["start"]),
                 against,
                 MEASURES[row["metric"]],
-                _points(row["value"], row["low"], row["high"]),
-                ", ".join(f"{100 * float(value):+.1f}" for value in row["seed_values"].split()),
-                probability(row["p_holm"]),
-                "yes" if row["holds"] else "no",
+                *difference_cells(row),
             ]
         )
     return about, pd.DataFrame(rows, columns=header), 3
+
+
+def difference_cells(row: pd.Series) -> list[str]:
+    """Difference with interval, seeds, p and whether it is claimed, of a row of differences."""
+    return [
+        _points(row["value"], row["low"], row["high"]),
+        ", ".join(f"{100 * float(value):+.1f}" for value in row["seed_values"].split()),
+        probability(row["p_holm"]),
+        "yes" if row["holds"] else "no",
+    ]
 
 
 def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str]:

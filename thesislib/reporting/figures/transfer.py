@@ -24,8 +24,8 @@ from thesislib.reporting.figures.style import (
     short,
     styled,
 )
-from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS
-from thesislib.tables import one_run
+from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS, system_label
+from thesislib.tables import REFERENCES, one_run
 
 METRICS = {
     "accuracy": "accuracy",
@@ -47,16 +47,26 @@ _COLOURS = {
 _MARKERS = {"class_mean": "o", "nearest": "P", "classifier": "s"}
 _MARKERS |= {"classifier_embedding": "D", "all": "^"}
 _UNTRAINED = ("class_mean", "nearest")
+_ORDER = (*TRANSFER_VARIANTS, *REFERENCES)
 # A panel shows one run of each, so that its range is that of seeds alone.
 _REPEATED = ("variant", "photos_per_person", "seed")
 
 
 def _style(variant: str) -> dict[str, Any]:
+    if variant in REFERENCES:
+        dashes = (0, (1 + REFERENCES.index(variant) % 4, 1.5))
+        return {"color": GREY, "marker": "x", "linestyle": dashes, "linewidth": 0.9}
     return {"color": _COLOURS.get(variant, "#000000"), "marker": _MARKERS.get(variant, "v")}
+
+
+def _label(variant: str) -> str:
+    return TRANSFER_VARIANTS.get(variant, system_label(variant))
 
 
 def _rows(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     rows = table[table["metric"].isin(metrics)] if len(table) else table
+    # Of trainings those that were as long as they needed to be.
+    rows = rows[rows["budget"] != "equal"] if "budget" in rows else rows
     if not len(rows):
         raise ValueError(f"experiment2: no rows of {', '.join(metrics)}")
     return rows
@@ -152,7 +162,7 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
-    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
+    variants = in_order(rows["variant"], _ORDER)
     for axis, own in panels:
         for at, variant in enumerate(variants):
             line = _over_seeds(own[own["variant"] == variant])
@@ -169,7 +179,7 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         axis.set_xlim(photos[0] / 1.25, photos[-1] * 1.25)
         axis.set_xlabel("photos per person")
         axis.grid(axis="y")
-    handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
+    handles = [Line2D([], [], **_style(v), label=_label(v)) for v in variants]
     bar = Line2D([], [], color=GREY, marker="|", markersize=8, linewidth=0, label=_bars(rows))
     handles.append(bar)
     _finish(figure, panels, metric, handles)
@@ -193,7 +203,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     """
     rows = _rows(table, [metric])
     figure, panels = _panels(rows)
-    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
+    variants = in_order(rows["variant"], _ORDER)
     for axis, own in panels:
         for variant in variants:
             line = _over_seeds(own[own["variant"] == variant])
@@ -217,7 +227,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
         log_ticks(axis)
         axis.set_xlabel("seconds to add the new people")
         axis.grid()
-    handles = [Line2D([], [], **_style(v), label=TRANSFER_VARIANTS.get(v, v)) for v in variants]
+    handles = [Line2D([], [], **_style(v), label=_label(v)) for v in variants]
     counts = sorted(set(rows["photos_per_person"]))
     points = ", ".join(f"{count:g}" for count in counts)
     handles.append(Line2D([], [], lw=0, label=f"points: {points} photos per person"))
@@ -242,7 +252,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     metrics = [name for name in _OLD if (rows["metric"] == name).any()]
     pairs = _pairs(rows)
     photos = sorted(set(rows["photos_per_person"]))
-    variants = in_order(rows["variant"], list(TRANSFER_VARIANTS))
+    variants = in_order(rows["variant"], _ORDER)
     variants = [variant for variant in variants if variant not in _UNTRAINED]
     lanes = len(photos) + 1
     figure, axes = plt.subplots(
@@ -279,7 +289,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
             axis.grid(axis="x")
         line[0].set_yticks(
             [at * lanes + (lanes - 2) / 2 for at in range(len(variants))],
-            [TRANSFER_VARIANTS.get(variant, variant) for variant in variants],
+            [_label(variant) for variant in variants],
             fontsize=7.5,
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
