@@ -109,6 +109,7 @@ def transfers():
                     rows.append((start, run, variant, seed, metric, value))
     names = ["start", "run", "variant", "seed", "metric", "value"]
     about = {"source": "old", "target": "new", "profile": "quick", "photos_per_person": 8}
+    about |= {"budget": "none", "steps": 0}
     return pd.DataFrame(rows, columns=names).assign(**about, seconds=1.0, low=0.1, high=0.95)
 
 
@@ -119,7 +120,7 @@ def test_new_people_of_both_nets_have_panels_and_lines_of_their_own():
     transfer.transfer_time(transfers())
     assert len(transfer.forgetting(transfers()).axes) == 2
     cells = tables.experiment2(transfers()).cells
-    shown = cells.groupby("From → to")["8 per person"].agg(set).to_dict()
+    shown = cells.groupby("From → to")["8"].agg(set).to_dict()
     assert shown == {
         "old → new, quick": {"50.0 [50.0, 50.0]"},
         "old → new, quick, from the published net": {"90.0 [90.0, 90.0]"},

@@ -142,7 +142,8 @@ def test_ratios_of_speed_stay_within_a_run():
 
 def transfer_rows(*rows):
     one = {"source": "a", "target": "b", "variant": "classifier", "photos_per_person": 1}
-    one |= {"metric": "joint_accuracy_50", "value": 0.5, "seconds": 1.23} | RUN
+    one |= {"metric": "joint_accuracy_50", "value": 0.5, "seconds": 1.23, "budget": "equal"} | RUN
+    one |= {"steps": 60}
     return pd.DataFrame([one | change for change in rows])
 
 
@@ -153,21 +154,33 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
         {"photos_per_person": 4, "value": 0.8},
         {"photos_per_person": 4, "metric": "accuracy", "value": 0.85},
         {"photos_per_person": 4, "metric": "old_joint_accuracy_50", "value": 0.9},
+        {"photos_per_person": 4, "metric": "old_accuracy_enrolled", "value": 0.95},
+        {"photos_per_person": 4, "value": 0.82, "budget": "converged", "steps": 240},
+        {"photos_per_person": 4, "value": 0.84, "budget": "converged", "steps": 480, "seed": 1},
+        {"variant": "nearest", "budget": "none", "photos_per_person": 4, "value": 0.4, "steps": 0},
         {"variant": "scratch", "photos_per_person": 4, "value": 0.1},
+        {"variant": "hog_nearest", "budget": "none", "photos_per_person": 4, "value": 0.3}
+        | {"metric": "oracle_box_accuracy"},
     )
     about, header, _, body = cells("experiment2", results)
-    assert "of one seed" in about and "learning 4 of each" in about
+    assert "of one seed" in about and "of 4 photos" in about
     assert header[2:] == [
-        "1 per person",
-        "4 per person",
-        "Identity alone (4)",
-        "Seconds (4)",
-        "Old people after",
+        "Steps",
+        "1",
+        "4",
+        "Names alone",
+        "Seconds",
+        "Old people",
+        "Old names, enrolled anew",
     ]
-    assert body == [
-        ["a → b, quick", "classifier", "60.0 [50.0, 70.0]", "80.0", "85.0", "1.2", "90.0"],
-        ["a → b, quick", "from scratch", "–", "10.0", "–", "1.2", "–"],
+    assert [line[1:] for line in body] == [
+        ["nearest photo, no training", "–", "–", "40.0", "–", "1.2", "–", "–"],
+        ["classifier", "equal, 60", "60.0 [50.0, 70.0]", "80.0", "85.0", "1.2", "90.0", "95.0"],
+        ["classifier", "converged, 240–480", "–", "83.0 [82.0, 84.0]", "–", "1.2", "–", "–"],
+        ["from scratch", "equal, 60", "–", "10.0", "–", "1.2", "–", "–"],
+        ["nearest face, HOG", "–", "–", "–", "30.0", "1.2", "–", "–"],
     ]
+    assert {line[0] for line in body} == {"a → b, quick"}
     with pytest.raises(ValueError, match="experiment2: no rows"):
         tables.markdown("experiment2", results[:0])
 
@@ -175,11 +188,29 @@ def test_experiment_2_is_printed_as_means_over_seeds_with_their_range():
 def test_experiment_2_averages_no_two_runs_or_profiles():
     results = transfer_rows({"value": 0.2}, {"value": 0.4, "run": "4567cdef"}, {"profile": "full"})
     _, _, _, body = cells("experiment2", results)
-    assert [[line[0], line[2]] for line in body] == [
+    assert [[line[0], line[3]] for line in body] == [
         ["a → b, full", "50.0"],
         ["a → b, quick, run 0123abcd", "20.0"],
         ["a → b, quick, run 4567cdef", "40.0"],
     ]
+
+
+def test_variants_that_were_compared_stand_with_what_may_be_said():
+    told = {"variant": "nearest", "budget": "none", "against": "classifier"}
+    told |= {"against_budget": "converged", "metric": "accuracy", "photos_per_person": 8}
+    numbers = {"value": 0.031, "low": 0.01, "high": 0.052, "seed_values": "0.02 0.042"}
+    numbers |= {"p_holm": 0.0004, "tests": 12, "holds": True}
+    one = {"source": "a", "target": "b"} | told | numbers | RUN
+    about, _, _, body = cells("experiment2_pairs", pd.DataFrame([one]))
+    assert "12 tests" in about
+    assert [body[0][:4], body[0][4:]] == [
+        ["8", "nearest photo, no training", "classifier, converged", "accuracy"],
+        ["+3.1 [+1.0, +5.2]", "+2.0, +4.2", "&lt;0.001", "yes"],
+    ]
+    with pytest.raises(ValueError, match="several in column target"):
+        tables.markdown("experiment2_pairs", pd.DataFrame([one, one | {"target": "c"}]))
+    with pytest.raises(ValueError, match="experiment2_pairs: no rows"):
+        tables.markdown("experiment2_pairs", pd.DataFrame([one])[:0])
 
 
 # --- Experiment 3 ---------------------------------------------------------------------------------

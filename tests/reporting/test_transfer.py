@@ -90,6 +90,20 @@ def test_accuracy_is_the_mean_over_seeds_and_bars_are_their_range():
         assert (low, high) == pytest.approx((min(values), max(values)))
 
 
+def test_trainings_that_were_cut_short_are_not_drawn_and_references_are_grey():
+    rows = table(seeds=(0,)).assign(budget="converged")
+    short = rows.assign(budget="equal", value=0.123, low=0.1, high=0.15)
+    reference = rows[rows["variant"] == "class_mean"].assign(
+        variant="dlib_aligned_nearest", budget="none", value=0.77, low=0.7, high=0.8, seconds=0.5
+    )
+    every = pd.concat([rows, short, reference])
+    figure = transfer.transfer_accuracy(every)
+    assert 12.3 not in values_drawn(figure) and 77 in values_drawn(figure)
+    (line,) = drawn_lines(figure.axes[0], "#777777")[-1:]
+    assert line.get_marker() in ("x", "v") and "nearest face, dlib" in legend_texts(figure)
+    assert 77 not in values_drawn(transfer.transfer_time(every))
+
+
 def test_bars_of_one_seed_are_its_interval():
     figure = transfer.transfer_accuracy(table(seeds=(0,)))
     assert legend_texts(figure)[-1] == "95 % interval"

@@ -19,6 +19,7 @@ from thesislib.reporting.labels import (
     TRANSFER_VARIANTS,
     backbone_label,
     engine_label,
+    system_label,
     timed_system_label,
 )
 from thesislib.tables import EXPERIMENT1_KEYS, MAIN_ARM, REFERENCES, one_run

@@ -150,7 +150,8 @@ def _finish(
 def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Figure:
     """How well new people are recognised, against photos of each, by what was retrained.
 
-    Lines are means over seeds, bars their range; with one seed, its 95 % interval.
+    Lines are means over seeds, bars their range; with one seed, its 95 % interval. Of trainings
+    those are shown that were as long as they needed to be; references are grey.
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
@@ -190,8 +191,8 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
 def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Figure:
     """How well new people are recognised, against the seconds it took to add them.
 
-    A point a variant and number of photos: means over seeds. The fewest and most photos of a person
-    are written beside a line's ends.
+    A point a variant and number of photos, references left out: means over seeds. The fewest and
+    most photos of a person are written beside a line's ends.
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
@@ -202,6 +203,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
         ValueError: no rows of the metric, or several runs of one setting.
     """
     rows = _rows(table, [metric])
+    rows = rows[~rows["variant"].isin(REFERENCES)]
     figure, panels = _panels(rows)
     variants = in_order(rows["variant"], _ORDER)
     for axis, own in panels:
