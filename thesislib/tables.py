@@ -369,8 +369,8 @@ def merge_table(
             stored = read_table(path)
             if lacking := [name for name in keys if name not in stored]:
                 raise ValueError(
-                    f"{path}: columns missing in the file: {', '.join(lacking)}. An earlier version "
-                    "wrote it; remove it and run again: what was computed is kept"
+                    f"{path}: columns missing in the file: {', '.join(lacking)}. An earlier "
+                    "version wrote it; remove it and run again: what was computed is kept"
                 )
             gone = _replaced(stored, rows, keys, supersede)
             rows = pd.concat([stored[~gone], rows], ignore_index=True)
