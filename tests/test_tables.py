@@ -315,11 +315,19 @@ def test_a_comparison_outlives_a_new_time_but_no_new_prediction_of_one_metric(pa
 
 
 def other(**changes):
-    return row(source="a", target="b", variant="all", photos_per_person=1, seconds=2.5) | changes
+    one = row(source="a", target="b", variant="all", budget="equal", photos_per_person=1)
+    return one | {"seconds": 2.5} | changes
 
 
 @pytest.mark.parametrize(
-    "told_apart_by", [{"run": "4567cdef"}, {"target": "c"}, {"seed": 1}, {"photos_per_person": 2}]
+    "told_apart_by",
+    [
+        {"run": "4567cdef"},
+        {"target": "c"},
+        {"seed": 1},
+        {"photos_per_person": 2},
+        {"budget": "none"},
+    ],
 )
 def test_two_trainings_never_share_a_row(tmp_path, told_apart_by):
     path = tmp_path / "experiment2.csv"
@@ -333,7 +341,7 @@ def test_two_trainings_never_share_a_row(tmp_path, told_apart_by):
 def test_all_tables_but_those_of_one_run_are_keyed_by_it():
     times = {"benchmark", "benchmark_limits", "gallery_speed", "recogniser_speed"}
     times.add("recogniser")  # of one net of a name at a time
-    times |= {"experiment1_seeds", "experiment1_pairs"}  # of one set of seeds
+    times |= {"experiment1_seeds", "experiment1_pairs", "experiment2_pairs"}  # of one set of seeds
     assert {name for name, keys in tables.KEYS.items() if "run" not in keys} == times
 
 

@@ -125,7 +125,7 @@ KEYS = {
         "seed",
         "run",
     ),
-    "experiment2_pairs": ("source", "target", "profile", "run"),
+    "experiment2_pairs": ("source", "target", "profile", "start"),
     "experiment3": _EXPERIMENT3_KEYS,
     "experiment3_curves": _EXPERIMENT3_KEYS,
     "experiment3_factors": _EXPERIMENT3_KEYS,
