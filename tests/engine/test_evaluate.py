@@ -136,3 +136,11 @@ def test_a_folders_name_is_no_dataset(dataset):
     for folder in (str(dataset.folder), dataset.folder, dataset.table):
         with pytest.raises(TypeError, match=r"expected a Dataset, as tl\.read_dataset\(\.\.\.\)"):
             evaluate(Scripted([]), folder)
+
+
+def test_measures_that_are_asked_for_alone_are_as_they_are_among_all(report):
+    every = report.table(seed=0)
+    for asked in (["accuracy"], ["ap50_95", "mean_iou"], ["ap50"]):
+        rows = report.table(seed=0, metrics=asked)
+        expected = every[every["metric"].isin(asked)].reset_index(drop=True)
+        assert rows.to_dict("records") == pytest.approx(expected.to_dict("records"), nan_ok=True)

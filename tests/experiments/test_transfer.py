@@ -124,7 +124,7 @@ def test_a_training_ends_where_photos_that_are_left_get_no_better(source, target
     assert set(left.identities) == set(people.identities)  # one of everybody, at least
     asked = []
 
-    def adapted(net, photos, variant, source, steps, seed, out):
+    def adapted(net, photos, variant, source, steps, seed, out, faces):
         asked.append(steps)
         return f"net of {steps}", 0.5 * steps
 

@@ -115,18 +115,23 @@ class Report:
         """Average precision of the calibrated boxes, whoever is in them: ``ap50``, ``ap50_95``."""
         return self._average_precision[name]
 
-    def table(self, seed: int = 0, unit: str = "identity") -> pd.DataFrame:
-        """All measures in long form: ``metric, value, low, high, n``.
+    def table(
+        self, seed: int = 0, unit: str = "identity", metrics: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """Measures in long form: ``metric, value, low, high, n``.
 
         Args:
             seed: of the bootstrap.
             unit: column of the faces that is drawn: ``identity`` (a cluster bootstrap over
                 people) or ``photo``.
+            metrics: which; none for all.
 
         Returns:
             see :func:`measures`, and ``ap50_95``, which has no interval.
         """
-        rows = measures(self.faces, self.photos, self.detections, seed, unit)
+        rows = measures(self.faces, self.photos, self.detections, seed, unit, metrics)
+        if metrics and "ap50_95" not in metrics:
+            return rows
         value, n = self.average_precision("ap50_95"), len(self.photos)
         more = pd.DataFrame([("ap50_95", value, np.nan, np.nan, n)], columns=rows.columns)
         return pd.concat([rows, more], ignore_index=True)
@@ -138,6 +143,7 @@ def measures(
     detections: pd.DataFrame,
     seed: int = 0,
     unit: str = "identity",
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Measures of Experiment 1 from the tables of a test, or of several together.
 
@@ -147,6 +153,7 @@ def measures(
         seed: of the bootstrap.
         unit: column of the faces that is drawn: ``identity`` (a cluster bootstrap over people; a
             face or photo of nobody known is drawn alone) or ``photo``.
+        metrics: which; none for all.
 
     Returns:
         one row per measure, ``metric, value, low, high, n``, with its 95 % interval, of shares as
@@ -172,11 +179,14 @@ def measures(
         shares.append(("oracle_box_accuracy", right, of_face[named]))
     rows = []
     for metric, values, groups in shares:
-        if not len(values):
+        if not len(values) or (metrics and metric not in metrics):
             continue
         interval = share_interval if values.dtype == bool else bootstrap_interval
         low, high = interval(values, groups=groups, seed=seed)
         rows.append((metric, float(values.mean()), low, high, len(values)))
+    table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+    if metrics and "ap50" not in metrics:
+        return table
     # Photos without a face, in which something was found, are drawn too.
     everywhere = units(faces, [*photos["photo"], *detections["photo"]], unit)
     counts = dict.fromkeys(everywhere, 0) | faces.groupby("photo").size().to_dict()
@@ -184,8 +194,9 @@ def measures(
     once = np.ones((1, len(detections)))
     (ap50,) = average_precision_of(scores, hits, once, [sum(counts.values())])
     low, high = average_precision_interval(detections, everywhere, counts, seed=seed)
-    rows.append(("ap50", float(ap50), low, high, len(photos)))
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+    return pd.DataFrame(
+        [*rows, ("ap50", float(ap50), low, high, len(photos))], columns=table.columns
+    )
 
 
 def units(faces: pd.DataFrame, photos: Iterable[str], unit: str = "identity") -> dict[str, str]:

@@ -331,6 +331,7 @@ def train_classifier(
     steps: int | None = None,
     seed: int = 0,
     embedding_head: bool = False,
+    faces: FaceFeatures | None = None,
 ) -> JointNet:
     """Teach a trained net the identities of a dataset; backbone and boxes stay as they are.
 
@@ -341,6 +342,7 @@ def train_classifier(
         steps: optimiser steps; None for the profile's ``transfer_steps``.
         seed: of everything random.
         embedding_head: train the embedding head too, not the classifier alone.
+        faces: from :func:`new_faces`, where they were computed before; None to compute them.
 
     Returns:
         the new net in evaluation mode, where ``net`` is.
@@ -353,15 +355,30 @@ def train_classifier(
     steps = steps or profile.transfer_steps
     check_named(dataset)
     new = with_new_classifier(net, dataset.identities, seed)
-    crops = _crops(dataset, profile, seed)
-    # No more views than the steps can use: of many photos one may be enough.
-    most = NAMING_VIEWS if new.embedding_source == "landmarks" else MAX_VIEWS
-    views = min(most, math.ceil(steps * profile.batch / len(crops)))
-    faces = face_features(new, crops, views, profile.batch)
+    faces = faces or new_faces(net, dataset, profile, steps=steps, seed=seed)
     train_on_features(new, faces, profile, steps, seed, embedding_head)
     parts = "classifier and embedding head" if embedding_head else "classifier"
     new.provenance = _provenance(net, dataset, profile, seed, parts, steps)
     return new
+
+
+def new_faces(
+    net: JointNet, dataset: Dataset, profile: Profile, *, steps: int, seed: int = 0
+) -> FaceFeatures:
+    """Features of a dataset's faces, for trainings of up to so many steps.
+
+    Args:
+        net, dataset, profile, seed: see :func:`train_classifier`.
+        steps: no more views are taken than they can use: of many photos one may be enough.
+
+    Raises:
+        DatasetError: see :func:`train_classifier`.
+    """
+    profile = _settings_for(net, profile)
+    crops = _crops(dataset, profile, seed)
+    most = NAMING_VIEWS if net.embedding_source == "landmarks" else MAX_VIEWS
+    views = min(most, math.ceil(steps * profile.batch / len(crops)))
+    return face_features(net, crops, views, profile.batch)
 
 
 def learn_names(

@@ -33,9 +33,11 @@ from thesislib.engine.evaluate import Report, evaluate
 from thesislib.engine.found import FoundFaces, NamedBy
 from thesislib.engine.processes import this_process
 from thesislib.engine.transfer import (
+    FaceFeatures,
     enrol_class_means,
     enrol_nearest,
     fine_tune,
+    new_faces,
     train_classifier,
     train_from_scratch,
 )
@@ -57,6 +59,7 @@ PAIRS_TABLE = "experiment2_pairs.csv"
 # Nothing of the backbone is trained: the old people and their faces are found as before.
 _SAME_FEATURES = (*UNTRAINED, "classifier")
 _SAME_FACES = (*_SAME_FEATURES, "classifier_embedding")  # at least the boxes are as before
+_ON_FEATURES = ("classifier", "classifier_embedding")
 PHOTOS_PER_PERSON = (1, 2, 4, 8)
 AT_LEAST = max(PHOTOS_PER_PERSON) + 1  # one photo more of everybody says when to stop
 BUDGETS = ("none", "equal", "converged")
@@ -81,7 +84,14 @@ def variants_of(source: Config) -> tuple[str, ...]:
 
 
 def adapted(
-    net: JointNet, photos: Dataset, variant: str, source: Config, steps: int, seed: int, out: Path
+    net: JointNet,
+    photos: Dataset,
+    variant: str,
+    source: Config,
+    steps: int,
+    seed: int,
+    out: Path,
+    faces: FaceFeatures | None = None,
 ) -> tuple[JointNet, float]:
     """A net that knows new people.
 
@@ -93,11 +103,13 @@ def adapted(
         steps: optimiser steps.
         seed: of everything random.
         out: folder in which a training of everything is kept while it lasts.
+        faces: of the photos, for variants whose backbone stays; None to compute them.
 
     Returns:
-        the net, and the seconds that it took from photo files to it.
+        the net, and the seconds that it took from photo files, or from the faces, to it.
     """
     profile, head = source.profile, variant == "classifier_embedding"
+    about: dict[str, Any] = {"steps": steps, "seed": seed}
     began = time.perf_counter()
     match variant:
         case "class_mean":
@@ -105,13 +117,11 @@ def adapted(
         case "nearest":
             new = enrol_nearest(net, photos)
         case "classifier" | "classifier_embedding":
-            new = train_classifier(
-                net, photos, profile, steps=steps, seed=seed, embedding_head=head
-            )
+            new = train_classifier(net, photos, profile, **about, embedding_head=head, faces=faces)
         case "all":
-            new = fine_tune(net, photos, profile, out, steps=steps, seed=seed, progress=False)
+            new = fine_tune(net, photos, profile, out, **about, progress=False)
         case _:
-            new = train_from_scratch(photos, profile, out, steps=steps, seed=seed, progress=False)
+            new = train_from_scratch(photos, profile, out, **about, progress=False)
     return new, time.perf_counter() - began
 
 
@@ -350,10 +360,27 @@ class Transfer:
         self, photos: Dataset, variant: str, steps: int, photos_per_person: int
     ) -> tuple[JointNet, float]:
         out = self.folder / f"{variant}-{photos_per_person}-{steps}-training"
-        found = adapted(self.net, photos, variant, self.source, steps, self.source.seed, out)
+        seed, faces, before = self.source.seed, None, 0.0
+        if variant in _ON_FEATURES:
+            faces, before = self._faces(photos)
+        new, seconds = adapted(self.net, photos, variant, self.source, steps, seed, out, faces)
         if this_process().is_main_process:
             shutil.rmtree(out, ignore_errors=True)
-        return found
+        return new, before + seconds
+
+    def _faces(self, photos: Dataset) -> tuple[FaceFeatures, float]:
+        """Features of faces, which trainings of all lengths share, and the seconds they took."""
+        if photos.content_hash not in self._kept_faces:
+            self._kept_faces.clear()
+            began = time.perf_counter()
+            most = {"steps": LONGEST * self.steps, "seed": self.source.seed}
+            faces = new_faces(self.net, photos, self.source.profile, **most)
+            self._kept_faces[photos.content_hash] = faces, time.perf_counter() - began
+        return self._kept_faces[photos.content_hash]
+
+    @functools.cached_property
+    def _kept_faces(self) -> dict[str, tuple[FaceFeatures, float]]:
+        return {}
 
     @functools.cached_property
     def _left(self) -> Dataset:
@@ -460,8 +487,7 @@ def differences(arms: Mapping[Arm, Mapping[int, Adapted]], seed: int) -> pd.Data
 
 def _rows(report: Report, metrics: Sequence[str], seed: int) -> pd.DataFrame:
     """Rows ``metric, value, low, high, n``."""
-    table = report.table(seed)
-    return table[table["metric"].isin(metrics)]
+    return report.table(seed, metrics=metrics)
 
 
 class _FindsAndNames:
