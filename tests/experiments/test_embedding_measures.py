@@ -6,6 +6,7 @@ from clusters import clusters
 
 from thesislib.experiments.embedding_measures import (
     CURVE_POINTS,
+    GAINS,
     curves,
     enrolled,
     gains,
@@ -13,6 +14,7 @@ from thesislib.experiments.embedding_measures import (
     similarities,
 )
 from thesislib.metrics import compactness, identification, retrieval, verification
+from thesislib.metrics.statistics import person_bootstrap
 
 
 def without_sessions(names, seed=0):
@@ -124,6 +126,64 @@ def test_intervals_hold_the_value_and_faces_without_a_place_are_left_out():
     assert (there["value"] <= there["high"] + 1e-9).all()
     shares = there[there["metric"].isin(["map_at_r", "precision_at_1", "verification_accuracy"])]
     assert shares[["low", "high"]].stack().between(0, 1).all()
+
+
+def of_a_sample(name, vectors, names, gallery, copies):
+    """A measure of a bootstrap sample, of faces that it holds several times."""
+    given = {"embeddings": vectors, "identities": names, "copies": copies}
+    if name == "verification_accuracy":
+        return verification.verification_accuracy(**given, seed=7).mean
+    if name in ("equal_error_rate", "tar_at_far_1e2", "tar_at_far_1e3"):
+        curve = verification.roc(**given)
+        if name == "equal_error_rate":
+            return verification.equal_error_rate(curve)
+        return verification.tar_at_far(curve, {"2": 1e-2, "3": 1e-3}[name[-1]], 0).tar
+    if name in ("precision_at_1", "r_precision", "map_at_r"):
+        return getattr(retrieval.retrieval(**given), name)
+    if name == "rank_one" or name.startswith("fnir"):
+        curve = identification.open_set(**given, gallery=gallery)
+        if name == "rank_one":
+            return curve.rank_one
+        return identification.fnir_at_fpir(curve, {"1": 0.1, "2": 0.01}[name[-1]], 0).fnir
+    return getattr(compactness, name)(**given)
+
+
+def test_intervals_are_those_of_samples_that_hold_copies():
+    vectors, names = clusters(people=50, photos=7, spread=1.6)
+    keep = np.ones(len(names), dtype=bool)
+    keep[[1, 2, 3, 4, 5, 6, 8, 9, 15]] = False  # one person of one photo, others of few
+    vectors, names = vectors[keep], names[keep]
+    gallery = without_sessions(names)
+    table = measure(vectors, names, gallery, seed=7, draws=12).set_index("metric")
+    assert len(table) == 15  # but of FNIR at an FPIR of 1 %, which needs 1000 probes of strangers
+
+    def everything(embeddings, identities, copies, gallery):
+        return [of_a_sample(name, embeddings, identities, gallery, copies) for name in table.index]
+
+    ends = person_bootstrap(everything, vectors, names.tolist(), seed=7, draws=12, gallery=gallery)
+    shares = ~table.index.isin(["dprime", "compactness_ratio", "davies_bouldin", "uniformity"])
+    shares &= ~table.index.isin(["silhouette", "alignment"])
+    for column, expected in zip(("low", "high"), ends, strict=True):
+        expected = np.where(shares, np.clip(expected, 0, 1), expected)
+        np.testing.assert_allclose(table[column], expected, atol=1e-9)
+
+
+def test_intervals_of_gains_are_those_of_samples_that_hold_copies():
+    better, names = clusters(people=15, photos=5, spread=0.9)
+    worse = better + 0.6 * np.random.default_rng(1).normal(size=better.shape)
+
+    def difference(both, identities, copies):
+        own, other = (
+            np.array([of_a_sample(name, part, identities, None, copies) for name in GAINS])
+            for part in (both[:, :8], both[:, 8:])
+        )
+        return own - other
+
+    both = np.concatenate([better, worse], axis=1)
+    low, high = person_bootstrap(difference, both, names.tolist(), seed=2, draws=25)
+    table = gains(better, worse, names, seed=2, draws=25)
+    np.testing.assert_allclose(table["low"], low, atol=1e-9)
+    np.testing.assert_allclose(table["high"], high, atol=1e-9)
 
 
 def test_gains_are_differences_of_measures_and_paired():

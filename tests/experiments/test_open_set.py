@@ -8,10 +8,12 @@ import pytest
 from clusters import clusters
 from conftest import face
 
+from thesislib import seeds
 from thesislib.data.schema import read_dataset
 from thesislib.experiments.embedding_measures import enrolled
 from thesislib.experiments.groups import Group
 from thesislib.experiments.open_set import (
+    _interval,
     faces_of_photos,
     open_set_detections,
     open_set_in_photos,
@@ -115,6 +117,38 @@ def test_known_people_taken_for_another_are_told_apart(write_dataset):
     assert (numbers["trials"] == 144).all()
     without = open_set_in_photos(group, found, gallery, seed=0, draws=0)[0]
     assert without[["low", "high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_intervals_are_those_of_samples_that_hold_copies(write_dataset, decimals):
+    """Rounded to a decimal, many scores tie."""
+    group, found, gallery = looked_at(write_dataset, 24)
+    vectors, _ = clusters(people=24, photos=4, spread=1.5)
+    found = [
+        seen([one.box for one in faces], vectors[at : at + 1].repeat(2, axis=0))
+        for at, faces in enumerate(found)
+    ]
+    detections = open_set_detections(group, found, gallery).round({"score": decimals})
+    faces = faces_of_photos(group, gallery)
+    probes = faces[faces["probe"]].groupby("photo", sort=False)
+    probes = probes.agg(unit=("unit", "first"), known=("known", "sum"))
+    units = probes["unit"].unique()
+    rng, values = seeds.generator(3, "joint open set"), []
+    for _ in range(40):
+        parts, known, photos = [], 0, 0
+        for copy, unit in enumerate(rng.choice(units, len(units))):
+            own = detections[detections["unit"] == unit]
+            parts.append(own.assign(photo=f"{copy} " + own["photo"]))
+            known += probes["known"][probes["unit"] == unit].sum()
+            photos += (probes["unit"] == unit).sum()
+        curve = identification.joint_open_set(pd.concat(parts), known, photos)
+        point = identification.tpir_at_fpipi(curve, 0.1, min_expected_errors=0)
+        values.append((point.tpir, point.taken_for_another))
+    value = np.mean(values, axis=0)  # so that nothing is shifted
+    expected = np.quantile(values, [0.025, 0.975], axis=0)
+    assert (expected[1] > expected[0]).all()
+    ends = _interval(detections, probes, value, seed=3, draws=40)
+    np.testing.assert_allclose(ends, expected, atol=1e-12)
 
 
 def test_a_gallery_without_a_found_face_says_so(write_dataset):

@@ -170,7 +170,7 @@ def experiment3(
     seed: int = 0,
     arms: tuple[str, ...] = (),
     holdout: bool = False,
-    draws: int = 200,
+    draws: int = 2000,
 ) -> None:
     """Experiment 3: embeddings of people who were not in the training.
 

@@ -7,7 +7,7 @@ compared in their full dimension.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,14 @@ from thesislib import seeds
 from thesislib.metrics import compactness, identification, retrieval, verification
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.operating_points import MIN_EXPECTED_ERRORS
+from thesislib.metrics.person_samples import (
+    OpenSetSamples,
+    PersonSamples,
+    RetrievalSamples,
+)
 from thesislib.metrics.similarity import pair_similarities
-from thesislib.metrics.statistics import person_bootstrap
+from thesislib.metrics.sorted_pairs import RocSamples
+from thesislib.metrics.statistics import person_draws, shifted_interval
 
 GAINS = ("map_at_r", "precision_at_1", "dprime")  # measures in which two nets are compared
 _BINS = np.round(np.linspace(-1, 1, 41), 2)  # of similarities
@@ -66,7 +72,7 @@ def enrolled(identities: Strings, sessions: Strings, seed: int) -> NDArray[np.bo
 
 
 @dataclasses.dataclass
-class _Sample:
+class _Faces:
     """Embeddings to be measured; what several measures are read from is computed once.
 
     Attributes:
@@ -74,20 +80,16 @@ class _Sample:
         identities: [n] names.
         gallery: bool [n], see :func:`enrolled`.
         seed: of the folds.
-        copies: int [n], of people drawn more than once by a bootstrap; else 0.
-        min_expected_errors: from which a measure at a stated rate of errors is supported.
     """
 
     embeddings: NDArray
     identities: Strings
     gallery: NDArray[np.bool_]
     seed: int
-    copies: NDArray[np.int64]
-    min_expected_errors: float = MIN_EXPECTED_ERRORS
 
     def of(self, measure: Callable[..., Any], *more: Any, **settings: Any) -> Any:
-        """A measure of :mod:`thesislib.metrics` of this sample."""
-        return measure(self.embeddings, self.identities, *more, copies=self.copies, **settings)
+        """A measure of :mod:`thesislib.metrics` of these embeddings."""
+        return measure(self.embeddings, self.identities, *more, **settings)
 
     @functools.cached_property
     def roc(self) -> verification.Roc:
@@ -100,25 +102,60 @@ class _Sample:
     @functools.cached_property
     def open_set(self) -> identification.OpenSet:
         curve = self.of(identification.open_set, self.gallery)
-        require_mated(curve.mated_probes, self.min_expected_errors)
+        require_mated(curve.mated_probes)
         return curve
 
     def tar_at_far(self, far: float) -> verification.TarAtFar:
-        return verification.tar_at_far(self.roc, far, self.min_expected_errors)
+        return verification.tar_at_far(self.roc, far)
 
     def fnir_at_fpir(self, fpir: float) -> identification.FnirAtFpir:
-        return identification.fnir_at_fpir(self.open_set, fpir, self.min_expected_errors)
+        return identification.fnir_at_fpir(self.open_set, fpir)
 
 
-def require_mated(probes: int, min_expected_errors: float = MIN_EXPECTED_ERRORS) -> None:
+@dataclasses.dataclass
+class _Samples:
+    """Samples of the bootstrap over people, all measured at once; the same people are drawn for
+    the same seed.
+
+    However few errors are to be expected, a measure at a stated rate of them is supported: that
+    is asked of the data.
+
+    Attributes:
+        faces: what is drawn from.
+        draws: number of samples.
+    """
+
+    faces: _Faces
+    draws: int
+
+    @functools.cached_property
+    def people(self) -> PersonSamples:
+        names = self.faces.identities.tolist()
+        times = person_draws(len(set(names)), self.draws, seed=self.faces.seed)
+        return PersonSamples(self.faces.embeddings, names, times)
+
+    @functools.cached_property
+    def roc(self) -> RocSamples:
+        return self.people.roc(list(_TAR.values()))
+
+    @functools.cached_property
+    def retrieval(self) -> RetrievalSamples:
+        return self.people.retrieval()
+
+    @functools.cached_property
+    def open_set(self) -> OpenSetSamples:
+        return self.people.open_set(self.faces.gallery, list(_FNIR.values()))
+
+
+def require_mated(probes: int) -> None:
     """Refuse rates of misses among too few probes of enrolled people.
 
     Raises:
-        NotSupportedError: fewer than ``min_expected_errors``.
+        NotSupportedError: fewer than the errors that a rate must let expect.
     """
-    if probes < min_expected_errors:
+    if probes < MIN_EXPECTED_ERRORS:
         raise NotSupportedError(
-            f"gallery: {probes} probes of enrolled people, and at least {min_expected_errors:g} "
+            f"gallery: {probes} probes of enrolled people, and at least {MIN_EXPECTED_ERRORS} "
             "are needed"
         )
 
@@ -128,26 +165,45 @@ _TAR = {"tar_at_far_1e2": 0.01, "tar_at_far_1e3": 0.001}
 _FNIR = {"fnir_at_fpir_1e2": 0.01, "fnir_at_fpir_1e1": 0.1}
 
 # Shares, whose intervals are cut to 0–1: a shifted end of the bootstrap may lie beyond.
-_SHARES: dict[str, Callable[[_Sample], float]] = {
-    "verification_accuracy": lambda s: s.of(verification.verification_accuracy, seed=s.seed).mean,
-    "tar_at_far_1e2": lambda s: s.tar_at_far(_TAR["tar_at_far_1e2"]).tar,
-    "tar_at_far_1e3": lambda s: s.tar_at_far(_TAR["tar_at_far_1e3"]).tar,
-    "equal_error_rate": lambda s: verification.equal_error_rate(s.roc),
+_SHARES: dict[str, Callable[[_Faces], float]] = {
+    "verification_accuracy": lambda f: f.of(verification.verification_accuracy, seed=f.seed).mean,
+    "tar_at_far_1e2": lambda f: f.tar_at_far(_TAR["tar_at_far_1e2"]).tar,
+    "tar_at_far_1e3": lambda f: f.tar_at_far(_TAR["tar_at_far_1e3"]).tar,
+    "equal_error_rate": lambda f: verification.equal_error_rate(f.roc),
+    "precision_at_1": lambda f: f.retrieval.precision_at_1,
+    "r_precision": lambda f: f.retrieval.r_precision,
+    "map_at_r": lambda f: f.retrieval.map_at_r,
+    "rank_one": lambda f: f.open_set.rank_one,
+    "fnir_at_fpir_1e2": lambda f: f.fnir_at_fpir(_FNIR["fnir_at_fpir_1e2"]).fnir,
+    "fnir_at_fpir_1e1": lambda f: f.fnir_at_fpir(_FNIR["fnir_at_fpir_1e1"]).fnir,
+}
+MEASURES: dict[str, Callable[[_Faces], float]] = {
+    **_SHARES,
+    "dprime": lambda f: f.of(compactness.dprime),
+    "compactness_ratio": lambda f: f.of(compactness.compactness_ratio),
+    "silhouette": lambda f: f.of(compactness.silhouette),
+    "davies_bouldin": lambda f: f.of(compactness.davies_bouldin),
+    "alignment": lambda f: f.of(compactness.alignment),
+    "uniformity": lambda f: f.of(compactness.uniformity),
+}
+# Of each sample of a bootstrap, [draws].
+_SAMPLED: dict[str, Callable[[_Samples], NDArray[np.float64]]] = {
+    "verification_accuracy": lambda s: s.people.verification_accuracy(seed=s.faces.seed),
+    "tar_at_far_1e2": lambda s: s.roc.tar[0],
+    "tar_at_far_1e3": lambda s: s.roc.tar[1],
+    "equal_error_rate": lambda s: s.roc.equal_error_rate,
     "precision_at_1": lambda s: s.retrieval.precision_at_1,
     "r_precision": lambda s: s.retrieval.r_precision,
     "map_at_r": lambda s: s.retrieval.map_at_r,
     "rank_one": lambda s: s.open_set.rank_one,
-    "fnir_at_fpir_1e2": lambda s: s.fnir_at_fpir(_FNIR["fnir_at_fpir_1e2"]).fnir,
-    "fnir_at_fpir_1e1": lambda s: s.fnir_at_fpir(_FNIR["fnir_at_fpir_1e1"]).fnir,
-}
-MEASURES: dict[str, Callable[[_Sample], float]] = {
-    **_SHARES,
-    "dprime": lambda s: s.of(compactness.dprime),
-    "compactness_ratio": lambda s: s.of(compactness.compactness_ratio),
-    "silhouette": lambda s: s.of(compactness.silhouette),
-    "davies_bouldin": lambda s: s.of(compactness.davies_bouldin),
-    "alignment": lambda s: s.of(compactness.alignment),
-    "uniformity": lambda s: s.of(compactness.uniformity),
+    "fnir_at_fpir_1e2": lambda s: s.open_set.fnir[0],
+    "fnir_at_fpir_1e1": lambda s: s.open_set.fnir[1],
+    "dprime": lambda s: s.people.dprime(),
+    "compactness_ratio": lambda s: s.people.compactness_ratio(),
+    "silhouette": lambda s: s.people.silhouette(),
+    "davies_bouldin": lambda s: s.people.davies_bouldin(),
+    "alignment": lambda s: s.people.alignment(),
+    "uniformity": lambda s: s.people.uniformity(),
 }
 # Measured in the same samples of the bootstrap. With few people a sample may hold too few of them
 # to enrol, or to assign to folds; then only these measures lose their interval.
@@ -182,66 +238,51 @@ def measure(
     embeddings, identities, gallery = (
         array[embedded] for array in (embeddings, identities, gallery)
     )
-    once = np.zeros(len(identities), dtype=np.int64)
-    sample = _Sample(embeddings, identities, gallery, seed, once)
+    faces = _Faces(embeddings, identities, gallery, seed)
     rows = []
     for name, of in MEASURES.items():
         try:
-            rows.append((name, of(sample), np.nan, np.nan, len(identities), *_rate(sample, name)))
+            rows.append((name, of(faces), np.nan, np.nan, len(identities), *_rate(faces, name)))
         except NotSupportedError:
             continue
     table = pd.DataFrame(rows, columns=[*_ROWS, "achieved", "trials"])
+    samples = _Samples(faces, draws)
     for family in (*_APART, _TOGETHER):
-        names = [name for name in family if (table["metric"] == name).any()]
-        if draws and names:
-            ends = _interval(names, sample, draws)
-            table.loc[table["metric"].isin(names), ["low", "high"]] = ends
+        of_family = table["metric"].isin(family)
+        if draws and of_family.any():
+            found = table.loc[of_family].set_index("metric")["value"]
+            table.loc[of_family, ["low", "high"]] = _interval(found, samples)
     shares = table["metric"].isin(list(_SHARES))
     table.loc[shares, ["low", "high"]] = table.loc[shares, ["low", "high"]].clip(0, 1)
     return table
 
 
-def _rate(sample: _Sample, name: str) -> tuple[float, float]:
+def _rate(faces: _Faces, name: str) -> tuple[float, float]:
     """The rate that a measure achieves of the one it states, and the number of its trials."""
     if name in _TAR:
-        accepted = sample.tar_at_far(_TAR[name])
+        accepted = faces.tar_at_far(_TAR[name])
         return accepted.far, accepted.impostor_pairs
     if name in _FNIR:
-        missed = sample.fnir_at_fpir(_FNIR[name])
+        missed = faces.fnir_at_fpir(_FNIR[name])
         return missed.fpir, missed.non_mated_probes
     return np.nan, np.nan
 
 
-def _values(
-    embeddings: NDArray,
-    identities: Strings,
-    names: Sequence[str],
-    seed: int,
-    *,
-    copies: NDArray[np.int64],
-    gallery: NDArray[np.bool_],
-) -> list[float]:
-    """The named measures of a bootstrap sample."""
-    sample = _Sample(embeddings, identities, gallery, seed, copies, min_expected_errors=0)
-    return [MEASURES[name](sample) for name in names]
+def _interval(found: pd.Series, samples: _Samples) -> NDArray[np.float64]:
+    """Lower and upper ends [measures, 2] of 95 % intervals; NaN where they are not supported.
 
-
-def _interval(names: Sequence[str], sample: _Sample, draws: int) -> NDArray[np.float64]:
-    """Lower and upper ends [names, 2] of 95 % intervals; NaN where they are not supported."""
+    Args:
+        found: the measures, by name.
+        samples: of the same faces.
+    """
     try:
-        ends = person_bootstrap(
-            functools.partial(_values, names=names, seed=sample.seed),
-            sample.embeddings,
-            sample.identities.tolist(),
-            seed=sample.seed,
-            draws=draws,
-            gallery=sample.gallery,
-        )
-        return np.stack(ends, axis=1)
+        drawn = np.stack([_SAMPLED[name](samples) for name in found.index], axis=1)
+        return np.stack(shifted_interval(found.to_numpy(), drawn), axis=1)
     except NotSupportedError:
-        if "verification_accuracy" not in names:
-            return np.full((len(names), 2), np.nan)
-    folds = sample.of(verification.verification_accuracy, seed=sample.seed)
+        if "verification_accuracy" not in found:
+            return np.full((len(found), 2), np.nan)
+    faces = samples.faces
+    folds = faces.of(verification.verification_accuracy, seed=faces.seed)
     half = stats.t.ppf(0.975, len(folds.accuracies) - 1) * folds.standard_error
     return np.array([[folds.mean - half, folds.mean + half]])
 
@@ -266,20 +307,16 @@ def gains(
         ``<measure>_gain``; none if the data cannot support them.
     """
     embedded = ~(np.isnan(embeddings).any(axis=1) | np.isnan(reference).any(axis=1))
-    both = np.concatenate([embeddings, reference], axis=1)[embedded]
-    names, width = identities[embedded], embeddings.shape[1]
-
-    def difference(both: NDArray, identities: Strings, copies: NDArray[np.int64]) -> NDArray:
-        nobody = np.zeros(len(both), dtype=bool)
-        own, other = (
-            np.array(_values(part, identities, GAINS, seed, copies=copies, gallery=nobody))
-            for part in (both[:, :width], both[:, width:])
-        )
-        return own - other
-
+    names = identities[embedded]
+    nobody = np.zeros(len(names), dtype=bool)
+    own, other = (
+        _Faces(vectors[embedded], names, nobody, seed) for vectors in (embeddings, reference)
+    )
     try:
-        value = difference(both, names, np.zeros(len(names), dtype=np.int64))
-        low, high = person_bootstrap(difference, both, names, seed=seed, draws=draws)
+        value = [MEASURES[name](own) - MEASURES[name](other) for name in GAINS]
+        of_own, of_other = _Samples(own, draws), _Samples(other, draws)
+        drawn = [_SAMPLED[name](of_own) - _SAMPLED[name](of_other) for name in GAINS]
+        low, high = shifted_interval(value, np.stack(drawn, axis=1))
     except NotSupportedError:
         return pd.DataFrame(columns=_ROWS)
     columns = {"metric": [f"{name}_gain" for name in GAINS], "value": value}

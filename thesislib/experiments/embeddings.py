@@ -35,7 +35,7 @@ from thesislib.profiles import PROFILES, Margin, Profile
 from thesislib.tables import MAIN_ARM, STARTED_ARM, merge_table
 
 MIN_PEOPLE = 24  # in a dataset some of whose people are kept unseen
-DRAWS = 200  # of the bootstrap over people
+DRAWS = 2000  # of the bootstrap over people
 
 # What is changed in the profile; nothing else is. Smoothed targets would be a second change.
 _BASE: dict[str, Any] = {"normalised": True, "label_smoothing": 0.0}

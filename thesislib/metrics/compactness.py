@@ -3,7 +3,7 @@
 Distance is 1 - cosine unless a measure says otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,7 +64,7 @@ def dprime(
     mean = total / count
     variance = max(0.0, squares / count - mean**2)
     spread = np.sqrt((intra.var() + variance) / 2)
-    if spread == 0:
+    if spread < 10.0**-DECIMALS:  # but for rounding, 0
         raise NotSupportedError("embeddings: similarities do not vary, and d' is not defined")
     return float(abs(intra.mean() - origin - mean) / spread)
 
@@ -149,6 +149,32 @@ def silhouette(
     return float(np.average(samples, weights=times_drawn[once.person]))
 
 
+def overlaps(
+    vectors: NDArray[np.float64], person: NDArray[np.int64]
+) -> Iterator[NDArray[np.float64]]:
+    """How much each person overlaps with each other, see ``davies_bouldin``.
+
+    Args:
+        vectors: [n, d] float.
+        person: [n], persons numbered from 0.
+
+    Yields:
+        person by person [people], (s_i + s_j) / d_ij: at least 0, infinite with people with the
+        same centre; 0 with themselves.
+    """
+    count = np.bincount(person)
+    centre = np.zeros((len(count), vectors.shape[1]))
+    np.add.at(centre, person, vectors)
+    centre /= count[:, None]
+    to_centre = np.linalg.norm(vectors - centre[person], axis=1)
+    scatter = np.bincount(person, weights=to_centre) / count
+    for one in range(len(count)):
+        apart = np.linalg.norm(centre - centre[one], axis=1)
+        apart[one] = np.inf
+        same = apart < 10.0**-DECIMALS
+        yield np.where(same, np.inf, (scatter + scatter[one]) / np.where(same, 1, apart))
+
+
 def davies_bouldin(
     embeddings: ArrayLike, identities: Sequence[str], *, copies: ArrayLike | None = None
 ) -> float:
@@ -181,19 +207,9 @@ def davies_bouldin(
     require_genuine_pairs(sample)
     require_impostor_pairs(sample)
     once, times_drawn = _without_copies(sample)
-    count = np.bincount(once.person)
-    centre = np.zeros((len(count), once.vectors.shape[1]))
-    np.add.at(centre, once.person, once.vectors)
-    centre /= count[:, None]
-    to_centre = np.linalg.norm(once.vectors - centre[once.person], axis=1)
-    scatter = np.bincount(once.person, weights=to_centre) / count
-    worst = np.empty(len(count))
-    for person in range(len(count)):
-        apart = np.linalg.norm(centre - centre[person], axis=1)
-        apart[person] = np.inf
-        if (apart < 10.0**-DECIMALS).any():
-            raise NotSupportedError("embeddings: the photos of two people have one centre")
-        worst[person] = ((scatter + scatter[person]) / apart).max()
+    worst = [overlap.max() for overlap in overlaps(once.vectors, once.person)]
+    if np.isinf(worst).any():
+        raise NotSupportedError("embeddings: the photos of two people have one centre")
     return float(np.average(worst, weights=times_drawn))
 
 

@@ -127,6 +127,63 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
+def person_draws(people: int, draws: int, *, seed: int) -> NDArray[np.int64]:
+    """How often each person is drawn in each sample of a bootstrap over persons.
+
+    As many persons as there are get drawn with replacement.
+
+    Args:
+        people: number of persons.
+        draws: number of bootstrap samples.
+        seed: of the draws; the same seed draws the same persons.
+
+    Returns:
+        [draws, people], at least 0; each row's sum is ``people``.
+
+    Raises:
+        ValueError: ``draws`` below 1.
+        NotSupportedError: fewer than two persons.
+
+    >>> person_draws(4, 2, seed=0).sum(axis=1)
+    array([4, 4])
+    """
+    _check_draws(draws)
+    if people < 2:
+        raise NotSupportedError("identities: one person only, and at least 2 are needed")
+    rng = seeds.generator(seed, "person_bootstrap")
+    chosen = (rng.integers(people, size=people) for _ in range(draws))
+    return np.stack([np.bincount(one, minlength=people) for one in chosen])
+
+
+def shifted_interval(
+    measure: ArrayLike, samples: ArrayLike, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentiles of a bootstrap's samples, shifted as ``person_bootstrap`` says.
+
+    Args:
+        measure: of the data, float of any shape.
+        samples: [draws, ...] float, of each sample.
+        level: coverage of the interval, above 0 and below 1.
+
+    Returns:
+        Lower and upper ends, of the shape of ``measure``.
+
+    Raises:
+        ValueError: ``level`` out of range.
+
+    measure + percentile - mean over the samples; sources at ``person_bootstrap``.
+
+    >>> low, high = shifted_interval(0.5, np.linspace(0.6, 0.8, 101))
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.405, 0.595)
+    """
+    level = _checked_level(level)
+    values = np.asarray(samples, dtype=np.float64)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    shift = np.asarray(measure, dtype=np.float64) - values.mean(axis=0)
+    return low + shift, high + shift
+
+
 def person_bootstrap(
     function: Callable[..., float | Sequence[float] | NDArray],
     embeddings: ArrayLike,
@@ -156,6 +213,9 @@ def person_bootstrap(
     bias. In a simulation (40 people, 60 sets) a nominal 95 % then covered the truth in 88 to
     100 % of the sets; unshifted, those measures covered it in 73 to 87 %. A shifted end may lie
     outside the measure's range.
+
+    ``person_samples`` has the measures of Experiment 3 for the same draws, fifty times as fast
+    and more.
 
     Args:
         function: called as ``function(embeddings, identities, copies=copies, **rows)``; returns a
@@ -199,31 +259,26 @@ def person_bootstrap(
         if len(values) != len(person):
             raise ValueError(f"{name}: {len(values)} rows, but embeddings has {len(person)}")
     people = int(person.max()) + 1
-    if people < 2:
-        raise NotSupportedError("identities: one person only, and at least 2 are needed")
+    drawn = person_draws(people, draws, seed=seed)
     members = [np.flatnonzero(person == one) for one in range(people)]
     once = np.zeros(len(person), dtype=np.int64)
     measure = np.asarray(function(vectors, names, copies=once, **arrays), dtype=np.float64)
     if np.isnan(measure).any():
         raise ValueError("function: NaN for the data")
-    rng = seeds.generator(seed, "person_bootstrap")
     samples = []
-    for draw in range(draws):
-        times = np.bincount(rng.integers(people, size=people), minlength=people)
+    for draw, times in enumerate(drawn):
         chosen = [(one, copy) for one in range(people) for copy in range(times[one])]
         at = np.concatenate([members[one] for one, _ in chosen])
         copies = np.repeat([copy for _, copy in chosen], [len(members[one]) for one, _ in chosen])
-        drawn = {name: values[at] for name, values in arrays.items()}
+        of_draw = {name: values[at] for name, values in arrays.items()}
         try:
-            value = function(vectors[at], names[at], copies=copies, **drawn)
+            value = function(vectors[at], names[at], copies=copies, **of_draw)
         except NotSupportedError as error:
             raise NotSupportedError(f"draw {draw} of {draws}: {error}") from None
         samples.append(np.asarray(value, dtype=np.float64))
         if np.isnan(samples[-1]).any():
             raise ValueError(f"function: NaN in draw {draw} of {draws}")
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    shift = measure - np.mean(samples, axis=0)
-    return low + shift, high + shift
+    return shifted_interval(measure, np.stack(samples), level)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:

@@ -239,6 +239,36 @@ def _best_threshold(genuine: NDArray[np.float64], impostor: NDArray[np.float64])
     return float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
 
 
+def folds_of_people(paired: NDArray[np.bool_], folds: int, *, seed: int) -> NDArray[np.int64]:
+    """Fold of each person, those with two faces or more assigned first.
+
+    Args:
+        paired: [people], in order of name: has two faces or more.
+        folds: at least 2.
+        seed: of the assignment.
+
+    Returns:
+        [people] in 0 to ``folds`` - 1.
+
+    Raises:
+        ValueError: ``folds`` below 2.
+        NotSupportedError: fewer than two people per fold, one of them with two faces.
+    """
+    if folds < 2:
+        raise ValueError(f"folds: expected at least 2, got {folds}")
+    people = len(paired)
+    if people < 2 * folds or paired.sum() < folds:
+        raise NotSupportedError(
+            f"folds: {folds} folds need {2 * folds} people, {folds} of them with two photos; "
+            f"there are {people}, {int(paired.sum())} of them with two photos"
+        )
+    order = seeds.generator(seed, "folds").permutation(people)
+    order = order[np.argsort(~paired[order], kind="stable")]
+    fold_of = np.empty(people, dtype=np.int64)
+    fold_of[order] = np.arange(people) % folds
+    return fold_of
+
+
 def verification_accuracy(
     embeddings: ArrayLike,
     identities: Sequence[str],
@@ -281,20 +311,9 @@ def verification_accuracy(
     >>> result.mean, result.standard_error
     (1.0, 0.0)
     """
-    if folds < 2:
-        raise ValueError(f"folds: expected at least 2, got {folds}")
     sample = labelled(embeddings, identities, copies)
-    people = int(sample.person.max()) + 1
     paired = np.bincount(sample.person[sample.copy == 0]) > 1
-    if people < 2 * folds or paired.sum() < folds:
-        raise NotSupportedError(
-            f"folds: {folds} folds need {2 * folds} people, {folds} of them with two photos; "
-            f"there are {people}, {int(paired.sum())} of them with two photos"
-        )
-    order = seeds.generator(seed, "folds").permutation(people)
-    order = order[np.argsort(~paired[order], kind="stable")]
-    fold_of = np.empty(people, dtype=np.int64)
-    fold_of[order] = np.arange(people) % folds
+    fold_of = folds_of_people(paired, folds, seed=seed)
     genuine, impostor = [], []
     for fold in range(folds):
         intra, inter = [], []
