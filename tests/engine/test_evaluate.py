@@ -120,7 +120,7 @@ def test_where_nobody_is_named_finding_is_measured_and_names_are_left_out(write_
     report = evaluate(Names([[found("anna", BOX)], [found("", BOX)], []]), nobody)
     table = report.table().set_index("metric")
     assert list(table.index) == [
-        "mean_iou", "mean_iou_found", "mean_iou_calibrated", "ap50", "ap50_95"
+        "mean_iou", "mean_iou_found", "mean_iou_calibrated", "recall_50", "ap50", "ap50_95"
     ]  # fmt: skip
     assert table["value"].to_dict() == pytest.approx(
         {"mean_iou": 1, "mean_iou_found": 1, "mean_iou_calibrated": 2 / 3}
