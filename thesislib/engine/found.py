@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from thesislib.engine.transfer import last_layer
+from thesislib.engine.face_features import last_layer
 from thesislib.faces import Face
 from thesislib.models.joint import JointNet
 

@@ -30,10 +30,10 @@ from tqdm.auto import tqdm
 from thesislib import cache, paths, storage
 from thesislib.data.schema import Dataset
 from thesislib.engine.evaluate import Report, evaluate
+from thesislib.engine.face_features import FaceFeatures
 from thesislib.engine.found import FoundFaces, NamedBy
 from thesislib.engine.processes import this_process
 from thesislib.engine.transfer import (
-    FaceFeatures,
     enrol_class_means,
     enrol_nearest,
     fine_tune,
