@@ -61,11 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\ninterrupted; trainings and --out folders resume", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if _is_asked_to_end:  # in the middle of an import, which then fails in words of its own
+            return 143
         if isinstance(error, RuntimeError) and not _can_be_mended(error):
             raise
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+_is_asked_to_end: list[bool] = []
+
+
+def _end(*_: object) -> None:
+    """Asked to end, it cleans up: photos unpacked from an archive are not left behind."""
+    _is_asked_to_end.append(True)
+    sys.exit(143)
 
 
 def _can_be_mended(error: RuntimeError) -> bool:
@@ -74,6 +85,5 @@ def _can_be_mended(error: RuntimeError) -> bool:
 
 
 if __name__ == "__main__":
-    # Asked to end, it cleans up: photos unpacked from an archive are not left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())
