@@ -99,6 +99,9 @@ def test_a_difference_that_may_be_claimed_is_filled():
         "names alone",
         "joint net, from the published net",
     ]
+    again = seeds.differences(differences().assign(start="default", against_start="scratch"))
+    labels = [label.get_text() for label in again.axes[0].get_yticklabels()]
+    assert labels[0] == "joint net, from random weights"
     found = {}
     for axis in figure.axes:
         for line in axis.lines:

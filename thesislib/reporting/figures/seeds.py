@@ -148,7 +148,9 @@ def differences(pairs: pd.DataFrame, metric: str = "joint_accuracy_50") -> Figur
             face = colour if row.holds else "white"
             axis.plot(100 * row.value, lane, "o", color=colour, markerfacecolor=face, markersize=4)
         labels = [
-            _label(one, begun)
+            f"{system_label(one)}, from {begun_from(begun)}"
+            if start != "scratch" and begun == "scratch"
+            else _label(one, begun)
             for one, begun in zip(own["against"], own["against_start"], strict=True)
         ]
         axis.set_yticks(range(len(own)), labels, fontsize=7.5)
