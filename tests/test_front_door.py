@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -294,3 +295,19 @@ def test_every_setting_of_a_profile_is_an_option(capsys):
     for field in dataclasses.fields(tl.Profile):
         if field.name != "name":
             assert f"--{field.name.replace('_', '-')}" in told
+
+
+def test_the_command_line_offers_what_the_library_knows():
+    from thesislib.commands import experiments as commands
+    from thesislib.experiments import baseline_comparison, transfer
+    from thesislib.tables import CONTROLS, REFERENCES, SYSTEMS
+
+    assert get_args(commands.SystemName) == (*SYSTEMS, *CONTROLS, *REFERENCES)
+    assert get_args(commands.SystemName) == baseline_comparison.KNOWN
+    assert get_args(commands.TrainedName) == (
+        "joint",
+        "two_stage_photo",
+        "two_stage_face",
+        *CONTROLS,
+    )
+    assert get_args(commands.VariantName) == transfer.VARIANTS

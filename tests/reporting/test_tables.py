@@ -118,25 +118,6 @@ def test_printed_names_are_left_as_they_are(name):
     assert body[-1][1] == name
 
 
-def test_ratios_of_speed_stay_within_a_run():
-    # A second seed and a second profile on the same data divided by duplicate labels once.
-    rows = []
-    for at, run in enumerate([{}, {"seed": 1}, {"profile": "full"}, {"run": "4567cdef"}], 1):
-        rows += [plain("fps", 60.0, **run), plain("fps", 60.0 / at, system="two_stage_face", **run)]
-    rows += [plain("fps", 7.0, system="two_stage_photo"), row()]
-    ratios = tables.speed_ratios(table(*rows))
-    of_runs = ratios["two_stage_face"].reset_index()
-    assert dict(zip(of_runs[["profile", "seed", "run"]].agg(tuple, axis=1), of_runs.iloc[:, -1],
-                    strict=True)) == pytest.approx({
-        ("quick", 0, "0123abcd"): 1, ("quick", 1, "0123abcd"): 2,
-        ("full", 0, "0123abcd"): 3, ("quick", 0, "4567cdef"): 4,
-    })  # fmt: skip
-    assert ratios["two_stage_photo"].dropna().tolist() == pytest.approx([60 / 7])
-    assert "joint" not in ratios
-    alone = tables.speed_ratios(table(plain("fps", 7.0, system="two_stage_photo")))
-    assert alone["two_stage_photo"].isna().all()
-
-
 # --- Experiment 2 ---------------------------------------------------------------------------------
 
 

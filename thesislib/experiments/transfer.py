@@ -248,6 +248,10 @@ class Adapted(NamedTuple):
     faces: pd.DataFrame
     photos: pd.DataFrame
 
+    def named(self, budget: str) -> "Adapted":
+        """The same, as what another budget gave."""
+        return self._replace(rows=self.rows.assign(budget=budget))
+
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
@@ -324,6 +328,8 @@ class Transfer:
             if (right := self._right(longer, variant)) <= most:
                 break
             best, most = (longer, seconds, steps), right
+        if best[0] is equal:
+            return {"equal": tested, "converged": tested.named("converged")}
         converged = self._tested(best[0], variant, "converged", photos_per_person, *best[1:])
         return {"equal": tested, "converged": converged}
 

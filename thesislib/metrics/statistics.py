@@ -364,6 +364,7 @@ def share_interval(
     worth = float(people)
     if not alike:
         worth = float(np.minimum(len(values), share * (1 - share) / np.maximum(variance, 1e-12)))
+    # Written out, as scipy's interval takes whole trials alone.
     z = stats.norm.ppf((1 + _checked_level(level)) / 2)
     centre = (share + z**2 / (2 * worth)) / (1 + z**2 / worth)
     half = z * np.sqrt(share * (1 - share) / worth + z**2 / (4 * worth**2)) / (1 + z**2 / worth)

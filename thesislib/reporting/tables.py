@@ -22,7 +22,7 @@ from thesislib.reporting.labels import (
     system_label,
     timed_system_label,
 )
-from thesislib.tables import EXPERIMENT1_KEYS, MAIN_ARM, REFERENCES, one_run
+from thesislib.tables import MAIN_ARM, REFERENCES, one_run
 
 
 class Printed(NamedTuple):
@@ -92,24 +92,6 @@ def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
 
 def _probability(row: pd.Series | None) -> str:
     return "–" if row is None else probability(row["value"])
-
-
-def speed_ratios(results: pd.DataFrame) -> pd.DataFrame:
-    """How many times as fast as each system the joint net is, run by run.
-
-    Times of different runs must not be compared, so each run has a row of its own.
-
-    Args:
-        results: rows of ``experiment1.csv``; those of other metrics than ``fps`` are passed over.
-
-    Returns:
-        a row per dataset, split, profile, seed and run, a column per system; NaN where it was not
-        timed.
-    """
-    run = [key for key in EXPERIMENT1_KEYS if key != "system"]
-    fps = results[results["metric"] == "fps"].pivot(index=run, columns="system", values="value")
-    others = fps.drop(columns="joint", errors="ignore")
-    return 1 / others.div(fps["joint"] if "joint" in fps else float("nan"), axis=0)
 
 
 # --- Experiment 2 ---------------------------------------------------------------------------------
