@@ -176,7 +176,8 @@ def task_experiment():
     commands["experiment2"] = command("experiment2", **pair)
     commands["experiment2-started"] = command("experiment2", begun, **pair)
     if not why_others(config):
-        commands["experiment3"] = command("experiment3", data=data, split=None)
+        once = {"seed": None, "seeds": [config.seed]}
+        commands["experiment3"] = command("experiment3", data=data, split=None, **once)
     before: list[str] = []
     for name, one in commands.items():
         yield {

@@ -13,8 +13,8 @@ NAMES = (*PARTY, "None", "True", "1e5", *(f"p{at:02d}" for at in range(10)))
 SIZE = (64, 48)  # width and height of a photo in pixels
 
 
-def write_couples(folder, names=NAMES, photos=2):
-    """Every two names are a couple, whom photos show alone and together, in two sessions.
+def write_couples(folder, names=NAMES, photos=2, sessions=2):
+    """Every two names are a couple, whom photos show alone and together, in several sessions.
 
     Each session has so many photos of everybody alone, and one of each couple with a stranger.
     """
@@ -22,7 +22,7 @@ def write_couples(folder, names=NAMES, photos=2):
     rng, rows = np.random.default_rng(0), []
     shown = []
     for first in range(0, len(names), 2):
-        for session in ("01", "02"):
+        for session in (f"{at:02d}" for at in range(1, sessions + 1)):
             couple = tuple(names[first : first + 2])
             shown += [(session, (name,)) for name in couple for _ in range(photos)]
             shown.append((session, (*couple, "")))

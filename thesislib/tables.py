@@ -127,6 +127,8 @@ KEYS = {
     ),
     "experiment2_pairs": ("source", "target", "profile", "start"),
     "experiment3": _EXPERIMENT3_KEYS,
+    "experiment3_seeds": ("dataset", "profile"),
+    "experiment3_pairs": ("dataset", "profile"),
     "experiment3_curves": _EXPERIMENT3_KEYS,
     "experiment3_factors": _EXPERIMENT3_KEYS,
     "experiment3_map": _EXPERIMENT3_KEYS,

@@ -7,6 +7,7 @@ from PIL import Image
 
 from thesislib.baselines.references import (
     ConstantBox,
+    Described,
     EnrolledByDlib,
     FacesAlike,
     NearestNames,
@@ -129,3 +130,14 @@ def test_dlibs_faces_are_named_by_the_distance_of_embeddings_as_they_are():
         ["b"],
         [],
     ]
+
+
+def test_descriptors_stand_in_for_embeddings():
+    photo, boxes = noise(32, 48, seed=3), np.array([[8.0, 4, 28, 24], [0, 0, 10, 10]])
+    (faces,) = Described(thumbnail).embeddings_at([photo], [boxes])
+    for row, (x1, y1, x2, y2) in zip(faces, boxes.astype(int), strict=True):
+        np.testing.assert_allclose(row, thumbnail(photo[y1:y2, x1:x2]), rtol=1e-6)
+    (whole,) = Described(thumbnail, whole_photo=True).embeddings_at([photo], [boxes])
+    np.testing.assert_allclose(whole, np.stack([thumbnail(photo)] * 2), rtol=1e-6)
+    (grey,) = Described(thumbnail).embeddings_at([np.full_like(photo, 9)], [boxes])
+    assert np.isnan(grey).all()  # of one grey there is nothing to compare

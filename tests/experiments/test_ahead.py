@@ -7,6 +7,7 @@ import pytest
 
 from thesislib.experiments import ahead, embeddings
 from thesislib.experiments import config as configs
+from thesislib.experiments.arms import arm_of, arms_of
 from thesislib.profiles import get_profile
 
 
@@ -56,8 +57,9 @@ def test_the_nets_are_those_that_the_experiments_look_for(config):
     assert quick[-1] == (session, "joint", False)
     strangers = [(job.config, job.system) for job in found if job.of_strangers]
     third = embeddings.make_config(None, "smoke", 3)
-    main = embeddings.with_arm(third, "normalised")
-    assert strangers == [(main, "two_stage_face"), (main, "joint")]
+    main = arm_of(third, "normalised").config
+    systems = ("two_stage_face", "two_stage_aligned", "joint")
+    assert strangers == [(main, system) for system in systems]
 
 
 def test_every_core_has_a_training(config, pool, monkeypatch):
@@ -98,4 +100,4 @@ def test_several_processes_train_together_and_none_ahead(config, pool, monkeypat
 
 
 def test_the_profile_quick_has_one_net_from_scratch_for_strangers():
-    assert embeddings.arms_of(get_profile("quick")) == ["normalised", "started"]
+    assert arms_of(get_profile("quick")) == ["normalised", "started"]

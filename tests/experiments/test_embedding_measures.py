@@ -5,16 +5,18 @@ import pytest
 from clusters import clusters
 
 from thesislib.experiments.embedding_measures import (
+    COMPARED,
     CURVE_POINTS,
-    GAINS,
+    Faces,
+    by_query,
     curves,
     enrolled,
-    gains,
     measure,
+    over_seeds,
     similarities,
 )
 from thesislib.metrics import compactness, identification, retrieval, verification
-from thesislib.metrics.statistics import person_bootstrap
+from thesislib.metrics.statistics import person_bootstrap, person_draws, shifted_interval
 
 
 def without_sessions(names, seed=0):
@@ -57,7 +59,7 @@ def test_no_probe_is_from_an_enrolled_session():
 def test_measures_are_those_of_the_metrics():
     vectors, names = clusters(people=30, photos=5)
     gallery = without_sessions(names)
-    table = measure(vectors, names, gallery, seed=0, draws=0)
+    table = measure(Faces(vectors, names, gallery, 0), draws=0)
     value = table.set_index("metric")["value"]
     curve = verification.roc(vectors, names)
     found = identification.open_set(vectors, names, gallery)
@@ -81,10 +83,10 @@ def test_measures_are_those_of_the_metrics():
 
 
 def test_what_data_cannot_support_has_no_row():
-    vectors, names = clusters(people=4, photos=3)
-    found = set(measure(vectors, names, without_sessions(names), seed=0, draws=0)["metric"])
-    # Four people are too few for ten folds, 54 impostor pairs for FAR 1 %, 6 strangers for FPIR,
-    # 4 probes of people enrolled for anything.
+    vectors, names = clusters(people=3, photos=5)
+    found = set(measure(Faces(vectors, names, without_sessions(names), 0), draws=0)["metric"])
+    # Three people are too few for ten folds, 75 impostor pairs for FAR 1 %, 10 strangers for FPIR,
+    # 3 probes of people enrolled for anything.
     absent = {"verification_accuracy", "tar_at_far_1e2", "tar_at_far_1e3", "fnir_at_fpir_1e1"}
     assert not found & {*absent, "rank_one"}
     assert {"map_at_r", "dprime", "silhouette"} <= found
@@ -93,7 +95,7 @@ def test_what_data_cannot_support_has_no_row():
 def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
     vectors, names = clusters(people=30, photos=8, spread=2.0)
     gallery = without_sessions(names)
-    rows = measure(vectors, names, gallery, seed=0, draws=0).set_index("metric")
+    rows = measure(Faces(vectors, names, gallery, 0), draws=0).set_index("metric")
     far = verification.tar_at_far(verification.roc(vectors, names), 0.01)
     fpir = identification.fnir_at_fpir(identification.open_set(vectors, names, gallery), 0.1)
     assert rows.loc["tar_at_far_1e2", "value"] == far.tar
@@ -108,7 +110,7 @@ def test_a_measure_at_a_rate_tells_the_rate_reached_and_of_how_many():
 def test_verification_of_few_people_has_an_interval_over_folds():
     vectors, names = clusters(people=21, photos=4, spread=1.5)
     nobody = np.zeros(len(names), dtype=bool)
-    rows = measure(vectors, names, nobody, seed=0, draws=20).set_index("metric")
+    rows = measure(Faces(vectors, names, nobody, 0), draws=20).set_index("metric")
     found = verification.verification_accuracy(vectors, names, seed=0)
     low, high = rows.loc["verification_accuracy", ["low", "high"]]
     assert high - found.mean == pytest.approx(2.262 * found.standard_error, rel=1e-3)
@@ -118,7 +120,7 @@ def test_verification_of_few_people_has_an_interval_over_folds():
 def test_intervals_hold_the_value_and_faces_without_a_place_are_left_out():
     vectors, names = clusters(people=24, photos=4, spread=1.5)
     vectors[5] = np.nan
-    table = measure(vectors, names, without_sessions(names), seed=0, draws=60)
+    table = measure(Faces(vectors, names, without_sessions(names), 0), draws=60)
     assert (table["n"] == 95).all()
     there = table.dropna(subset=["low"])
     assert len(there) > 10
@@ -154,7 +156,7 @@ def test_intervals_are_those_of_samples_that_hold_copies():
     keep[[1, 2, 3, 4, 5, 6, 8, 9, 15]] = False  # one person of one photo, others of few
     vectors, names = vectors[keep], names[keep]
     gallery = without_sessions(names)
-    table = measure(vectors, names, gallery, seed=7, draws=12).set_index("metric")
+    table = measure(Faces(vectors, names, gallery, 7), draws=12).set_index("metric")
     assert len(table) == 15  # but of FNIR at an FPIR of 1 %, which needs 1000 probes of strangers
 
     def everything(embeddings, identities, copies, gallery):
@@ -168,44 +170,76 @@ def test_intervals_are_those_of_samples_that_hold_copies():
         np.testing.assert_allclose(table[column], expected, atol=1e-9)
 
 
-def test_intervals_of_gains_are_those_of_samples_that_hold_copies():
-    better, names = clusters(people=15, photos=5, spread=0.9)
-    worse = better + 0.6 * np.random.default_rng(1).normal(size=better.shape)
-
-    def difference(both, identities, copies):
-        own, other = (
-            np.array([of_a_sample(name, part, identities, None, copies) for name in GAINS])
-            for part in (both[:, :8], both[:, 8:])
-        )
-        return own - other
-
-    both = np.concatenate([better, worse], axis=1)
-    low, high = person_bootstrap(difference, both, names.tolist(), seed=2, draws=25)
-    table = gains(better, worse, names, seed=2, draws=25)
-    np.testing.assert_allclose(table["low"], low, atol=1e-9)
-    np.testing.assert_allclose(table["high"], high, atol=1e-9)
-
-
-def test_gains_are_differences_of_measures_and_paired():
-    better, names = clusters(people=25, photos=4, spread=0.7)
-    noise = np.random.default_rng(1).normal(size=better.shape)
-    worse = np.concatenate([better + 0.4 * noise, noise[:, :3]], axis=1)
-    worse[5] = np.nan
-    table = gains(better, worse, names, seed=0, draws=60).set_index("metric")
-    there = np.arange(len(names)) != 5
-    first, second = (
-        retrieval.retrieval(vectors[there], names[there]).map_at_r for vectors in (better, worse)
-    )
-    row = table.loc["map_at_r_gain"]
-    assert row["value"] == pytest.approx(first - second)
-    assert row["low"] < row["value"] < row["high"]
-    assert (table["n"] == 99).all()
+def test_where_a_handful_of_pairs_decides_nothing_is_measured():
+    vectors, names = clusters(people=10, photos=3)  # thirty pairs of one person
     nobody = np.zeros(len(names), dtype=bool)
-    alone = measure(better, names, nobody, seed=0, draws=60).set_index("metric")
-    assert row["high"] - row["low"] < np.diff(alone.loc["map_at_r", ["low", "high"]])[0]
-    same = gains(better, better, names, seed=0, draws=5)
-    assert (same[["value", "low", "high"]] == 0).all(axis=None)
-    assert gains(better[:4], worse[:4], names[:4], seed=0, draws=5).empty
+    assert len(measure(Faces(vectors, names, nobody, 0), draws=0))
+    names[0] = "somebody else"
+    assert not len(measure(Faces(vectors, names, nobody, 0), draws=5))
+    alone = {0: Faces(vectors, names, nobody, 0)}
+    assert not len(over_seeds(alone, draws=5, seed=0))
+
+
+def of_seeds():
+    """Three seeds, of people some of whom are in several."""
+    vectors, names = clusters(people=30, photos=4, spread=1.2)
+    noise = np.random.default_rng(3)
+    found = {}
+    for seed in range(3):
+        chosen = np.isin(names, noise.permutation(np.unique(names))[:22])
+        own = vectors[chosen] + noise.normal(size=vectors[chosen].shape) * 0.2
+        nobody = np.zeros(chosen.sum(), dtype=bool)
+        found[seed] = Faces(own, names[chosen], nobody, seed)
+    return found
+
+
+def test_seeds_are_averaged():
+    by_seed = of_seeds()
+    table = over_seeds(by_seed, draws=30, seed=0).set_index("metric")
+    alone = [measure(faces, draws=0).set_index("metric")["value"] for faces in by_seed.values()]
+    for name, row in table.iterrows():
+        own = [values[name] for values in alone]
+        assert row["value"] == pytest.approx(np.mean(own))
+        assert [float(value) for value in row["seed_values"].split()] == pytest.approx(
+            own, rel=1e-3
+        )
+    assert (table["seeds"] == "0 1 2").all() and (table["n"] == 3 * 22 * 4).all()
+    everybody = set().union(*(faces.identities for faces in by_seed.values()))
+    assert (table["persons"] == len(everybody)).all()
+
+
+def test_whoever_is_drawn_is_drawn_in_every_seed():
+    by_seed, draws = of_seeds(), 40
+    names = sorted(set().union(*(faces.identities for faces in by_seed.values())))
+    times = person_draws(len(names), draws, seed=5)
+    samples = []
+    for drawn in times:
+        found = []
+        for faces in by_seed.values():
+            rows, copies = [], []
+            for name, often in zip(names, drawn, strict=True):
+                own = np.flatnonzero(faces.identities == name)
+                for copy in range(often):
+                    rows += own.tolist()
+                    copies += [copy] * len(own)
+            given = faces.embeddings[rows], faces.identities[rows].tolist()
+            found.append(retrieval.retrieval(*given, copies=copies).map_at_r)
+        samples.append(np.mean(found))
+    row = over_seeds(by_seed, draws, seed=5).set_index("metric").loc["map_at_r"]
+    low, high = shifted_interval(row["value"], samples)
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("metric", COMPARED)
+def test_queries_have_the_mean_that_is_measured(metric):
+    vectors, names = clusters(people=12, photos=4, spread=1.2)
+    names[0] = "once"
+    faces = Faces(vectors, names, np.zeros(len(names), dtype=bool), 0)
+    values = by_query(faces, metric)
+    assert np.isnan(values).tolist() == [True] + [False] * 47
+    assert np.nanmean(values) == pytest.approx(
+        measure(faces, 0).set_index("metric")["value"][metric]
+    )
 
 
 # --- curves and similarities ------------------------------------------------------------------
@@ -213,7 +247,7 @@ def test_gains_are_differences_of_measures_and_paired():
 
 def test_curves_run_from_end_to_end_and_say_what_is_supported():
     vectors, names = clusters(people=40, photos=6, spread=1.2)
-    table = curves(vectors, names, without_sessions(names))
+    table = curves(Faces(vectors, names, without_sessions(names), 0))
     assert set(table["curve"]) == {"roc", "open_set", "cmc"}
     whole = verification.roc(vectors, names)
     drawn = table[table["curve"] == "roc"]
@@ -229,14 +263,14 @@ def test_curves_run_from_end_to_end_and_say_what_is_supported():
 
 def test_curves_that_the_data_cannot_support_are_left_out():
     vectors, names = clusters(people=4, photos=3)
-    assert set(curves(vectors, names, without_sessions(names))["curve"]) == {"roc"}
-    alone = curves(vectors[:3], names[:3], np.zeros(3, dtype=bool))
+    assert set(curves(Faces(vectors, names, without_sessions(names), 0))["curve"]) == {"roc"}
+    alone = curves(Faces(vectors[:3], names[:3], np.zeros(3, dtype=bool), 0))
     assert alone.empty and list(alone) == ["curve", "x", "y", "supported"]
 
 
 def test_similarities_against_loops():
     vectors, names = clusters(people=4, photos=3)
-    table = similarities(vectors, names)
+    table = similarities(Faces(vectors, names, without_sessions(names), 0))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     counts = {"intra": {}, "inter": {}}
     for i in range(12):

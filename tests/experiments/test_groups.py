@@ -3,25 +3,28 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import NO_BOX, face
 
 from thesislib import paths
+from thesislib.data import scenes
 from thesislib.data.schema import DatasetError, read_dataset
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.experiments.config import Config
-from thesislib.experiments.groups import Group, as_few_as_seen, one_per_session, people
+from thesislib.experiments.groups import Group, one_per_scene, people, scenes_of
 from thesislib.profiles import get_profile
 
 
 @pytest.fixture
 def config(write_dataset, tmp_path, monkeypatch):
-    """Sixteen people of six photos in two sessions."""
+    """Sixteen people of eight photos in four sessions."""
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(scenes, "CHANCE", 0.0)  # of noise none is of one scene
     rows = [
-        face(f"p{who:02}_{at}.png", f"p{who:02}", session=str(at // 3))
+        face(f"p{who:02}_{at}.png", f"p{who:02}", session=str(at // 2))
         for who in range(16)
-        for at in range(6)
+        for at in range(8)
     ]
     return Config(write_dataset(rows), get_profile("smoke"), "identity")
 
@@ -33,11 +36,11 @@ def test_unseen_people_are_in_no_other_part_and_photos_of_the_seen_are_kept(conf
     assert not set(unseen.identities) & set(train.identities)
     assert seen.identities == train.identities and len(train.identities) == 12
     photos = [set(part.photos) for part in (unseen, seen, train)]
-    assert sum(map(len, photos)) == len(set().union(*photos)) == 96
+    assert sum(map(len, photos)) == len(set().union(*photos)) == 128
     assert dict(parts.split.groupby("part").size()) == {
         "train": len(train.photos),
         "seen": len(seen.photos),
-        "unseen": 24,
+        "unseen": 32,
     }
     other = people(dataclasses.replace(config, seed=1))
     assert other.unseen.identities != unseen.identities
@@ -102,21 +105,54 @@ def test_a_group_has_the_known_faces_of_photos_of_several(write_dataset):
     assert everybody[:, 0].tolist() == annotated_faces(group.dataset)["x1"].tolist()
 
 
-def test_one_face_per_session(config):
+def test_one_face_per_scene(config):
     group = Group.of(people(config).unseen)
-    apart = group.select(one_per_session(group)).faces
-    assert len(apart) == 4 * 2
+    apart = group.select(one_per_scene(group)).faces
+    assert len(apart) == 4 * 4
     assert not apart.duplicated(["identity", "session"]).any()
     first = group.faces.groupby(["identity", "session"], sort=False)["photo"].first()
     assert apart["photo"].tolist() == first.tolist()
 
 
-def test_people_unseen_are_also_shown_with_as_few_photos_as_those_seen(config):
+def test_no_scene_of_people_seen_is_learned_and_two_are_kept(config):
     parts = people(config)
-    unseen = Group.of(parts.unseen)
-    chosen = as_few_as_seen(unseen, config.seed)
-    few = unseen.select(chosen)
-    assert set(few.identities) == set(unseen.identities) and chosen.sum() < len(chosen)
-    seen = Group.of(parts.seen).faces.groupby("identity").size().mean()
-    assert abs(few.faces.groupby("identity").size().mean() - seen) < 0.5
-    assert (chosen == as_few_as_seen(unseen, config.seed)).all()
+    scenes = [
+        set(part.table.groupby(["identity", "session"]).groups)
+        for part in (parts.seen, parts.train)
+    ]
+    assert not scenes[0] & scenes[1]
+    kept = pd.Series(sorted(scenes[0])).str[0].value_counts()
+    assert len(kept) == 12 and (kept == 2).all()
+
+
+def test_whoever_has_one_scene_is_learned_alone_and_of_two_one_is_kept(config, write_dataset):
+    counts = {f"p{at}": (1 if at < 4 else 2) for at in range(16)}
+    rows = [
+        face(f"{who}_{clip}_{at}.png", who, session=str(clip))
+        for who, clips in counts.items()
+        for clip in range(clips)
+        for at in range(3)
+    ]
+    parts = people(dataclasses.replace(config, data=write_dataset(rows, "few")))
+    once = {who for who in parts.train.identities if counts[who] == 1}
+    assert once and not once & set(parts.seen.identities)
+    kept = parts.seen.table.groupby("identity")["session"].nunique()
+    assert (kept == 1).all() and set(kept.index) == set(parts.train.identities) - once
+
+
+def test_where_nobody_has_two_scenes_it_is_told(config, write_dataset):
+    rows = [face(f"p{who}_{at}.png", f"p{who}", session="1") for who in range(8) for at in range(3)]
+    with pytest.raises(DatasetError, match="nobody was photographed in two scenes"):
+        people(dataclasses.replace(config, data=write_dataset(rows, "one scene")))
+
+
+def test_scenes_are_found_once(config, monkeypatch):
+    dataset = read_dataset(config.data)
+    first = scenes_of(dataset).table
+
+    def never(*_):
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr("thesislib.experiments.groups.with_scenes", never)
+    pd.testing.assert_frame_equal(scenes_of(dataset).table, first)
+    assert (first["session"] != "").all()

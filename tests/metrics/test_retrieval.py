@@ -7,7 +7,7 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thesislib.metrics.retrieval import _nearest, retrieval
+from thesislib.metrics.retrieval import _nearest, of_queries, retrieval
 from thesislib.metrics.similarity import labelled
 
 
@@ -33,6 +33,27 @@ def naive_retrieval(embeddings, names, copies=None):
         r_precision.append(hits / relevant)
         map_at_r.append(precisions / relevant)
     return tuple(naive.mean(values) for values in (first, r_precision, map_at_r))
+
+
+def test_each_query_is_the_loop():
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(14, 3))
+    names = [*["ann"] * 5, *["bob"] * 4, *["eva"] * 4, "once"]
+    found = of_queries(vectors, names)
+    for query in range(13):
+        # The loop over one query alone: of the others none is asked.
+        order = sorted(
+            (other for other in range(14) if other != query),
+            key=lambda other: -naive.cosine(vectors[query], vectors[other]),
+        )
+        relevant = names.count(names[query]) - 1
+        hits = [names[other] == names[query] for other in order]
+        average = sum(sum(hits[: at + 1]) / (at + 1) for at in range(relevant) if hits[at])
+        assert found.map_at_r[query] == pytest.approx(average / relevant)
+        assert found.precision_at_1[query] == hits[0]
+    assert np.isnan(found.map_at_r[13]) and np.isnan(found.precision_at_1[13])
+    whole = retrieval(vectors, names)
+    assert np.nanmean(found.map_at_r) == pytest.approx(whole.map_at_r)
 
 
 @pytest.mark.parametrize("ties", [False, True])

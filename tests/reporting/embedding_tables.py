@@ -24,7 +24,6 @@ RUN = {
 GROUPS = {
     "seen": 3.1,
     "unseen": 1.9,
-    "unseen_apart": 1.7,
     "lfw": 1.2,
     "two_stage": 1.6,
     "untrained": 0.5,
@@ -72,6 +71,34 @@ def results(groups=tuple(GROUPS), arms=("normalised",), seeds=(0,), datasets=("s
                                 "n": 240,
                             }
                         )
+    return pd.DataFrame(rows)
+
+
+def of_seeds(groups=tuple(GROUPS), arms=("normalised",), seeds=(0, 1, 2), datasets=("synthetic",)):
+    """Rows of ``experiment3_seeds.csv``: means of those of single seeds."""
+    by_seed = results(groups, arms, seeds, datasets)
+    keys = ["dataset", "people", "arm", "metric"]
+    rows = []
+    for key, own in by_seed.groupby(keys, sort=False):
+        arm = key[2]
+        fewer = int(arm.partition("_")[2]) if arm.startswith(("people_", "photos_")) else None
+        people = fewer if arm.startswith("people_") else 206
+        photos = 12 * people if not arm.startswith("photos_") else fewer * people
+        rows.append(
+            RUN
+            | dict(zip(keys, key, strict=True))
+            | {
+                "value": own["value"].mean(),
+                "low": own["low"].mean(),
+                "high": own["high"].mean(),
+                "n": 240,
+                "persons": 60,
+                "seeds": " ".join(map(str, seeds)),
+                "seed_values": " ".join(f"{value:.4g}" for value in own["value"]),
+                "learned_people": float(people),
+                "learned_photos": float(photos),
+            }
+        )
     return pd.DataFrame(rows)
 
 

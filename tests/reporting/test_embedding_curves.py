@@ -114,5 +114,5 @@ def test_factor_curves_of_a_single_factor():
     figure = embedding_curves.factor_curves(factor_bins(factors=("session",), seeds=(0, 1)))
     assert [axis.get_xlabel() for axis in figure.axes] == ["session"]
     assert len([line for line in figure.axes[0].lines if line.get_marker() in "o^"]) == 4
-    with pytest.raises(ValueError, match="no rows of yaw, light, session"):
+    with pytest.raises(ValueError, match="no rows of yaw, light, brightness, size, session"):
         embedding_curves.factor_curves(factor_bins().assign(factor="age"))

@@ -231,6 +231,30 @@ class FacesAlike:
         ]
 
 
+class Described:
+    """Descriptors of faces in place of embeddings, see :class:`thesislib.engine.embed.Embedder`.
+
+    Args:
+        describe: :func:`thumbnail` or :func:`hog`.
+        whole_photo: whether the photo is described, whichever of its faces is asked about.
+    """
+
+    def __init__(self, describe: Describe, whole_photo: bool = False) -> None:
+        self.describe, self.whole_photo = describe, whole_photo
+
+    def embeddings_at(
+        self, photos: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray]
+    ) -> list[NDArray]:
+        """Per photo descriptors float32 [F, d] at boxes float [F, 4] pixels; NaN where all is 0, of
+        a face of one grey."""
+        found = []
+        for photo, own in zip(photos, boxes, strict=True):
+            seen = [photo if self.whole_photo else cut_out(photo, box) for box in own]
+            told = np.stack([self.describe(one) for one in seen]).astype(np.float32)
+            found.append(np.where(told.any(axis=1, keepdims=True), told, np.float32(np.nan)))
+        return found
+
+
 class EnrolledByDlib:
     """What one would install instead: dlib's detector and recogniser, and the faces enrolled.
 

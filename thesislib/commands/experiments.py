@@ -167,7 +167,7 @@ def experiment3(
     data: Path | None = None,
     others: tuple[Path, ...] = (),
     profile: ProfileName = "laptop",
-    seed: int = 0,
+    seeds: tuple[int, ...] = (0,),
     arms: tuple[str, ...] = (),
     holdout: bool = False,
     draws: int = 2000,
@@ -178,15 +178,16 @@ def experiment3(
         data: Dataset some of whose people are never seen; else synthetic people.
         others: Datasets of further people who are never seen.
         profile: Settings to begin with.
-        seed: Random seed.
-        arms: Training variants; else all that the profile has time for.
+        seeds: Random seeds; with three, differences may be claimed.
+        arms: Training variants; else all that the profile has time for. people_<n> and photos_<n>
+            learn from fewer people, or fewer photos of each.
         holdout: Tune on a part of the training part.
         draws: Bootstrap resamples of people.
     """
     from thesislib.experiments import embeddings
 
-    config = embeddings.make_config(data, changed(profile, changes), seed, holdout)
-    show(embeddings.run(config, arms, others, draws), "people", "arm")
+    config = embeddings.make_config(data, changed(profile, changes), seeds[0], holdout)
+    show(embeddings.run(config, arms, others, seeds, draws), "people", "arm")
 
 
 def recogniser(

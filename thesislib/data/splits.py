@@ -15,7 +15,7 @@ SPLIT_KINDS = ("photo", "session", "identity")
 
 
 def make_split(
-    dataset: Dataset, kind: str, seed: int, test_fraction: float = TEST_FRACTION
+    dataset: Dataset, kind: str, seed: int, test_fraction: float = TEST_FRACTION, least: int = 1
 ) -> pd.DataFrame:
     """Divide a dataset's photos into a training and a test part, the same for the same seed.
 
@@ -32,6 +32,8 @@ def make_split(
         kind: one of ``SPLIT_KINDS``.
         seed: of the run.
         test_fraction: share of photos (of people, for ``identity``) aimed at, in (0, 1).
+        least: photos or sessions of each person that are tested, where one more is left to learn;
+            not used by ``identity``.
 
     Returns:
         Table ``photo, part`` in the dataset's photo order; part is ``train`` or ``test``.
@@ -50,7 +52,7 @@ def make_split(
     if kind == "identity":
         chosen = _random_units(dataset, people_of, rng, test_fraction)
     else:
-        chosen = _stratified_units(dataset, kind, units, people_of, rng, test_fraction)
+        chosen = _stratified_units(dataset, kind, units, people_of, rng, test_fraction, least)
     test = {photo for key in chosen for photo in units[key]}
     parts = ["test" if photo in test else "train" for photo in dataset.photos]
     split = pd.DataFrame({"photo": dataset.photos, "part": parts})
@@ -125,6 +127,7 @@ def _stratified_units(
     people_of: Mapping[str, set[str]],
     rng: np.random.Generator,
     fraction: float,
+    least: int,
 ) -> set[str]:
     """Units to test, drawn person by person."""
     units_of: dict[str, list[str]] = defaultdict(list)
@@ -146,7 +149,7 @@ def _stratified_units(
         in_test = sum(key in test for key in mine)
         for at in rng.permutation(len(mine)):
             key = mine[at]
-            if have >= target or in_test >= len(mine) - 1:
+            if (have >= target and in_test >= least) or in_test >= len(mine) - 1:
                 break
             if key in test or not all(
                 any(other != key and other not in test for other in units_of[name])

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from thesislib.engine.processes import this_process
 from thesislib.environment import end_with_parent
 from thesislib.experiments import embeddings, systems
+from thesislib.experiments.arms import arm_of, arms_of
 from thesislib.experiments.config import Config, with_seeds
 from thesislib.experiments.groups import people
 from thesislib.tables import MAIN_ARM, STARTED_ARM
@@ -39,10 +40,13 @@ def trainings_of(config: Config) -> list[Training]:
         config: of Experiment 1, about synthetic people.
     """
     strangers = embeddings.make_config(None, config.profile, config.seed)
-    arms = [arm for arm in embeddings.arms_of(config.profile) if arm != STARTED_ARM]
+    arms = [arm for arm in arms_of(config.profile) if arm != STARTED_ARM]
     found = [
-        Training(embeddings.with_arm(strangers, MAIN_ARM), "two_stage_face", True),
-        *(Training(embeddings.with_arm(strangers, arm), "joint", True) for arm in arms),
+        *(
+            Training(arm_of(strangers, MAIN_ARM).config, system, True)
+            for system in ("two_stage_face", "two_stage_aligned")
+        ),
+        *(Training(arm_of(strangers, arm).config, "joint", True) for arm in arms),
         *(
             Training(one, system, False)
             for one in with_seeds(config)

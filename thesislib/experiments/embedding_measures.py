@@ -7,7 +7,7 @@ compared in their full dimension.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ from thesislib.metrics.similarity import pair_similarities
 from thesislib.metrics.sorted_pairs import RocSamples
 from thesislib.metrics.statistics import person_draws, shifted_interval
 
-GAINS = ("map_at_r", "precision_at_1", "dprime")  # measures in which two nets are compared
+COMPARED = ("map_at_r", "precision_at_1")  # in which two nets are compared, query by query
+# Below, a handful of pairs decides what is measured.
+MIN_GENUINE_PAIRS = 30
 _BINS = np.round(np.linspace(-1, 1, 41), 2)  # of similarities
 CURVE_POINTS = 200
 _ROWS = ["metric", "value", "low", "high", "n"]
@@ -68,24 +70,45 @@ def enrolled(identities: Strings, sessions: Strings, seed: int) -> NDArray[np.bo
     return gallery
 
 
+def genuine_pairs(identities: Strings) -> int:
+    """How many pairs of faces are of one person.
+
+    >>> genuine_pairs(np.array(["ann", "bob", "ann", "ann"], object))
+    3
+    """
+    faces = pd.Series(identities).value_counts()
+    return int((faces * (faces - 1) // 2).sum())
+
+
 # --- the measures -----------------------------------------------------------------------------
 
 
 @dataclasses.dataclass
-class _Faces:
+class Faces:
     """Embeddings to be measured; what several measures are read from is computed once.
 
     Attributes:
-        embeddings: float [n, E].
+        embeddings: float [n, E]; rows with NaN (the grid had no place for the face) are left out.
         identities: [n] names.
         gallery: bool [n], see :func:`enrolled`.
-        seed: of the folds.
+        seed: of folds, and of a bootstrap of these faces alone.
     """
 
     embeddings: NDArray
     identities: Strings
     gallery: NDArray[np.bool_]
     seed: int
+
+    def __post_init__(self) -> None:
+        embedded = ~np.isnan(self.embeddings).any(axis=1)
+        self.embeddings, self.identities, self.gallery = (
+            array[embedded] for array in (self.embeddings, self.identities, self.gallery)
+        )
+
+    @functools.cached_property
+    def are_enough(self) -> bool:
+        """Whether there are pairs enough of one person for anything to be measured."""
+        return genuine_pairs(self.identities) >= MIN_GENUINE_PAIRS
 
     def of(self, measure: Callable[..., Any], *more: Any, **settings: Any) -> Any:
         """A measure of :mod:`thesislib.metrics` of these embeddings."""
@@ -122,17 +145,17 @@ class _Samples:
 
     Attributes:
         faces: what is drawn from.
-        draws: number of samples.
+        times: int [draws, people], how often each person is drawn, in order of name.
     """
 
-    faces: _Faces
-    draws: int
+    faces: Faces
+    times: NDArray[np.int64]
 
     @functools.cached_property
     def people(self) -> PersonSamples:
-        names = self.faces.identities.tolist()
-        times = person_draws(len(set(names)), self.draws, seed=self.faces.seed)
-        return PersonSamples(self.faces.embeddings, names, times)
+        if not self.times.any(axis=1).all():
+            raise NotSupportedError("identities: a sample holds none of these people")
+        return PersonSamples(self.faces.embeddings, self.faces.identities.tolist(), self.times)
 
     @functools.cached_property
     def roc(self) -> RocSamples:
@@ -164,8 +187,8 @@ def require_mated(probes: int) -> None:
 _TAR = {"tar_at_far_1e2": 0.01, "tar_at_far_1e3": 0.001}
 _FNIR = {"fnir_at_fpir_1e2": 0.01, "fnir_at_fpir_1e1": 0.1}
 
-# Shares, whose intervals are cut to 0–1: a shifted end of the bootstrap may lie beyond.
-_SHARES: dict[str, Callable[[_Faces], float]] = {
+# Shares, whose intervals are cut to 0–1.
+_SHARES: dict[str, Callable[[Faces], float]] = {
     "verification_accuracy": lambda f: f.of(verification.verification_accuracy, seed=f.seed).mean,
     "tar_at_far_1e2": lambda f: f.tar_at_far(_TAR["tar_at_far_1e2"]).tar,
     "tar_at_far_1e3": lambda f: f.tar_at_far(_TAR["tar_at_far_1e3"]).tar,
@@ -177,7 +200,7 @@ _SHARES: dict[str, Callable[[_Faces], float]] = {
     "fnir_at_fpir_1e2": lambda f: f.fnir_at_fpir(_FNIR["fnir_at_fpir_1e2"]).fnir,
     "fnir_at_fpir_1e1": lambda f: f.fnir_at_fpir(_FNIR["fnir_at_fpir_1e1"]).fnir,
 }
-MEASURES: dict[str, Callable[[_Faces], float]] = {
+MEASURES: dict[str, Callable[[Faces], float]] = {
     **_SHARES,
     "dprime": lambda f: f.of(compactness.dprime),
     "compactness_ratio": lambda f: f.of(compactness.compactness_ratio),
@@ -211,53 +234,120 @@ _APART = (("verification_accuracy",), ("rank_one", *_FNIR))
 _TOGETHER = tuple(name for name in MEASURES if name not in {n for names in _APART for n in names})
 
 
-def measure(
-    embeddings: NDArray,
-    identities: Strings,
-    gallery: NDArray[np.bool_],
-    seed: int,
-    draws: int,
-) -> pd.DataFrame:
+def measure(faces: Faces, draws: int) -> pd.DataFrame:
     """All measures of one group's embeddings that it can support.
 
     Args:
-        embeddings: float [n, E]; rows with NaN (the grid had no place for the face) are left out.
-        identities: [n] names.
-        gallery: bool [n], see :func:`enrolled`.
-        seed: of folds and bootstrap.
+        faces: the group.
         draws: of the bootstrap over people; 0 gives no intervals.
 
     Returns:
         rows ``metric, value, low, high, n, achieved, trials``; n is the number of faces. Where a
         rate of errors is stated, ``achieved`` is the rate reached, of ``trials`` impostor pairs
-        or probes of strangers. A measure that these data cannot support has no row. Where there
+        or probes of strangers. A measure that these data cannot support has no row, and none has
+        one where there are fewer than :data:`MIN_GENUINE_PAIRS` pairs of one person. Where there
         are too few people to draw from, the interval of the verification accuracy is Student's t
         over its folds.
     """
-    embedded = ~np.isnan(embeddings).any(axis=1)
-    embeddings, identities, gallery = (
-        array[embedded] for array in (embeddings, identities, gallery)
-    )
-    faces = _Faces(embeddings, identities, gallery, seed)
-    rows = []
-    for name, of in MEASURES.items():
+    rows = [
+        (name, value, np.nan, np.nan, len(faces.identities), *_rate(faces, name))
+        for name, value in _values(faces).items()
+    ]
+    table = pd.DataFrame(rows, columns=[*_ROWS, "achieved", "trials"])
+    if draws and len(table):
+        people = len(set(faces.identities))
+        samples = [_Samples(faces, person_draws(people, draws, seed=faces.seed))]
+        table = _with_intervals(table, samples)
+        alone = (table["metric"] == "verification_accuracy") & table["low"].isna()
+        if alone.any():
+            folds = faces.of(verification.verification_accuracy, seed=faces.seed)
+            half = stats.t.ppf(0.975, len(folds.accuracies) - 1) * folds.standard_error
+            ends = np.clip([folds.mean - half, folds.mean + half], 0, 1)
+            table.loc[alone, ["low", "high"]] = ends
+    return table
+
+
+def _values(faces: Faces) -> dict[str, float]:
+    """The measures that the faces support, by name."""
+    found: dict[str, float] = {}
+    for name, of in MEASURES.items() if faces.are_enough else ():
         try:
-            rows.append((name, of(faces), np.nan, np.nan, len(identities), *_rate(faces, name)))
+            found[name] = of(faces)
         except NotSupportedError:
             continue
-    table = pd.DataFrame(rows, columns=[*_ROWS, "achieved", "trials"])
-    samples = _Samples(faces, draws)
+    return found
+
+
+def over_seeds(by_seed: Mapping[int, Faces], draws: int, seed: int) -> pd.DataFrame:
+    """Measures of one group in several trainings and divisions of the people, put together.
+
+    Args:
+        by_seed: the group of each seed; people may be in several of them.
+        draws: of the bootstrap, at least 1: people are drawn out of all, and whoever is drawn is
+            so in every seed.
+        seed: of it.
+
+    Returns:
+        rows ``metric, value, low, high, n, persons, seeds, seed_values``: the mean over seeds, its
+        interval, faces and people of all seeds, and the value of each seed, in words. Measures
+        that one of the seeds does not support are left out.
+    """
+    values = [_values(faces) for faces in by_seed.values()]
+    shared = [name for name in MEASURES if all(name in own for own in values)]
+    names = sorted({name for faces in by_seed.values() for name in faces.identities})
+    rows = [
+        {
+            "metric": name,
+            "value": float(np.mean([own[name] for own in values])),
+            "low": np.nan,
+            "high": np.nan,
+            "n": sum(len(faces.identities) for faces in by_seed.values()),
+            "persons": len(names),
+            "seeds": " ".join(map(str, by_seed)),
+            "seed_values": " ".join(f"{own[name]:.4g}" for own in values),
+        }
+        for name in shared
+    ]
+    table = pd.DataFrame(rows, columns=[*_ROWS, "persons", "seeds", "seed_values"])
+    if not len(table):
+        return table
+    times = person_draws(len(names), draws, seed=seed)
+    place = {name: at for at, name in enumerate(names)}
+    samples = [
+        _Samples(faces, times[:, [place[name] for name in sorted(set(faces.identities))]])
+        for faces in by_seed.values()
+    ]
+    return _with_intervals(table, samples)
+
+
+def _with_intervals(table: pd.DataFrame, samples: Sequence[_Samples]) -> pd.DataFrame:
+    """The rows of measures, with the intervals that these samples support; several are averaged
+    sample by sample."""
+    table = table.copy()
     for family in (*_APART, _TOGETHER):
         of_family = table["metric"].isin(family)
-        if draws and of_family.any():
-            found = table.loc[of_family].set_index("metric")["value"]
-            table.loc[of_family, ["low", "high"]] = _interval(found, samples)
+        if not of_family.any():
+            continue
+        found = table[of_family]
+        try:
+            drawn = np.mean(
+                [
+                    np.stack([_SAMPLED[name](one) for name in found["metric"]], axis=1)
+                    for one in samples
+                ],
+                axis=0,
+            )
+        except NotSupportedError:
+            continue
+        low_high = np.stack(shifted_interval(found["value"].to_numpy(), drawn), axis=1)
+        table.loc[of_family, ["low", "high"]] = low_high
     shares = table["metric"].isin(list(_SHARES))
+    # A shifted end of the bootstrap may lie beyond.
     table.loc[shares, ["low", "high"]] = table.loc[shares, ["low", "high"]].clip(0, 1)
     return table
 
 
-def _rate(faces: _Faces, name: str) -> tuple[float, float]:
+def _rate(faces: Faces, name: str) -> tuple[float, float]:
     """The rate that a measure achieves of the one it states, and the number of its trials."""
     if name in _TAR:
         accepted = faces.tar_at_far(_TAR[name])
@@ -268,71 +358,16 @@ def _rate(faces: _Faces, name: str) -> tuple[float, float]:
     return np.nan, np.nan
 
 
-def _interval(found: pd.Series, samples: _Samples) -> NDArray[np.float64]:
-    """Lower and upper ends [measures, 2] of 95 % intervals; NaN where they are not supported.
-
-    Args:
-        found: the measures, by name.
-        samples: of the same faces.
-    """
-    try:
-        drawn = np.stack([_SAMPLED[name](samples) for name in found.index], axis=1)
-        return np.stack(shifted_interval(found.to_numpy(), drawn), axis=1)
-    except NotSupportedError:
-        if "verification_accuracy" not in found:
-            return np.full((len(found), 2), np.nan)
-    faces = samples.faces
-    folds = faces.of(verification.verification_accuracy, seed=faces.seed)
-    half = stats.t.ppf(0.975, len(folds.accuracies) - 1) * folds.standard_error
-    return np.array([[folds.mean - half, folds.mean + half]])
-
-
-def gains(
-    embeddings: NDArray, reference: NDArray, identities: Strings, seed: int, draws: int
-) -> pd.DataFrame:
-    """How much better one net's embeddings are than another's of the same faces.
-
-    Both nets see the same people in every draw of the bootstrap: what makes a draw easy for both
-    takes nothing from the comparison, while the intervals of each alone may overlap.
-
-    Args:
-        embeddings: float [n, E]; faces with NaN here or in ``reference`` are left out.
-        reference: float [n, R], of the net that is compared with.
-        identities: [n] names.
-        seed: of the bootstrap over people.
-        draws: of it, at least 1.
-
-    Returns:
-        rows ``metric, value, low, high, n``: differences in the measures :data:`GAINS`, named
-        ``<measure>_gain``; none if the data cannot support them.
-    """
-    embedded = ~(np.isnan(embeddings).any(axis=1) | np.isnan(reference).any(axis=1))
-    names = identities[embedded]
-    nobody = np.zeros(len(names), dtype=bool)
-    own, other = (
-        _Faces(vectors[embedded], names, nobody, seed) for vectors in (embeddings, reference)
-    )
-    try:
-        value = [MEASURES[name](own) - MEASURES[name](other) for name in GAINS]
-        of_own, of_other = _Samples(own, draws), _Samples(other, draws)
-        drawn = [_SAMPLED[name](of_own) - _SAMPLED[name](of_other) for name in GAINS]
-        low, high = shifted_interval(value, np.stack(drawn, axis=1))
-    except NotSupportedError:
-        return pd.DataFrame(columns=_ROWS)
-    columns = {"metric": [f"{name}_gain" for name in GAINS], "value": value}
-    return pd.DataFrame(columns).assign(low=low, high=high, n=len(names))
+def by_query(faces: Faces, metric: str) -> NDArray[np.float64]:
+    """A measure of :data:`COMPARED` of each face as the query, [n]; NaN where it is none."""
+    return np.asarray(getattr(faces.of(retrieval.of_queries), metric), dtype=np.float64)
 
 
 # --- curves and similarities ------------------------------------------------------------------
 
 
-def curves(embeddings: NDArray, identities: Strings, gallery: NDArray[np.bool_]) -> pd.DataFrame:
+def curves(faces: Faces) -> pd.DataFrame:
     """ROC, FNIR against FPIR, and CMC of one group.
-
-    Args:
-        embeddings: float [n, E], without NaN.
-        identities: [n] names.
-        gallery: bool [n], see :func:`enrolled`.
 
     Returns:
         rows ``curve, x, y, supported``, the last the lowest x at which as many errors are to be
@@ -340,16 +375,16 @@ def curves(embeddings: NDArray, identities: Strings, gallery: NDArray[np.bool_])
     """
     tables = [pd.DataFrame(columns=["curve", "x", "y", "supported"])]
     try:
-        roc = verification.roc(embeddings, identities.tolist())
+        roc = faces.roc
         lowest = MIN_EXPECTED_ERRORS / roc.impostor_pairs
         tables.append(thinned("roc", roc.far, roc.tar, lowest))
-        found = identification.open_set(embeddings, identities.tolist(), gallery)
-        require_mated(found.mated_probes)
+        found = faces.open_set
         lowest = MIN_EXPECTED_ERRORS / found.non_mated_probes
         tables.append(thinned("open_set", found.fpir, found.fnir, lowest))
-        closed = np.isin(identities, np.unique(identities[gallery]))
+        names, gallery = faces.identities, faces.gallery
+        closed = np.isin(names, np.unique(names[gallery]))
         cmc = identification.cumulative_match(
-            embeddings[closed], identities[closed].tolist(), gallery[closed]
+            faces.embeddings[closed], names[closed].tolist(), gallery[closed]
         )
         tables.append(thinned("cmc", np.arange(1, len(cmc) + 1), cmc, np.nan))
     except NotSupportedError:
@@ -373,18 +408,14 @@ def thinned(name: str, x: NDArray, y: NDArray, supported: float) -> pd.DataFrame
     return pd.DataFrame({"curve": name, "x": x[at], "y": y[at], "supported": supported})
 
 
-def similarities(embeddings: NDArray, identities: Strings) -> pd.DataFrame:
+def similarities(faces: Faces) -> pd.DataFrame:
     """Histogram of the cosines of genuine (``intra``) and impostor (``inter``) pairs.
-
-    Args:
-        embeddings: float [n, E], without NaN.
-        identities: [n] names.
 
     Returns:
         rows ``pairs, low, high, share``; the shares of a kind of pairs sum to 1.
     """
     tables = []
-    intra, inter = pair_similarities(embeddings, identities.tolist())
+    intra, inter = faces.of(pair_similarities)
     for kind, values in (("intra", intra), ("inter", inter)):
         share = np.histogram(values, _BINS)[0] / max(1, len(values))
         bins = {"low": _BINS[:-1], "high": _BINS[1:], "share": share}

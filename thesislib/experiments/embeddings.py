@@ -1,82 +1,58 @@
 """Experiment 3: how compact are the embeddings of people who were not in the training?
 
-A dataset's people are divided: some are never seen in training, and of the others one photo in
-six is kept from it. Joint nets that differ in one thing, an *arm*, are trained on what is left,
-and their embeddings of both groups are measured, beside controls. One arm is not trained but
-starts from dlib's recogniser, and has the pipeline with the same recogniser beside it. On the
-command line::
+A dataset's people are divided: some are never seen in training, and of the others whole scenes are
+kept from it. Joint nets that differ in one thing, an *arm*, are trained on what is left, and their
+embeddings of both groups are measured, one face of every scene, beside controls and what needs no
+training. One arm is not trained but starts from dlib's recogniser, and has the pipeline with the
+same recogniser beside it. On the command line::
 
-    python -m thesislib experiment3 --data <folder> --profile laptop
+    python -m thesislib experiment3 --data <folder> --profile laptop --seeds 0 1 2
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from thesislib import paths
 from thesislib.data.schema import DatasetError
+from thesislib.engine.optimiser import precision
 from thesislib.engine.processes import this_process
 from thesislib.experiments import config as configs
+from thesislib.experiments.arms import CURVE, Arm, arm_of, arms_of
 from thesislib.experiments.config import Config, read
-from thesislib.experiments.group_tables import RESULTS_TABLE, Part, mapped, measured, part_of
-from thesislib.experiments.groups import (
-    UNSEEN,
-    Group,
-    as_few_as_seen,
-    one_per_session,
-    people,
+from thesislib.experiments.embedding_measures import (
+    COMPARED,
+    MIN_GENUINE_PAIRS,
+    by_query,
+    genuine_pairs,
+    over_seeds,
 )
+from thesislib.experiments.group_tables import (
+    REFERENCES,
+    RESULTS_TABLE,
+    Part,
+    mapped,
+    measured,
+    part_of,
+)
+from thesislib.experiments.groups import UNSEEN, Group, one_per_scene, people, scenes_of
+from thesislib.experiments.paired import Difference, tested
+from thesislib.experiments.references import about as about_reference
 from thesislib.experiments.systems import begins_with, profile_of
 from thesislib.metrics.statistics import shuffled
-from thesislib.profiles import PROFILES, Margin, Profile
+from thesislib.profiles import Profile
 from thesislib.tables import MAIN_ARM, STARTED_ARM, merge_table
 
+SEEDS_TABLE = "experiment3_seeds.csv"
+PAIRS_TABLE = "experiment3_pairs.csv"
 MIN_PEOPLE = 24  # in a dataset some of whose people are kept unseen
 DRAWS = 2000  # of the bootstrap over people
-
-# What is changed in the profile; nothing else is. Smoothed targets would be a second change.
-_BASE: dict[str, Any] = {"normalised": True, "label_smoothing": 0.0}
-ARMS: dict[str, dict[str, Any]] = {
-    "linear": {**_BASE, "normalised": False},  # the thesis's plain cross-entropy
-    "normalised": _BASE,
-    **{f"cosface_{s}": {**_BASE, "margin": Margin("cosface", 0.2, s)} for s in (8, 16, 32)},
-    **{f"arcface_{s}": {**_BASE, "margin": Margin("arcface", 17.2, s)} for s in (8, 16, 32)},
-    **{f"dim{d}": {**_BASE, "embedding_dim": d} for d in (64, 128, 256)},
-    "roi": {**_BASE, "embedding_source": "roi"},
-}
-
-
-# Of the arm that starts from dlib's recogniser: the pipeline's name among the people, and system.
+# The pipeline, by what tables call people as its classifier sees them.
 _PIPELINES = {"two_stage": "two_stage_face", "two_stage_aligned": "two_stage_aligned"}
-
-
-def arms_of(profile: Profile) -> list[str]:
-    """Arms that a profile has time for."""
-    if profile.name in ("laptop", "thesis"):
-        return [*ARMS, STARTED_ARM]
-    return [MAIN_ARM, STARTED_ARM]
-
-
-def with_arm(config: Config, arm: str) -> Config:
-    """The config of an arm: with its changes of the profile, and no other.
-
-    Args:
-        config: without the arm's changes.
-        arm: a name in :data:`ARMS`, or :data:`thesislib.tables.STARTED_ARM`, see
-            :func:`thesislib.experiments.config.started`.
-
-    Raises:
-        ValueError: unknown arm.
-    """
-    if arm == STARTED_ARM:
-        return configs.started(config)
-    if arm not in ARMS:
-        known = ", ".join([*ARMS, STARTED_ARM])
-        raise ValueError(f"arm {arm!r} is unknown; choose one of {known}")
-    return dataclasses.replace(config, profile=dataclasses.replace(config.profile, **ARMS[arm]))
 
 
 def make_config(
@@ -124,13 +100,19 @@ def why_others(config: Config) -> str:
     told = f"{named} people are named in it, and {MIN_PEOPLE} are needed to keep some unseen"
     if named >= MIN_PEOPLE:
         try:
-            unseen = len(people(config).unseen.identities)
+            group = Group.of(people(config).unseen)
         except DatasetError as error:
             told = str(error)
         else:
-            if unseen >= UNSEEN / 2 * named:
+            unseen = len(set(group.identities))
+            pairs = genuine_pairs(group.identities[one_per_scene(group)])
+            if unseen < UNSEEN / 2 * named:
+                told = f"{unseen} of {named} people can be kept unseen, the others share photos"
+            elif pairs < MIN_GENUINE_PAIRS:
+                told = f"people kept unseen have {pairs} pairs of photos of two scenes, and "
+                told += f"{MIN_GENUINE_PAIRS} are needed"
+            else:
                 return ""
-            told = f"{unseen} of {named} people can be kept unseen, the others share photos"
     return f"{config.data.name} is left out here, and synthetic people take its place: {told}"
 
 
@@ -138,25 +120,34 @@ def run(
     config: Config,
     arms: Iterable[str] = (),
     others: Iterable[Path | str] = (),
+    run_seeds: Sequence[int] = (),
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Train and measure arms, see :func:`run_arm`.
+    """Train and measure arms with several seeds, see :func:`run_arm`, and put the seeds together,
+    see :func:`together`.
 
     Args:
-        config, others, draws: see :func:`run_arm`.
-        arms: names of arms, see :func:`with_arm`; none for those that the profile has time for.
+        config: data and settings; its seed is the only one where none are given.
+        arms: names of arms, see :func:`thesislib.experiments.arms.arm_of`; none for those that
+            the profile has time for.
+        others, draws: see :func:`run_arm`.
+        run_seeds: of trainings and of how people are divided.
 
     Returns:
         their rows of ``experiment3.csv``.
     """
     others, arms = list(others), list(arms) or arms_of(config.profile)
-    tables = [run_arm(config, arm, others, draws)[RESULTS_TABLE] for arm in arms]
-    return pd.concat(tables, ignore_index=True)
+    runs = [dataclasses.replace(config, seed=seed) for seed in run_seeds or [config.seed]]
+    tables = [run_arm(one, arm, others, draws) for one in runs for arm in arms]
+    together(runs, arms, others, draws)
+    # Of very few people nothing is measured.
+    found = [one[RESULTS_TABLE] for one in tables if RESULTS_TABLE in one]
+    return pd.concat([pd.DataFrame(), *found], ignore_index=True)
 
 
 def run_arm(
     config: Config,
-    arm: str = MAIN_ARM,
+    name: str = MAIN_ARM,
     others: Iterable[Path | str] = (),
     draws: int = DRAWS,
 ) -> dict[str, pd.DataFrame]:
@@ -167,10 +158,10 @@ def run_arm(
 
     Args:
         config: data, settings and seed, without the arm's changes.
-        arm: see :func:`with_arm`. Of the main one, :data:`thesislib.tables.MAIN_ARM`, controls,
-            curves and maps are made too; the others are compared with it. Of the one that starts
-            from dlib's recogniser, the pipeline with the same recogniser is measured too.
-        others: further datasets of people never seen; measured with the main arm alone.
+        name: of the arm. Of the main one, :data:`thesislib.tables.MAIN_ARM`, controls, references,
+            curves and maps are made too; the others are compared with it.
+        others: further datasets of people never seen; not measured with arms that change a loss,
+            a dimension or where an embedding is read.
         draws: of the bootstrap over people, at least 1.
 
     Returns:
@@ -181,98 +172,63 @@ def run_arm(
             be parted.
         ValueError: unknown arm.
     """
-    own = with_arm(config, arm)
-    if arm == MAIN_ARM:
-        folders = [configs.data_folder(folder) for folder in others]
-        _require_new(config, folders)
-        parts = [*groups_of(own), *controls_of(own, folders)]
-        found = [measured(own, part, draws) for part in parts]
-        found.append(mapped(own, *parts[:2]))
-    else:
-        folders, main = [], with_arm(config, MAIN_ARM)
-        found = [
-            measured(own, part, draws, main if part.people in ("unseen", "unseen_apart") else None)
-            for part in groups_of(own, drawn=False)
-        ]
-    if arm == STARTED_ARM:
-        unseen = Group.of(people(own).unseen)
-        for name, system in _PIPELINES.items():
-            told = {
-                "start": configs.start_name(begins_with(own, system)),
-                "input_px": profile_of(own, system).input_px,
-            }
-            for part in two_stage_of(own, unseen, name, system):
-                of_part = measured(own, part, draws)
-                found.append({file: rows.assign(**told) for file, rows in of_part.items()})
-    about = _columns(config, arm, folders, draws)
-    tables = {}
+    arm, folders = arm_of(config, name), [configs.data_folder(folder) for folder in others]
+    parts = parts_of(arm, folders)
+    found = []
+    for part in parts:
+        tables = measured(arm, part, draws)
+        own = _about_system(arm, part.system)
+        found.append({file: rows.assign(**own) for file, rows in tables.items()})
+    if name == MAIN_ARM:
+        found.append(mapped(arm, *parts[:2]))
+    about = _columns([config], [name], folders, draws) | {"arm": name}
+    merged = {}
     for file in sorted({file for one in found for file in one}):
-        # Each for itself: the pipeline's say what it started from, and keep that.
+        # Each for itself: those of a pipeline or a reference say what it began from.
         rows = [configs.with_columns(one[file], about) for one in found if file in one]
-        tables[file] = pd.concat(rows, ignore_index=True)
+        merged[file] = pd.concat(rows, ignore_index=True)
     if this_process().is_main_process and not config.holdout:
-        for file, rows in tables.items():
+        for file, rows in merged.items():
             merge_table(paths.TABLES / file, rows)
     this_process().wait_for_everyone()
-    return tables
+    return merged
 
 
-def groups_of(config: Config, drawn: bool = True) -> list[Part]:
-    """The groups of people that every arm is measured on.
+def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
+    """The groups of people that an arm is measured on, as its systems see them.
 
-    ``seen`` and ``unseen``; of the unseen as few photos per person as of the seen
-    (``unseen_matched``), and, where sessions are known, one face per session (``unseen_apart``).
+    ``seen`` and ``unseen``, and people of other datasets, by its name. What keeps the numbers
+    honest, with the main arm alone: the unseen people as an untrained net (``untrained``), the
+    pipeline (``two_stage``, ``two_stage_aligned``) and references see them, and with shuffled
+    names, which must give chance (``shuffled``). With the arm that starts from dlib's recogniser
+    too, the pipeline.
 
-    Args:
-        config: of the arm.
-        drawn: see :class:`thesislib.experiments.group_tables.Part`.
+    Raises:
+        DatasetError: somebody of ``others`` is in the arm's dataset too.
     """
-    divided = people(config)
-    group = Group.of(divided.unseen)
-    seen = part_of(config, "seen", Group.of(divided.seen), in_photos=True, drawn=drawn)
-    unseen = part_of(config, "unseen", group, in_photos=True, drawn=drawn)
-    parts = [seen, unseen, unseen.select(as_few_as_seen(group, config.seed), "unseen_matched")]
-    if (group.sessions != "").all():
-        parts.append(unseen.select(one_per_session(group), "unseen_apart"))
+    divided = people(arm.config)
+    main, started = arm.name == MAIN_ARM, arm.name == STARTED_ARM
+    unseen = Group.of(divided.unseen)
+    parts = [
+        part_of(arm, "seen", Group.of(divided.seen), searched=True, drawn=main or started),
+        part_of(arm, "unseen", unseen, searched=True, drawn=main or started),
+    ]
+    if main or started:
+        parts += [part_of(arm, name, unseen, system) for name, system in _PIPELINES.items()]
+    if main:
+        names = shuffled(unseen.identities.tolist(), seed=arm.config.seed)
+        mixed = dataclasses.replace(unseen, faces=unseen.faces.assign(identity=names))
+        parts += [part_of(arm, "untrained", unseen, "untrained"), part_of(arm, "shuffled", mixed)]
+        parts += [part_of(arm, name, unseen, name, drawn=False) for name in REFERENCES]
+    if not (main or started or CURVE.fullmatch(arm.name)):
+        return parts
+    _require_new(arm.config, others)
+    for folder in others:
+        group = Group.of(scenes_of(read(folder)))
+        parts.append(part_of(arm, folder.name, group, drawn=main))
+        for name in REFERENCES if main else ():
+            parts.append(part_of(arm, f"{folder.name}_{name}", group, name, drawn=False))
     return parts
-
-
-def controls_of(config: Config, others: Sequence[Path] = ()) -> list[Part]:
-    """People of other datasets, and what keeps the numbers honest.
-
-    The unseen people as an untrained net and as the pipeline's classifier see them (``untrained``,
-    ``two_stage``), and with shuffled names, which must give chance (``shuffled``).
-
-    Args:
-        config: of the arm.
-        others: further datasets of people never seen.
-    """
-    unseen = Group.of(people(config).unseen)
-    untrained = part_of(config, "untrained", unseen, "untrained")
-    names = shuffled(unseen.identities.tolist(), seed=config.seed)
-    mixed = dataclasses.replace(unseen, faces=unseen.faces.assign(identity=names))
-    parts = [part_of(config, folder.name, Group.of(read(folder))) for folder in others]
-    parts += [untrained, part_of(config, "shuffled", mixed)]
-    if (unseen.sessions != "").all():
-        parts.append(untrained.select(one_per_session(unseen), "untrained_apart", drawn=False))
-    return parts + two_stage_of(config, unseen)
-
-
-def two_stage_of(
-    config: Config, unseen: Group, people: str = "two_stage", system: str = "two_stage_face"
-) -> list[Part]:
-    """People never seen as the pipeline's classifier sees them.
-
-    Args:
-        config: of the arm.
-        unseen: their faces.
-        people: what tables call them; with ``_apart`` behind it, one face per session.
-        system: ``two_stage_face`` or ``two_stage_aligned``.
-    """
-    whole = part_of(config, people, unseen, system)
-    if (unseen.sessions == "").any():
-        return [whole]
-    return [whole, whole.select(one_per_session(unseen), f"{people}_apart", drawn=False)]
 
 
 def _require_new(config: Config, others: Iterable[Path]) -> None:
@@ -284,20 +240,153 @@ def _require_new(config: Config, others: Iterable[Path]) -> None:
             )
 
 
-def _columns(config: Config, arm: str, others: Sequence[Path], draws: int) -> dict[str, Any]:
-    """What every row of an arm's tables carries."""
-    own, name = with_arm(config, arm), config.profile.name
-    plain = dataclasses.replace(config, profile=PROFILES.get(name, Profile(name)))
+# --- several seeds ----------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """A row of the tables of several seeds: an arm's embeddings of a group of people."""
+
+    people: str
+    arm: str
+
+
+def together(
+    runs: Sequence[Config],
+    arms: Sequence[str],
+    others: Iterable[Path | str] = (),
+    draws: int = DRAWS,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put several seeds together; merge what is found into two tables.
+
+    Args:
+        runs: alike but for their seeds.
+        arms, others, draws: see :func:`run`.
+
+    Returns:
+        rows of ``experiment3_seeds.csv`` (:func:`over_seeds` of each group and arm), and of
+        ``experiment3_pairs.csv`` (:func:`differences`).
+    """
+    folders, first = [configs.data_folder(folder) for folder in others], runs[0]
+    parts: dict[Line, dict[int, Part]] = {}
+    for config in runs:
+        for name in arms:
+            for part in parts_of(arm_of(config, name), folders):
+                parts.setdefault(Line(part.people, name), {})[config.seed] = part
+    about = _columns(runs, arms, folders, draws)
+    tables = {SEEDS_TABLE: pd.DataFrame(), PAIRS_TABLE: pd.DataFrame()}
+    if this_process().is_main_process:
+        rows = []
+        for line, of_seed in parts.items():
+            faces = {seed: part.apart(seed) for seed, part in of_seed.items()}
+            arms_of_seeds = [arm_of(config, line.arm) for config in runs]
+            own = _about_system(arms_of_seeds[0], of_seed[first.seed].system)
+            own |= {
+                "learned_people": np.mean([len(arm.train.identities) for arm in arms_of_seeds]),
+                "learned_photos": np.mean([len(arm.train.photos) for arm in arms_of_seeds]),
+            }
+            found = over_seeds(faces, draws, first.seed)
+            rows.append(found.assign(**own, **line._asdict()))
+        tables[SEEDS_TABLE] = pd.concat(rows, ignore_index=True)
+        tables[PAIRS_TABLE] = differences(parts, first.seed)
+        for file, table in tables.items():
+            tables[file] = configs.with_columns(table, about)
+            if len(table) and not first.holdout:
+                merge_table(paths.TABLES / file, tables[file])
+    this_process().wait_for_everyone()
+    return tables[SEEDS_TABLE], tables[PAIRS_TABLE]
+
+
+def pairs_of(lines: Collection[Line]) -> list[tuple[Line, Line]]:
+    """Which embeddings are compared, of the same faces each: every arm with the main one; the main
+    one with controls and references; the one that starts from dlib's recogniser with its
+    pipelines, and with dlib's own."""
+    pairs = []
+    for group in ("unseen", *(line.people for line in lines if line.arm == MAIN_ARM)):
+        main, started = Line(group, MAIN_ARM), Line(group, STARTED_ARM)
+        before = "" if group == "unseen" else f"{group}_"
+        references = [Line(f"{before}{name}", MAIN_ARM) for name in REFERENCES]
+        controls = [Line(name, MAIN_ARM) for name in (*_PIPELINES, "untrained")]
+        pipelines = [Line(name, STARTED_ARM) for name in _PIPELINES]
+        own = group == "unseen"
+        pairs += [(line, main) for line in lines if line.people == group and line != main]
+        pairs += [(main, other) for other in (*(controls if own else ()), *references)]
+        pairs += [(started, other) for other in (*(pipelines if own else ()), references[-1])]
+    found = [(one, other) for one, other in pairs if one in lines and other in lines]
+    return list(dict.fromkeys(found))
+
+
+def differences(parts: dict[Line, dict[int, Part]], seed: int) -> pd.DataFrame:
+    """Differences of embeddings of the same faces, query by query, over people and seeds.
+
+    Args:
+        parts: of each line, by seed.
+        seed: of bootstrap and sign flips.
+
+    Returns:
+        rows ``metric, people, arm, against_people, against`` with what
+        :func:`thesislib.experiments.paired.tested` tells of them.
+    """
+    found = []
+    for one, other in pairs_of(parts):
+        for metric in COMPARED:
+            told = {"metric": metric, "group": one.people, "arm": one.arm}
+            told |= {"against_people": other.people, "against": other.arm}
+            found.append((told, _difference(parts[one], parts[other], metric)))
+    # What other tables call people is a number; here it is a group's name.
+    return tested(found, seed).rename(columns={"people": "persons", "group": "people"})
+
+
+def _difference(one: dict[int, Part], other: dict[int, Part], metric: str) -> Difference | None:
+    """Query by query, of the faces that both embed; None where they are too few."""
+    by_seed, owners = {}, []
+    for seed in one:
+        pair = (one[seed], other[seed])
+        chosen = one_per_scene(pair[0].group)
+        for part in pair:
+            chosen &= ~np.isnan(part.embeddings).any(axis=1)
+        faces = [part.faces(chosen, seed) for part in pair]
+        if not faces[0].are_enough:
+            return None
+        a, b = (by_query(of, metric) for of in faces)
+        asked = ~np.isnan(a)
+        by_seed[seed] = (a - b)[asked]
+        owners.append(faces[0].identities[asked])
+    return Difference(by_seed, np.concatenate(owners))
+
+
+# --- what rows say about it -------------------------------------------------------------------
+
+
+def _about_system(arm: Arm, system: str) -> dict[str, Any]:
+    """What a system's rows say of it where the arm's columns would not be true."""
+    if system in REFERENCES:
+        return about_reference(system)
+    profile = profile_of(arm.config, system)
+    return {
+        "backbone": profile.backbone,
+        "start": configs.start_name(begins_with(arm.config, system)),
+        "input_px": profile.input_px,
+        "precision": precision(),
+    }
+
+
+def _columns(
+    runs: Sequence[Config], arms: Sequence[str], others: Sequence[Path], draws: int
+) -> dict[str, Any]:
+    """What every row of the tables carries, of one arm's or of several seeds together."""
+    first = runs[0]
+    own = first if len(arms) > 1 else arm_of(first, arms[0]).config
+    seeds = [config.seed for config in runs]
     told = configs.command(
-        own,
+        first,  # what an arm changes is told by its name
         "experiment3",
-        usual=with_arm(plain, arm).profile,
         split=None,
-        start=None,  # told by the arm
-        arms=[arm],
+        seed=None,
+        seeds=seeds,
+        arms=list(arms),
         others=[folder.name for folder in others] or None,
         draws=None if draws == DRAWS else draws,
     )
-    about = configs.columns(own, configs.key(own), told) | {"arm": arm}
+    about = configs.columns(own, configs.key(own, seeds=seeds, arms=list(arms)), told)
     del about["split"]
     return about

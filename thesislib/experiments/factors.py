@@ -1,21 +1,34 @@
 """Nuisance factors: how much similarity does a degree of pose, of light, or another session cost?
 
 Synthetic people come with what no collection of photos has: the pose and the light of every
-photo.
+photo. Of other photos the pose is told from landmarks, and light and size from the pixels.
 """
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from thesislib.data.columns import FACTOR
+from thesislib.baselines.references import cut_out
+from thesislib.data.columns import BOX, FACTOR
+from thesislib.data.images import read_photo
+from thesislib.engine.checkpoint import DEFAULT, load_net, net_file
+from thesislib.engine.predict import predict
+from thesislib.experiments.config import shows_progress
+from thesislib.metrics.boxes import box_iou
 from thesislib.metrics.similarity import normalise
 from thesislib.metrics.statistics import bootstrap_interval
 
 _YAW_EDGES = np.array([0, 5, 10, 15, 20, 30, 40, 60, 120], float)  # degrees
 _LIGHT_EDGES = np.array([0, 10, 20, 30, 45, 60, 90, 180], float)  # degrees
+_BRIGHTNESS_EDGES = np.array([0, 10, 20, 30, 45, 60, 90, 256], float)  # of 255
+_SIZE_EDGES = np.array([0, 32, 48, 64, 96, 128, 192, 10_000], float)  # pixels
+# How far the tip of the nose stands out before the eyes, in distances of the eyes: fitted on 150
+# photos of synthetic people, whose yaw it tells with a mean error of 3 degrees.
+NOSE = 0.68
+_MIN_IOU = 0.5  # of a found face with the annotated one
 _LIGHT = [f"{FACTOR}light_azimuth", f"{FACTOR}light_elevation"]
 _COLUMNS = ["factor", "pairs", "low", "high", "mean", "interval_low", "interval_high", "n"]
 
@@ -27,6 +40,55 @@ def light_directions(faces: pd.DataFrame) -> NDArray[np.float64]:
     return np.stack([across * np.sin(azimuth), np.sin(elevation), across * np.cos(azimuth)], axis=1)
 
 
+def yaw_of(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """How far faces are turned, degrees [n], positive to the right of the photo.
+
+    The tip of the nose moves along the line of the eyes, by the tangent of the angle.
+
+    Args:
+        landmarks: float [n, 5, 2] pixels: eyes, nose, corners of the mouth, left before right.
+    """
+    left, right, nose = np.moveaxis(np.asarray(landmarks, dtype=np.float64)[:, :3], 1, 0)
+    across = right - left
+    away = ((nose - (left + right) / 2) * across).sum(axis=1) / (across**2).sum(axis=1)
+    return np.degrees(np.arctan(away / NOSE))
+
+
+def with_factors(folder: Path, faces: pd.DataFrame) -> pd.DataFrame:
+    """Annotation rows with the factors that photos tell, where none were annotated.
+
+    ``factor_yaw``, degrees, from the landmarks that the published net finds, NaN where it does not
+    find the face; ``factor_brightness``, mean grey of the face, 0-255; ``factor_size``, pixels,
+    root of its box's area. Without the net's file there is no yaw.
+
+    Args:
+        folder: of the photos.
+        faces: annotation rows.
+    """
+    if any(name.startswith(FACTOR) for name in faces):
+        return faces
+    boxes = faces[BOX].to_numpy(float)
+    size = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    names = list(dict.fromkeys(faces["photo"]))
+    brightness, yaw = np.full((2, len(faces)), np.nan)
+    found = None
+    if net_file(DEFAULT).is_file():
+        files = [folder / name for name in names]
+        found = predict(load_net(DEFAULT), files, progress=shows_progress())
+    for at, name in enumerate(names):
+        own = np.flatnonzero(faces["photo"] == name)
+        photo = read_photo(folder / name)
+        brightness[own] = [cut_out(photo, boxes[row]).mean() for row in own]
+        if found is not None and found[at]:
+            overlap = box_iou(np.stack([face.box for face in found[at]]), boxes[own])
+            points = np.stack([face.landmarks for face in found[at]])  # type: ignore[misc]
+            told = yaw_of(points)[overlap.argmax(axis=0)]
+            yaw[own] = np.where(overlap.max(axis=0) >= _MIN_IOU, told, np.nan)
+    told_factors = {"brightness": brightness, "size": size}
+    told_factors |= {"yaw": yaw} if found is not None else {}
+    return faces.assign(**{f"{FACTOR}{name}": values for name, values in told_factors.items()})
+
+
 def factor_differences(faces: pd.DataFrame) -> dict[str, tuple[NDArray, NDArray]]:
     """How much two faces differ in each factor that is known, and the bins it is shown in.
 
@@ -34,8 +96,9 @@ def factor_differences(faces: pd.DataFrame) -> dict[str, tuple[NDArray, NDArray]
         faces: annotation rows [n].
 
     Returns:
-        by factor: differences float [n, n] (``yaw`` and ``light`` in degrees; ``session`` 0 for
-        the same, 1 for another) and the edges of the bins.
+        by factor: differences float [n, n] (``yaw`` and ``light`` in degrees; ``brightness`` of
+        255; ``session`` 0 for the same, 1 for another; ``size`` is no difference, but pixels of
+        the smaller face) and the edges of the bins.
     """
     found = {}
     if f"{FACTOR}yaw" in faces:
@@ -45,6 +108,12 @@ def factor_differences(faces: pd.DataFrame) -> dict[str, tuple[NDArray, NDArray]
         light = light_directions(faces)
         angle = np.degrees(np.arccos(np.clip(light @ light.T, -1, 1)))
         found["light"] = (angle, _LIGHT_EDGES)
+    if f"{FACTOR}brightness" in faces:
+        grey = faces[f"{FACTOR}brightness"].to_numpy(float)
+        found["brightness"] = (np.abs(grey[:, None] - grey), _BRIGHTNESS_EDGES)
+    if f"{FACTOR}size" in faces:
+        size = faces[f"{FACTOR}size"].to_numpy(float)
+        found["size"] = (np.minimum(size[:, None], size), _SIZE_EDGES)
     session = faces["session"].fillna("").astype(str).to_numpy()
     if (session != "").all():
         found["session"] = ((session[:, None] != session).astype(float), np.array([0.0, 1, 2]))

@@ -1,9 +1,10 @@
-"""What a system gives of a group of people: embeddings, measures and maps, each computed once.
+"""What an arm gives of a group of people: embeddings, measures and maps, each computed once.
 
 Under ``torchrun`` the processes embed and search photos together; the main one alone measures.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from thesislib import cache, seeds, storage
+from thesislib.baselines.dlib_pipeline import DlibPipeline
+from thesislib.baselines.references import Described, hog, thumbnail
+from thesislib.engine.checkpoint import best_device
 from thesislib.engine.embed import Embedder, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import predict
 from thesislib.engine.processes import this_process
 from thesislib.environment import commit
-from thesislib.experiments.config import Config, shows_progress
-from thesislib.experiments.embedding_measures import curves, enrolled, gains, measure, similarities
-from thesislib.experiments.factors import factors
-from thesislib.experiments.groups import Group, people
+from thesislib.experiments.arms import Arm
+from thesislib.experiments.config import shows_progress
+from thesislib.experiments.embedding_measures import (
+    Faces,
+    curves,
+    enrolled,
+    measure,
+    similarities,
+)
+from thesislib.experiments.factors import factors, with_factors
+from thesislib.experiments.groups import Group, one_per_scene
 from thesislib.experiments.maps import MAP_SEEDS, faithfulness, maps
 from thesislib.experiments.open_set import open_set_in_photos
 from thesislib.experiments.systems import net_folder, new_joint, trained_joint, two_stage
@@ -33,7 +44,14 @@ CURVES_TABLE = "experiment3_curves.csv"
 SIMILARITIES_TABLE = "experiment3_similarities.csv"
 FACTORS_TABLE = "experiment3_factors.csv"
 MAP_TABLE = "experiment3_map.csv"
-SYSTEMS = ("joint", "untrained", "two_stage_face", "two_stage_aligned")
+TRAINED = ("joint", "untrained", "two_stage_face", "two_stage_aligned")
+# What learns nothing here, by what it sees of a face.
+REFERENCES: dict[str, Callable[[], Embedder]] = {
+    "pixel_nn_photo": lambda: Described(thumbnail, whole_photo=True),
+    "pixel_nn_face": lambda: Described(thumbnail),
+    "hog_nearest": lambda: Described(hog),
+    "dlib_aligned_nearest": lambda: DlibPipeline(device=best_device()),
+}
 MAP_FACES = 600  # half of them of people seen
 _DONE = "done"
 
@@ -41,16 +59,15 @@ _DONE = "done"
 # --- embeddings -------------------------------------------------------------------------------
 
 
-def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArray[np.float32]:
+def embeddings_of(arm: Arm, group: Group, system: str = "joint") -> NDArray[np.float32]:
     """Embeddings of a group's faces at their annotated boxes; asked again they are read.
 
     Args:
-        config: whose training part the system has learned, see
-            :func:`thesislib.experiments.groups.people`.
+        arm: what was learned.
         group: faces.
-        system: ``joint``, trained if need be; ``untrained``, the same net before; or
+        system: ``joint``, trained if need be; ``untrained``, the same net before;
             ``two_stage_face`` or ``two_stage_aligned``, the last layer but one of the pipeline's
-            classifier.
+            classifier; or a name in :data:`REFERENCES`.
 
     Returns:
         float32 [n, E], not normalised; NaN where the net's grid has no place for a face.
@@ -58,19 +75,20 @@ def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArra
     Raises:
         ValueError: unknown system.
     """
-    if system not in SYSTEMS:
-        raise ValueError(f"system {system!r} is unknown; choose one of {', '.join(SYSTEMS)}")
+    if system not in (*TRAINED, *REFERENCES):
+        known = ", ".join((*TRAINED, *REFERENCES))
+        raise ValueError(f"system {system!r} is unknown; choose one of {known}")
     data = group.dataset
     folder = cache.folder(
         "embeddings",
         f"{data.name}-{system}",
-        net=_net(config, system),
+        net=_net(arm, system),
         trained=system != "untrained",
         data=data.content_hash,
     )
     kept = folder / "embeddings.npy"
     if not _is_there(kept):
-        found = embed(_embedder(config, system), data, shows_progress())
+        found = embed(_embedder(arm, system), data, shows_progress())
         if this_process().is_main_process:
             with storage.atomic_write(kept) as aside, open(aside, "wb") as file:
                 np.save(file, found, allow_pickle=False)
@@ -78,18 +96,22 @@ def embeddings_of(config: Config, group: Group, system: str = "joint") -> NDArra
     return np.load(kept, allow_pickle=False)[group.place]
 
 
-def _embedder(config: Config, system: str) -> Embedder:
-    train = people(config).train
+def _embedder(arm: Arm, system: str) -> Embedder:
+    if system in REFERENCES:
+        return REFERENCES[system]()
     if system.startswith("two_stage_"):
-        return two_stage(config, system.removeprefix("two_stage_"), train)
-    return new_joint(config, train) if system == "untrained" else trained_joint(config, train)
+        return two_stage(arm.config, system.removeprefix("two_stage_"), arm.train)
+    if system == "untrained":
+        return new_joint(arm.config, arm.train)
+    return trained_joint(arm.config, arm.train)
 
 
-def _net(config: Config, system: str = "joint") -> str:
-    """Name of a training, which tells it from all others; that of an untrained net, too, is the
-    joint net's."""
+def _net(arm: Arm, system: str = "joint") -> str:
+    """What tells a training from all others; an untrained net has the joint net's."""
+    if system in REFERENCES:
+        return system
     system = "joint" if system == "untrained" else system
-    return net_folder(config, system, people(config).train).name
+    return net_folder(arm.config, system, arm.train).name
 
 
 def _is_there(path: Path) -> bool:
@@ -111,7 +133,7 @@ class Part:
         group: the faces.
         system: see :func:`embeddings_of`.
         embeddings: float [n, E].
-        in_photos: whether whole photos are searched too.
+        searched: whether whole photos are searched too, and what makes faces unlike is looked at.
         drawn: whether curves and similarities are kept, not numbers alone.
     """
 
@@ -119,65 +141,64 @@ class Part:
     group: Group
     system: str
     embeddings: NDArray
-    in_photos: bool = False
+    searched: bool = False
     drawn: bool = True
 
-    def select(self, chosen: NDArray[np.bool_], people: str, drawn: bool = True) -> "Part":
-        """Some of the faces, bool [n], under another name."""
-        group, embeddings = self.group.select(chosen), self.embeddings[chosen]
-        return Part(people, group, self.system, embeddings, drawn=drawn and self.drawn)
+    def apart(self, seed: int) -> Faces:
+        """What is measured: one face of every scene, so that no two share shirt or light.
+
+        Args:
+            seed: of galleries and folds.
+        """
+        return self.faces(one_per_scene(self.group), seed)
+
+    def faces(self, chosen: NDArray[np.bool_], seed: int) -> Faces:
+        """Some of the faces, bool [n], see :meth:`apart`."""
+        group = self.group.select(chosen)
+        gallery = enrolled(group.identities, group.sessions, seed)
+        return Faces(self.embeddings[chosen], group.identities, gallery, seed)
 
 
-def part_of(
-    config: Config,
-    people: str,
-    group: Group,
-    system: str = "joint",
-    in_photos: bool = False,
-    drawn: bool = True,
-) -> Part:
+def part_of(arm: Arm, people: str, group: Group, system: str = "joint", **more: bool) -> Part:
     """A group of people as a system sees it, see :class:`Part`."""
-    return Part(people, group, system, embeddings_of(config, group, system), in_photos, drawn)
+    return Part(people, group, system, embeddings_of(arm, group, system), **more)
 
 
-def measured(
-    config: Config, part: Part, draws: int, reference: Config | None = None
-) -> dict[str, pd.DataFrame]:
+def measured(arm: Arm, part: Part, draws: int) -> dict[str, pd.DataFrame]:
     """Tables of one group; asked again they are read.
 
     Args:
-        config: whose systems these are.
+        arm: whose systems these are.
         part: the group.
         draws: of the bootstraps over people, at least 1.
-        reference: of the joint net whose embeddings of the group these are compared with; None
-            for no comparison.
 
     Returns:
         tables by the name of their file, with ``people`` and the ``commit`` that measured them.
     """
+    seed = arm.config.seed
     folder = cache.folder(
         "embedding-measures",
         f"{part.group.dataset.name}-{part.people}",
-        net=_net(config, part.system),
-        reference=_net(reference) if reference is not None else None,
+        net=_net(arm, part.system),
         system=part.system,
         people=part.people,
         data=part.group.dataset.content_hash,
-        in_photos=part.in_photos,
+        searched=part.searched,
         drawn=part.drawn,
-        seed=config.seed,
+        seed=seed,
         draws=draws,
     )
     if not _is_there(folder / _DONE):
-        others = embeddings_of(reference, part.group) if reference is not None else None
-        found = None
-        if part.in_photos:
+        found = annotated = None
+        if part.searched:
             data = part.group.dataset
             files = [data.folder / name for name in data.photos]
-            net = trained_joint(config, people(config).train)
+            net = trained_joint(arm.config, arm.train)
             found = predict(net, files, SCORE_THRESHOLD, progress=shows_progress())
+            if part.drawn:
+                annotated = with_factors(data.folder, part.group.faces)
         if this_process().is_main_process:
-            tables = measure_part(part, config.seed, draws, others, found)
+            tables = measure_part(part, seed, draws, found, annotated)
             _keep(folder, {file: rows.assign(people=part.people) for file, rows in tables.items()})
     return _kept(folder)
 
@@ -186,8 +207,8 @@ def measure_part(
     part: Part,
     seed: int,
     draws: int,
-    reference: NDArray | None = None,
     found: list[list[Face]] | None = None,
+    annotated: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Measure one group.
 
@@ -195,31 +216,29 @@ def measure_part(
         part: the group.
         seed: of galleries, folds and bootstraps.
         draws: of the bootstraps.
-        reference: embeddings of the same faces to compare with; None for no comparison.
         found: faces found in the group's photos; None where whole photos are not searched.
+        annotated: the group's faces with the factors that are known; None where they are not
+            looked at.
 
     Returns:
         tables by the name of their file; those without rows are left out.
     """
-    names, embedded = part.group.identities, ~np.isnan(part.embeddings).any(axis=1)
-    vectors, faces = part.embeddings[embedded], part.group.faces[embedded]
-    gallery = enrolled(names, part.group.sessions, seed)
-    tables: dict[str, list[pd.DataFrame]] = {
-        RESULTS_TABLE: [measure(part.embeddings, names, gallery, seed, draws)]
-    }
-    if reference is not None:
-        tables[RESULTS_TABLE].append(gains(part.embeddings, reference, names, seed, draws))
-    if part.drawn:
-        tables[CURVES_TABLE] = [curves(vectors, names[embedded], gallery[embedded])]
-        tables[SIMILARITIES_TABLE] = [similarities(vectors, names[embedded])]
-    if part.drawn and part.in_photos:  # of the two whole groups, not of parts and controls
-        tables[FACTORS_TABLE] = [factors(vectors, faces, seed, draws)]
+    faces = part.apart(seed)
+    tables: dict[str, list[pd.DataFrame]] = {RESULTS_TABLE: [measure(faces, draws)]}
+    if part.drawn and faces.are_enough:
+        tables[CURVES_TABLE] = [curves(faces)]
+        tables[SIMILARITIES_TABLE] = [similarities(faces)]
+    if annotated is not None:
+        there = ~np.isnan(part.embeddings).any(axis=1)
+        tables[FACTORS_TABLE] = [factors(part.embeddings[there], annotated[there], seed, draws)]
     if found is not None:
+        group = part.group
+        gallery = enrolled(group.identities, group.sessions, seed)
         try:
-            numbers, curve = open_set_in_photos(part.group, found, gallery, seed, draws)
+            numbers, curve = open_set_in_photos(group, found, gallery, seed, draws)
             tables[RESULTS_TABLE].append(numbers)
             if part.drawn:
-                tables[CURVES_TABLE].append(curve)
+                tables.setdefault(CURVES_TABLE, []).append(curve)
         except NotSupportedError:
             pass  # too few people or photos: there is no such row
     filled = {file: [table for table in some if len(table)] for file, some in tables.items()}
@@ -229,7 +248,7 @@ def measure_part(
 # --- maps -------------------------------------------------------------------------------------
 
 
-def mapped(config: Config, seen: Part, unseen: Part) -> dict[str, pd.DataFrame]:
+def mapped(arm: Arm, seen: Part, unseen: Part) -> dict[str, pd.DataFrame]:
     """Maps of people seen and unseen, as many faces of each; asked again they are read.
 
     Returns:
@@ -237,21 +256,21 @@ def mapped(config: Config, seen: Part, unseen: Part) -> dict[str, pd.DataFrame]:
     """
     folder = cache.folder(
         "embedding-maps",
-        config.data.name,
-        net=_net(config),
+        arm.config.data.name,
+        net=_net(arm),
         data=[part.group.dataset.content_hash for part in (seen, unseen)],
-        seed=config.seed,
+        seed=arm.config.seed,
         map_seeds=MAP_SEEDS,
         faces=MAP_FACES,
     )
     if not _is_there(folder / _DONE) and this_process().is_main_process:
         faces, vectors = [], []
         for part in (seen, unseen):
-            chosen = _whole_people(part, MAP_FACES // 2, config.seed)
+            chosen = _whole_people(part, MAP_FACES // 2, arm.config.seed)
             faces.append(part.group.faces.iloc[chosen].assign(people=part.people))
             vectors.append(part.embeddings[chosen])
         points = maps(np.concatenate(vectors), pd.concat(faces, ignore_index=True), MAP_SEEDS)
-        numbers = faithfulness(points).assign(people="seen and unseen")
+        numbers = faithfulness(points)
         _keep(folder, {MAP_TABLE: points, RESULTS_TABLE: numbers})
     return _kept(folder)
 

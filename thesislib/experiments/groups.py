@@ -7,23 +7,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thesislib.data.schema import Dataset, check_named, subset
+from thesislib import cache
+from thesislib.data.scenes import with_scenes
+from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError, check_named, subset
 from thesislib.data.splits import make_split
 from thesislib.engine.embed import annotated_faces
-from thesislib.experiments.config import Config, read
+from thesislib.engine.processes import this_process
+from thesislib.experiments.config import Config, read, shows_progress
 
 UNSEEN = 0.25  # share of the people who are never trained on
+KEPT_SCENES = 2  # of each person seen, at least, so that there are pairs to compare
 
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """A dataset whose people are divided.
+    """A dataset whose people are divided; sessions are scenes, see :func:`scenes_of`.
 
     Attributes:
         dataset: the whole.
         split: table ``photo, part``.
         train: photos that are learned.
-        seen: photos of the same people that are kept from training.
+        seen: photos of the same people in scenes that are kept from training.
         unseen: all photos of people who are never trained on.
     """
 
@@ -34,6 +38,20 @@ class People:
     unseen: Dataset
 
 
+def scenes_of(dataset: Dataset) -> Dataset:
+    """A dataset whose sessions are scenes, see :func:`thesislib.data.scenes.with_scenes`; asked
+    again they are read."""
+    check_named(dataset)
+    folder = cache.folder("scenes", dataset.name, data=dataset.content_hash)
+
+    def found() -> pd.DataFrame:
+        return with_scenes(dataset, shows_progress()).table[["photo", "session"]]
+
+    with this_process().main_process_first():
+        session = cache.table(folder / "scenes.csv", found)["session"].fillna("").astype(str)
+    return Dataset(dataset.folder, dataset.table.assign(session=session.to_numpy(object)))
+
+
 def people(config: Config) -> People:
     """Divide the people of a config's dataset.
 
@@ -41,7 +59,8 @@ def people(config: Config) -> People:
     the true split, whose own unseen people and kept photos are not read.
 
     Raises:
-        DatasetError: the dataset breaks the form, or its people cannot be parted.
+        DatasetError: the dataset breaks the form, its people cannot be parted, or nobody was
+            photographed in two scenes.
     """
     return _divided(read(config.data), config.seed, config.holdout)
 
@@ -50,17 +69,32 @@ def people(config: Config) -> People:
 def _divided(dataset: Dataset, seed: int, holdout: bool) -> People:
     check_named(dataset)
     make_split(dataset, "photo", seed)  # tells all who have too few photos, whoever is drawn
-    whole = dataset
+    dataset = whole = scenes_of(dataset)
     for _ in range(1 + holdout):
         apart = make_split(whole, "identity", seed, UNSEEN)
         known = subset(whole, apart["photo"][apart["part"] == "train"])
-        kept = make_split(known, "photo", seed)
-        seen = apart["photo"].isin(kept["photo"][kept["part"] == "test"])
+        seen = apart["photo"].isin(_kept(known, seed))
         part = np.where(apart["part"] == "test", "unseen", np.where(seen, "seen", "train"))
         split = apart.assign(part=part)
         whole = subset(dataset, split["photo"][part == "train"])
     parts = (subset(dataset, split["photo"][part == name]) for name in ("train", "seen", "unseen"))
     return People(dataset, split, *parts)
+
+
+def _kept(known: Dataset, seed: int) -> set[str]:
+    """Photos of people seen that are kept from training: whole scenes, two of a person who has
+    three, one of who has two."""
+    named = known.table[known.table["identity"] != ""]
+    scenes = named.groupby("identity")["session"].nunique()
+    once = set(scenes.index[scenes < 2])
+    several = set(named["photo"]) - set(named["photo"][named["identity"].isin(once)])
+    if not several:
+        raise DatasetError(
+            f"{known.folder / ANNOTATIONS}: nobody was photographed in two scenes, one to learn "
+            "and one to test"
+        )
+    split = make_split(subset(known, several), "session", seed, least=KEPT_SCENES)
+    return set(split["photo"][split["part"] == "test"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,23 +137,9 @@ class Group:
         return dataclasses.replace(self, faces=faces, place=self.place[chosen])
 
 
-def one_per_session(group: Group) -> NDArray[np.bool_]:
-    """The first face of every session of a person, bool [n].
+def one_per_scene(group: Group) -> NDArray[np.bool_]:
+    """The first face of every scene of a person, bool [n].
 
-    Pairs of one person are then always of two sessions, which share neither shirt nor light.
+    Pairs of one person are then always of two scenes, which share neither shirt nor light.
     """
     return ~group.faces.duplicated(["identity", "session"]).to_numpy()
-
-
-def as_few_as_seen(group: Group, seed: int) -> NDArray[np.bool_]:
-    """As many faces per person as are kept of people seen, drawn alike; bool [n].
-
-    Retrieval asks whether *the* other photo of a person is found, or one of eleven, most of them
-    of one clip: groups with more photos per person look better.
-
-    Args:
-        group: of people unseen.
-        seed: of the split.
-    """
-    split = make_split(group.dataset, "photo", seed)
-    return group.faces["photo"].isin(split["photo"][split["part"] == "test"]).to_numpy()

@@ -29,7 +29,7 @@ def maps(
 
     Returns:
         rows ``method, map_seed, photo, identity, session, people, x, y, trustworthiness,
-        continuity`` and the columns of the factors.
+        continuity`` (of the group's points alone) and the columns of the factors.
 
     Raises:
         MissingExtraError: the extra ``maps`` is not installed.
@@ -51,30 +51,46 @@ def maps(
         by_tsne = tsne.TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), **same_again)
         for method, draw in (("umap", by_umap.fit_transform), ("tsne", by_tsne.fit)):
             at = np.asarray(draw(unit), dtype=np.float64)
-            trust, continuity = trustworthiness_and_continuity(unit, at, neighbours)
             about = {"method": method, "map_seed": seed, "x": at[:, 0], "y": at[:, 1]}
-            about |= {"trustworthiness": trust, "continuity": continuity}
-            tables.append(faces[kept].assign(**about))
+            tables.append(faces[kept].assign(**about, **_trust(unit, at, faces["people"])))
     # UMAP's compiled code raises the threads of every library that shares its OpenMP, PyTorch's
     # among them; a training after it would round otherwise, and on a busy machine crawl.
     torch.set_num_threads(threads)
     return pd.concat(tables, ignore_index=True)
 
 
+def _trust(
+    unit: NDArray[np.float64], at: NDArray[np.float64], people: pd.Series
+) -> dict[str, NDArray[np.float64]]:
+    """Trustworthiness and continuity of the map of each group by itself, [n] each."""
+    found = {name: np.full(len(unit), np.nan) for name in ("trustworthiness", "continuity")}
+    for group in people.unique():
+        own = (people == group).to_numpy()
+        neighbours = min(NEIGHBOURS, (int(own.sum()) - 1) // 2)
+        if neighbours:
+            values = trustworthiness_and_continuity(unit[own], at[own], neighbours)
+            for name, value in zip(found, values, strict=True):
+                found[name][own] = value
+    return found
+
+
 def faithfulness(table: pd.DataFrame) -> pd.DataFrame:
-    """Trustworthiness and continuity of each method: mean over the seeds, and their range.
+    """Trustworthiness and continuity of each method and group of people: means over map seeds.
+
+    No interval: how maps of several seeds differ says nothing of other people. Each seed's is in
+    the table of the maps.
 
     Args:
         table: of :func:`maps`.
 
     Returns:
-        rows ``metric, value, low, high, n``, n the number of points of a map.
+        rows ``people, metric, value, low, high, n``, n the number of the group's points of a map.
     """
     rows = []
-    for method, own in table.groupby("method"):
+    for (method, people), own in table.groupby(["method", "people"]):
         of_map = own.groupby("map_seed")
         for name in ("trustworthiness", "continuity"):
-            values = of_map[name].first()
-            n = int(of_map.size().iloc[0])
-            rows.append((f"{name}_{method}", values.mean(), values.min(), values.max(), n))
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"])
+            value, n = of_map[name].first().mean(), int(of_map.size().iloc[0])
+            if np.isfinite(value):
+                rows.append((people, f"{name}_{method}", value, np.nan, np.nan, n))
+    return pd.DataFrame(rows, columns=["people", "metric", "value", "low", "high", "n"])

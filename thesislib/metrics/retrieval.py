@@ -96,3 +96,40 @@ def retrieval(
     tensor, labels = torch.from_numpy(sample.vectors), torch.from_numpy(sample.group)
     result = calculator.get_accuracy(tensor, labels, tensor, labels, ref_includes_query=True)
     return Retrieval(*(float(result[one]) for one in measures))
+
+
+class OfQueries(NamedTuple):
+    """Each query for itself; see ``of_queries``."""
+
+    precision_at_1: NDArray[np.float64]
+    map_at_r: NDArray[np.float64]
+
+
+def of_queries(embeddings: ArrayLike, identities: Sequence[str]) -> OfQueries:
+    """Precision at 1 and average precision at R of every face as the query.
+
+    Args:
+        embeddings, identities: see :func:`retrieval`, whose means over queries are the means of
+            these.
+
+    Returns:
+        ``OfQueries``, [n] in 0-1 each; NaN where the face is its person's only one.
+
+    Raises:
+        ValueError, NotSupportedError: as :func:`retrieval`.
+
+    >>> of_queries([[1, 0], [4, 3], [3, 4], [0, 1]], ["ann", "ann", "bob", "bob"]).map_at_r
+    array([1., 0., 0., 1.])
+    """
+    sample = labelled(embeddings, identities)
+    require_genuine_pairs(sample)
+    require_impostor_pairs(sample)
+    relevant = np.bincount(sample.person)[sample.person] - 1
+    k = int(relevant.max())
+    right = sample.person[_nearest(sample, k)[1]] == sample.person[:, None]
+    place = np.arange(1, k + 1)
+    counted = right & (place <= relevant[:, None])
+    precision = np.cumsum(right, axis=1) / place
+    alone = relevant == 0
+    average = (counted * precision).sum(axis=1) / np.maximum(relevant, 1)
+    return OfQueries(np.where(alone, np.nan, right[:, 0]), np.where(alone, np.nan, average))

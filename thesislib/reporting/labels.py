@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from thesislib.tables import SYSTEMS
+from thesislib.tables import REFERENCES, STARTED_ARM, SYSTEMS
 
 SYSTEM_LABELS = {
     "joint": "joint net",
@@ -46,19 +46,22 @@ TRANSFER_VARIANTS = {
 
 PEOPLE_LABELS = {
     "seen": "seen in training",
-    "unseen_matched": "never seen, as few photos",
     "unseen": "never seen",
-    "unseen_apart": "never seen, other sittings",
     "lfw": "LFW, another collection",
     "caltech_faces": "Caltech, another collection",
     "ytf": "YTF, another collection",
+    "celeba": "CelebA, another collection",
     "two_stage": "two-stage classifier",
-    "two_stage_apart": "two-stage, other sittings",
     "two_stage_aligned": "two-stage, aligned",
-    "two_stage_aligned_apart": "two-stage, aligned, other sittings",
     "untrained": "untrained net",
-    "untrained_apart": "untrained, other sittings",
     "shuffled": "shuffled labels",
+}
+# What a group of people who were never seen is called by what sees them.
+_SEEN_BY = {
+    "two_stage": "two-stage (face)",
+    "two_stage_aligned": "two-stage (aligned)",
+    "untrained": "joint net, untrained",
+    "shuffled": "joint net, names shuffled",
 }
 # What is compared in an ablation: losses, dimensions, where the embedding is read.
 ARM_GROUPS = (
@@ -67,6 +70,8 @@ ARM_GROUPS = (
     | {f"arcface_{scale}": f"ArcFace, scale {scale}" for scale in (8, 16, 32)},
     {f"dim{dim}": f"dimension {dim}" for dim in (64, 128, 256, 512)},
     {"roi": "pooled under the box"},
+    {f"people_{n}": f"{n} people" for n in (10, 20, 50, 65, 100, 130, 200, 260)}
+    | {f"photos_{n}": f"{n} photos a person" for n in (1, 2, 3, 4, 5, 6, 8)},
     {"started": "from dlib's recogniser"},
 )
 ARM_LABELS = {arm: label for group in ARM_GROUPS for arm, label in group.items()}
@@ -125,6 +130,25 @@ def engine_label(engine: str) -> str:
 def people_label(people: str) -> str:
     """Name of a group of people; one that is not known bears its own."""
     return PEOPLE_LABELS.get(people, people)
+
+
+def seen_by(people: str, arm: str) -> tuple[str, str]:
+    """Of a row of Experiment 3 who is compared, and what sees them.
+
+    >>> seen_by("lfw_hog_nearest", "normalised")
+    ('LFW, another collection', 'nearest face, HOG')
+    >>> seen_by("two_stage", "started")
+    ('never seen', "two-stage (face), from dlib's recogniser")
+    """
+    for reference in REFERENCES:
+        if people == reference:
+            return people_label("unseen"), system_label(reference)
+        if people.endswith(f"_{reference}"):
+            return people_label(people.removesuffix(f"_{reference}")), system_label(reference)
+    system = _SEEN_BY.get(people, SYSTEM_LABELS["joint"])
+    if arm == STARTED_ARM:
+        system += f", {STARTS['dlib' if people in _SEEN_BY else 'default']}"
+    return people_label("unseen" if people in _SEEN_BY else people), system
 
 
 def backbone_label(backbone: str) -> str:

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from thesislib.reporting import experiment1_tables, recogniser_tables
+from thesislib.reporting import embedding_tables, experiment1_tables, recogniser_tables
 from thesislib.reporting.experiment1_tables import probability
 from thesislib.reporting.labels import (
-    ARM_LABELS,
-    PEOPLE_LABELS,
     STARTS,
     TRANSFER_VARIANTS,
     backbone_label,
@@ -22,7 +20,7 @@ from thesislib.reporting.labels import (
     system_label,
     timed_system_label,
 )
-from thesislib.tables import MAIN_ARM, REFERENCES, one_run
+from thesislib.tables import REFERENCES, one_run
 
 
 class Printed(NamedTuple):
@@ -214,113 +212,6 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
 
 
-# --- Experiment 3 ---------------------------------------------------------------------------------
-
-_EMBEDDING_COLUMNS = {
-    "verification_accuracy": ("Verification", 100),
-    "map_at_r": ("MAP@R", 100),
-    "precision_at_1": ("Precision@1", 100),
-    "fnir_at_fpir_1e1": ("FNIR at FPIR 10 %", 100),
-    "dprime": ("d′", 1),
-}
-_MEASURES = (
-    "Verification: share of pairs of photos told right, one person or two; chance is 50 %. MAP@R, "
-    "precision@1: are the nearest photos of the same person? FNIR: share of enrolled people's "
-    "photos that are not named where 10 % of strangers' are (FPIR); gallery and probes share no "
-    "sitting. d′: distance between the mean similarity within people and between them, in "
-    "standard deviations. 95 % bootstrap intervals over people, of verification Student's t over "
-    "ten folds; a number without one comes from too few people."
-)
-
-
-def experiment3(table: pd.DataFrame, arm: str = MAIN_ARM) -> Printed:
-    """The groups of people of one arm: seen, never seen, controls."""
-    rows = table[table["arm"] == arm]
-    if not len(rows):
-        raise ValueError(f"experiment3: no rows of arm {arm}")
-    about = (
-        f"{_MEASURES} Seen in training: further photos, most of them of sittings that were "
-        "trained on. As few photos: as many per person as of those seen, drawn alike, but of "
-        "fewer people, among whom one is found more easily. Other sittings: one photo per "
-        "sitting. Rows of the two-stage classifier, the untrained net and shuffled labels are of "
-        "people never seen."
-    )
-    others = sorted(set(table["people"]) - {*PEOPLE_LABELS, "seen and unseen"})
-    labels = PEOPLE_LABELS | {people: people for people in others}
-    return Printed(about, _embedding_rows(rows, "people", labels, "People"), 2)
-
-
-def experiment3_arms(table: pd.DataFrame) -> Printed:
-    """People never seen, by what was changed in training."""
-    about = f"People never seen, by what was changed in training. {_MEASURES}"
-    rows = table[table["people"] == "unseen"]
-    return Printed(about, _embedding_rows(rows, "arm", _arm_labels(table), "Arm"), 2)
-
-
-def experiment3_gains(table: pd.DataFrame) -> Printed:
-    """Differences to the main arm among people never seen, person by person."""
-    about = (
-        f"People never seen, each arm against {ARM_LABELS[MAIN_ARM]}, person by person, each net "
-        "trained once: differences with 95 % bootstrap intervals over people, MAP@R in "
-        "percentage points; in bold where the interval leaves out 0."
-    )
-    shown = (("map_at_r_gain", "MAP@R", 100, 1), ("dprime_gain", "d′", 1, 2))
-    groups = (("unseen", "never seen"), ("unseen_apart", "other sittings"))
-    header = ["Data", "Arm"]
-    header += [f"{name}, {people}" for _, people in groups for _, name, _, _ in shown]
-    rows = []
-    for data, label, mine in _lines(table, "arm", _arm_labels(table)):
-        cells = []
-        for people, _ in groups:
-            numbers = _by_metric(mine[mine["people"] == people])
-            for metric, _, scale, digits in shown:
-                row = numbers.get(metric)
-                apart = row is not None and (row["low"] > 0 or row["high"] < 0)
-                cell = _cell(row, scale, digits)
-                cells.append(f"**{cell}**" if apart else cell)
-        if any(cell != "–" for cell in cells):
-            rows.append([data, label, *cells])
-    return Printed(about, pd.DataFrame(rows, columns=header), 2)
-
-
-def _arm_labels(table: pd.DataFrame) -> dict[str, str]:
-    return ARM_LABELS | {arm: arm for arm in sorted(set(table["arm"]) - set(ARM_LABELS))}
-
-
-def _lines(
-    table: pd.DataFrame, by: str, labels: dict[str, str]
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Data, label and rows of each line: one a value of ``by`` (in ``labels``), seed and run."""
-    for (dataset, profile), rows in table.groupby(["dataset", "profile"]):
-        seeds = rows["seed"].nunique()
-        for value, label in labels.items():
-            mine = rows[rows[by] == value]
-            for seed, of_seed in mine.groupby("seed"):
-                for run, own in of_seed.groupby("run"):
-                    words = [dataset, profile]
-                    words += [f"seed {seed}"] if seeds > 1 else []
-                    words += [f"run {run or '–'}"] if of_seed["run"].nunique() > 1 else []
-                    yield ", ".join(words), label, own
-
-
-def _embedding_rows(
-    table: pd.DataFrame, by: str, labels: dict[str, str], title: str
-) -> pd.DataFrame:
-    """A row for each of ``labels`` (value in column ``by``, name) that was measured."""
-    header = ["Data", title, "Photos", *(name for name, _ in _EMBEDDING_COLUMNS.values())]
-    rows = []
-    for data, label, mine in _lines(table, by, labels):
-        numbers = _by_metric(mine)
-        if not numbers.keys() & _EMBEDDING_COLUMNS.keys():
-            continue
-        cells = [
-            _cell(numbers.get(metric), scale, 1 if scale == 100 else 2)
-            for metric, (_, scale) in _EMBEDDING_COLUMNS.items()
-        ]
-        rows.append([data, label, str(int(mine["n"].max())), *cells])
-    return pd.DataFrame(rows, columns=header)
-
-
 # --- pre-training ---------------------------------------------------------------------------------
 
 
@@ -442,9 +333,18 @@ TABLES = {
     ),
     "experiment2": _Source("experiment2.csv", experiment2),
     "experiment2_pairs": _Source("experiment2_pairs.csv", experiment2_pairs),
-    "experiment3": _Source("experiment3.csv", experiment3),
-    "experiment3_arms": _Source("experiment3.csv", experiment3_arms),
-    "experiment3_gains": _Source("experiment3.csv", experiment3_gains),
+    "experiment3": _Source(
+        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.systems(table))
+    ),
+    "experiment3_arms": _Source(
+        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.arms(table))
+    ),
+    "experiment3_learning": _Source(
+        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.learning(table))
+    ),
+    "experiment3_pairs": _Source(
+        "experiment3_pairs.csv", lambda table: Printed(*embedding_tables.pairs(table))
+    ),
     "pretraining": _Source("pretraining.csv", pretraining),
     "benchmark": _Source("benchmark.csv", benchmark),
     "benchmark_faces": _Source("benchmark.csv", benchmark_faces),

@@ -26,9 +26,9 @@ SETS = {
         people=3000, photos=12000, sessions=2, size=160, first_identity=2_000_000
     ),
     # People enough that some can be kept unseen, for Experiment 3 in the default profile.
-    "many": SyntheticSet(people=84, photos=672, sessions=2, size=128, first_identity=3_000_000),
+    "many": SyntheticSet(people=84, photos=1008, sessions=6, size=128, first_identity=3_000_000),
     "smoke_many": SyntheticSet(
-        people=24, photos=96, sessions=2, size=128, first_identity=4_000_000
+        people=24, photos=120, sessions=5, size=128, first_identity=4_000_000
     ),
     # New people before another camera, for Experiment 2.
     "newcomers": SyntheticSet(

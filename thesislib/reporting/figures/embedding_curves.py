@@ -38,6 +38,8 @@ _CURVES = {
 _FACTORS = {
     "yaw": "difference in yaw, degrees",
     "light": "difference in light, degrees",
+    "brightness": "difference in brightness, of 255",
+    "size": "smaller face, pixels",
     "session": "session",
 }
 _INTRA, _INTER = "#0072B2", "#E69F00"
@@ -198,8 +200,8 @@ def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
 
     Args:
         table: ``experiment3_factors.csv``: ``dataset, profile, seed, people, arm, factor`` (yaw,
-            light, session), ``pairs`` ("intra" or "inter"), ``low, high`` (edges of a bin of the
-            difference, degrees; session: 0 the same, 1 another), ``mean, interval_low,
+            light, brightness, size, session), ``pairs`` ("intra" or "inter"), ``low, high``
+            (edges of a bin; session: 0 the same, 1 another), ``mean, interval_low,
             interval_high`` (cosine), ``n`` (pairs).
         arm: the training variant shown.
 
@@ -227,6 +229,7 @@ def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
             for (_, pairs), line in own[own["people"] == people].groupby(["seed", "pairs"]):
                 line = line.sort_values("low", kind="stable")
                 x = ((line["low"] + line["high"]) / 2).to_numpy()
+                x = np.minimum(x, 1.2 * line["low"].max()) if factor == "size" else x
                 if factor == "session":
                     x = line["low"].to_numpy() + 0.08 * (at - (len(groups) - 1) / 2)
                 mean, low, high = (
@@ -248,7 +251,8 @@ def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
             axis.set(xlim=(-0.5, 1.5))
             axis.set_xticks([0, 1], ["the same", "another"])
         else:
-            axis.set_xlim(0, own["high"].max())
+            # The last bin of sizes has no end of its own.
+            axis.set_xlim(0, own["low"].max() * 1.3 if factor == "size" else own["high"].max())
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 1.5, 2, 3, 5, 10]))
     axes[0, 0].set_ylabel("cosine similarity, mean")
     handles = [

@@ -1,8 +1,8 @@
 """Figures of Experiment 3: are the embeddings of people, also of people never seen, compact?
 
-Drawn from the tables ``experiment3*.csv``. A group of people has the same colour, line and marker
-in every figure; controls are hollow and broken. Names in a table that this module does not know
-are shown as they stand.
+Drawn from the table ``experiment3_seeds.csv``, and curves from those of one seed. A group of
+people has the same colour, line and marker in every figure; controls are hollow and broken. Names
+in a table that this module does not know are shown as they stand.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, styled
-from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, people_label
-from thesislib.tables import one_run
+from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, seen_by
+from thesislib.tables import MAIN_ARM, REFERENCES, STARTED_ARM, one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
-REFERENCES: dict[str, dict[str, Any]] = {
+_BASES: dict[str, dict[str, Any]] = {
     "linear": {"color": "#AAAAAA", "linewidth": 0.9},
     "normalised": {"color": "#AAAAAA", "linewidth": 0.9, "linestyle": (0, (4, 2))},
 }
 
-# What one run gives once; several seeds of it are drawn beside each other.
-_REPEATED = ("arm", "seed")
-CONTROLS = (
-    *("two_stage", "two_stage_apart", "two_stage_aligned", "two_stage_aligned_apart"),
-    *("untrained", "untrained_apart", "shuffled"),
-)
+CONTROLS = ("two_stage", "two_stage_aligned", "untrained", "shuffled")
 
 
 class Metric(NamedTuple):
@@ -70,20 +65,13 @@ METRICS = {
 _COLOURS = {
     "seen": "#0072B2",
     "unseen": "#D55E00",
-    "unseen_matched": "#8C510A",
-    "unseen_apart": "#CC79A7",
     "lfw": "#009E73",
     "two_stage": "#E69F00",
-    "two_stage_apart": "#E69F00",
     "two_stage_aligned": "#7B4B94",
-    "two_stage_aligned_apart": "#7B4B94",
     "untrained": SKY,
-    "untrained_apart": SKY,
     "shuffled": "#000000",
 }
-MARKERS = {"seen": "o", "unseen_matched": "<", "unseen": "^", "unseen_apart": "v"}
-MARKERS |= {"lfw": "s", "ytf": "P", "two_stage_apart": "v", "untrained_apart": "v"}
-MARKERS |= {"two_stage_aligned_apart": "v"}
+MARKERS = {"seen": "o", "unseen": "^", "lfw": "s", "ytf": "P"}
 _DASHES = {
     "two_stage": (0, (5, 1.5)),
     "untrained": (0, (3, 1.5)),
@@ -105,7 +93,7 @@ def of_arm(table: pd.DataFrame, arm: str, what: str) -> pd.DataFrame:
         ValueError: there are none, or they are of several.
     """
     rows = _chosen(_need(table, what), "arm", arm, what)
-    return one_run(rows, what, ("dataset", "profile"), _REPEATED)
+    return one_run(rows, what, ("dataset", "profile"), ("arm", "seed"))
 
 
 def _chosen(table: pd.DataFrame, column: str, value: str, what: str) -> pd.DataFrame:
@@ -128,42 +116,31 @@ def people_style(people: str) -> dict[str, Any]:
 
 
 class _Line(NamedTuple):
-    """A labelled line of a figure of dots: one lane a seed."""
+    """A labelled line of a figure of dots: rows ``metric, value, low, high, seed_values``."""
 
     label: str
     rows: pd.DataFrame
     style: dict[str, Any]
 
 
-class _Lane(NamedTuple):
-    """A seed's rows of a line, and how far down they stand."""
-
-    y: float
-    rows: pd.DataFrame
-    style: dict[str, Any]
-
-
 def _dots(
-    blocks: Sequence[tuple[str, list[_Line]]], metrics: Sequence[str], headings: bool
+    blocks: Sequence[tuple[str, list[_Line]]], metrics: Sequence[str]
 ) -> tuple[Figure, list[Axes]]:
-    """A panel a metric; lines with a dot and interval a seed, in blocks that a rule divides."""
-    lanes: list[_Lane] = []
+    """A panel a metric; a line a dot, its interval and its seeds, in blocks that a rule divides."""
+    lanes: list[tuple[float, _Line]] = []
     ticks: list[tuple[float, str]] = []
     rules, y = [], 0.0
     for at, (heading, lines) in enumerate(blocks):
         if at:
-            rules.append(y - 0.2)
-            y += 0.7
-        if headings:
+            rules.append(y - 0.3)
+            y += 0.4
+        if heading:
             ticks.append((y, heading))
             y += 1
         for line in lines:
-            groups = list(line.rows.groupby("seed"))
-            ticks.append((y + (len(groups) - 1) * 0.35, line.label))
-            for _, rows in groups:
-                lanes.append(_Lane(y, rows, line.style))
-                y += 0.7
-            y += 0.3
+            ticks.append((y, line.label))
+            lanes.append((y, line))
+            y += 1
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(TEXT, 0.17 * y + 1.1), sharey=True, squeeze=False
     )
@@ -177,19 +154,23 @@ def _dots(
     return figure, list(axes[0])
 
 
-def _panel(axis: Axes, name: str, lanes: Sequence[_Lane]) -> None:
-    """Dots and intervals of one metric."""
+def _panel(axis: Axes, name: str, lanes: Sequence[tuple[float, _Line]]) -> None:
+    """Dots, intervals and seeds of one metric."""
     metric = _metric(name)
     shown: list[float] = []
     bare = True
-    for y, rows, style in lanes:
-        for row in rows[rows["metric"] == name].itertuples():
+    for y, line in lanes:
+        colour = line.style["color"]
+        for row in line.rows[line.rows["metric"] == name].itertuples():
             numbers = metric.scale * np.array([row.value, row.low, row.high])
-            shown += list(numbers[np.isfinite(numbers)])
+            seeds = [metric.scale * float(value) for value in str(row.seed_values).split()]
+            shown += [*numbers[np.isfinite(numbers)], *seeds]
             if np.isfinite(numbers[1:]).all():
                 bare = False
-                axis.plot(numbers[1:], [y] * 2, color=style["color"], linewidth=1.5)
-            axis.plot(numbers[0], y, **style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1)
+                axis.plot(numbers[1:], [y] * 2, color=colour, linewidth=1.5)
+            if len(seeds) > 1:
+                axis.plot(seeds, [y - 0.3] * len(seeds), ".", color=colour, markersize=2.5)
+            axis.plot(numbers[0], y, **line.style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1)
     axis.set_title(metric.label, fontsize=8, linespacing=1.0)
     axis.set_xlabel(
         ("%, " if metric.scale == 100 else "")
@@ -219,44 +200,49 @@ def _present(table: pd.DataFrame, metrics: Sequence[str], what: str) -> list[str
     return found
 
 
+def _of_seeds(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Rows of ``experiment3_seeds.csv`` of one dataset and profile."""
+    return one_run(_need(table, what), what, ("dataset", "profile"), ())
+
+
 @styled
 def compactness(
     table: pd.DataFrame,
-    arm: str = "normalised",
     metrics: Sequence[str] = (
         "verification_accuracy",
         "map_at_r",
         "precision_at_1",
         "dprime",
         "silhouette",
-        "compactness_ratio",
     ),
 ) -> Figure:
-    """How compact embeddings are: of people seen, never seen, of another collection, and controls.
+    """How compact embeddings are: of people seen, never seen, of another collection; by what sees
+    them, beside controls and references.
 
-    Dots with 95 % intervals; each seed has a dot. A dotted line marks chance where it is known.
+    Dots with 95 % intervals over people, small dots the seeds. A dotted line marks chance where it
+    is known.
 
     Args:
-        table: ``experiment3.csv``: ``dataset, profile, seed, people, arm, metric, value, low,
-            high``; shares in 0–1, bounds may be NaN. Datasets stand in blocks.
-        arm: the training variant shown.
+        table: ``experiment3_seeds.csv`` of one dataset and profile: ``people, arm, metric, value,
+            low, high, seed_values``; shares in 0-1, bounds may be NaN.
         metrics: a panel each; those without a row are left out.
 
     Raises:
-        ValueError: no rows of the arm, or of any of the metrics; several runs of one seed.
+        ValueError: no rows of the main arm or the one from dlib's recogniser, or of any of the
+            metrics; rows of several datasets or profiles.
     """
-    rows = _chosen(_need(table, "experiment3"), "arm", arm, "experiment3")
-    metrics = _present(rows, metrics, f"experiment3, arm {arm}")
+    rows = _of_seeds(table, "experiment3_seeds")
+    rows = rows[rows["arm"].isin([MAIN_ARM, STARTED_ARM])]
+    metrics = _present(rows, metrics, "experiment3_seeds")
     rows = rows[rows["metric"].isin(metrics)]
     blocks = []
-    for (dataset, profile), block in rows.groupby(["dataset", "profile"]):
-        one_run(block, f"experiment3, {dataset}, {profile}", (), _REPEATED)
+    for group, own in _by_group(rows):
         lines = [
-            _Line(people_label(name), block[block["people"] == name], people_style(name))
-            for name in in_order(block["people"], list(PEOPLE_LABELS))
+            _Line(seen_by(people, arm)[1], of_line, _line_style(people, arm))
+            for (people, arm), of_line in own.groupby(["people", "arm"], sort=False)
         ]
-        blocks.append((f"{dataset}, {profile}:", lines))
-    figure, axes = _dots(blocks, metrics, headings=len(blocks) > 1)
+        blocks.append((f"{group}:", lines))
+    figure, axes = _dots(blocks, metrics)
     for axis, name in zip(axes, metrics, strict=True):
         metric = _metric(name)
         if metric.chance is not None:
@@ -264,9 +250,29 @@ def compactness(
     handles = [
         Line2D([], [], color=GREY, linewidth=0.9, linestyle=":", label="chance"),
         Line2D([], [], color=GREY, marker="D", markerfacecolor="white", lw=0, label="control"),
+        Line2D([], [], color=GREY, marker="o", lw=0, label="learns nothing here"),
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=7.5)
+    figure.legend(handles=handles, loc="outside upper right", ncols=3, fontsize=7.5)
     return figure
+
+
+def _by_group(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows by the people who are compared: seen, never seen, other collections."""
+    order = {name: at for at, name in enumerate((*PEOPLE_LABELS, *REFERENCES))}
+    told = [seen_by(*pair)[0] for pair in zip(rows["people"], rows["arm"], strict=True)]
+    rows = rows.assign(group=told, place=rows["people"].map(order).fillna(len(order)))
+    rows = rows.sort_values(["place"], kind="stable")
+    groups = in_order(rows["group"], list(PEOPLE_LABELS.values()))
+    return [(group, rows[rows["group"] == group]) for group in groups]
+
+
+def _line_style(people: str, arm: str) -> dict[str, Any]:
+    if people.endswith(REFERENCES):
+        return people_style("") | {"marker": "o"}
+    if arm == STARTED_ARM:
+        hollow = "white" if people in CONTROLS else "#009E73"
+        return people_style(people) | {"color": "#009E73", "markerfacecolor": hollow}
+    return people_style(people)
 
 
 @styled
@@ -276,27 +282,29 @@ def ablation(
     metrics: Sequence[str] = (
         "verification_accuracy",
         "map_at_r",
+        "precision_at_1",
         "fnir_at_fpir_1e1",
         "dprime",
     ),
 ) -> Figure:
-    """What training makes embeddings compact: losses, dimensions, where the embedding is read.
+    """What training makes embeddings compact: losses, dimensions, where the embedding is read, how
+    many people and photos are learned.
 
-    Dots with 95 % intervals; each seed has a dot. Pale lines are the arms that others are
-    compared with: means over seeds.
+    Dots with 95 % intervals over people, small dots the seeds. Pale lines are the arms that others
+    are compared with.
 
     Args:
-        table: ``experiment3.csv``: as in :func:`compactness`.
+        table: ``experiment3_seeds.csv``: as in :func:`compactness`.
         people: the group shown.
         metrics: a panel each; those without a row are left out.
 
     Raises:
-        ValueError: no rows of these people, or of any of the metrics; several datasets, profiles
-            or runs of one seed.
+        ValueError: no rows of these people, or of any of the metrics; several datasets or
+            profiles.
     """
-    rows = _chosen(_need(table, "experiment3"), "people", people, "experiment3")
-    one_run(rows, f"experiment3, people {people}", ("dataset", "profile"), _REPEATED)
-    metrics = _present(rows, metrics, f"experiment3, people {people}")
+    rows = _of_seeds(table, "experiment3_seeds")
+    rows = _chosen(rows, "people", people, "experiment3_seeds")
+    metrics = _present(rows, metrics, f"experiment3_seeds, people {people}")
     rows = rows[rows["metric"].isin(metrics)]
     others = {arm: arm for arm in in_order(rows["arm"], list(ARM_LABELS)) if arm not in ARM_LABELS}
     blocks = []
@@ -308,19 +316,70 @@ def ablation(
         ]
         if lines:
             blocks.append(("", lines))
-    figure, axes = _dots(blocks, metrics, headings=False)
-    references = {arm: rows[rows["arm"] == arm] for arm in REFERENCES}
+    figure, axes = _dots(blocks, metrics)
+    bases = {arm: rows[rows["arm"] == arm] for arm in _BASES}
     for axis, name in zip(axes, metrics, strict=True):
-        for arm, reference in references.items():
-            values = reference.loc[reference["metric"] == name, "value"]
-            if len(values):
-                mean = _metric(name).scale * values.mean()
-                axis.axvline(mean, **REFERENCES[arm], zorder=0)
+        for arm, base in bases.items():
+            for value in base.loc[base["metric"] == name, "value"]:
+                axis.axvline(_metric(name).scale * value, **_BASES[arm], zorder=0)
     handles = [
-        Line2D([], [], **REFERENCES[arm], label=ARM_LABELS[arm])
-        for arm, reference in references.items()
-        if len(reference)
+        Line2D([], [], **_BASES[arm], label=ARM_LABELS[arm])
+        for arm, base in bases.items()
+        if len(base)
     ]
     if handles:
         figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=7.5)
+    return figure
+
+
+@styled
+def learning(
+    table: pd.DataFrame, metrics: Sequence[str] = ("precision_at_1", "map_at_r")
+) -> Figure:
+    """Embeddings of people never seen against how many people were learned, at equal steps.
+
+    A panel a metric. Dots with 95 % intervals over people, small dots the seeds; broken lines are
+    what learns nothing here.
+
+    Args:
+        table: ``experiment3_seeds.csv``: as in :func:`compactness`, with ``learned_people``.
+        metrics: a panel each.
+
+    Raises:
+        ValueError: no rows of fewer people; several datasets or profiles.
+    """
+    rows = _of_seeds(table, "experiment3_seeds")
+    curve = rows[rows["arm"].str.startswith("people_") | (rows["arm"] == MAIN_ARM)]
+    if curve["arm"].nunique() < 2:
+        raise ValueError("experiment3_seeds: no rows of arms people_<number>")
+    figure, axes = plt.subplots(1, len(metrics), figsize=(TEXT, 2.9), squeeze=False)
+    own = curve[curve["arm"] != MAIN_ARM]["people"]
+    groups = in_order(own, list(PEOPLE_LABELS))
+    for axis, name in zip(axes[0], metrics, strict=True):
+        scale = _metric(name).scale
+        for at, people in enumerate(groups):
+            style = people_style(people)
+            line = curve[(curve["people"] == people) & (curve["metric"] == name)]
+            line = line.sort_values("learned_people")
+            x = line["learned_people"].to_numpy() * (1 + 0.015 * at)
+            axis.plot(x, scale * line["value"], **style, markersize=4, label=seen_by(people, "")[0])
+            axis.vlines(x, scale * line["low"], scale * line["high"], color=style["color"], lw=1.4)
+            for place, values in zip(x, line["seed_values"], strict=True):
+                seeds = [scale * float(value) for value in str(values).split()]
+                axis.plot([place * 1.04] * len(seeds), seeds, ".", color=style["color"], ms=2.5)
+        bases = {"hog_nearest": (0, (4, 2)), "dlib_aligned_nearest": (0, (1, 1.5))}
+        for reference, dashes in bases.items():
+            found = rows[(rows["people"] == reference) & (rows["metric"] == name)]["value"]
+            for value in found:
+                label = f"never seen, {seen_by(reference, '')[1]}"
+                axis.axhline(scale * value, color=GREY, lw=1, linestyle=dashes, label=label)
+        axis.set_xscale("log")
+        ticks = sorted(set(curve["learned_people"].round().astype(int)))
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.set(xlabel="people learned", ylim=(0, None))
+        axis.set_title(_metric(name).label.replace("\n", " ") + ", %", fontsize=8)
+        axis.grid()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7.5)
     return figure
