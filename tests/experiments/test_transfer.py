@@ -234,6 +234,21 @@ def test_an_interrupted_transfer_goes_on(source, target, monkeypatch):
     assert not left  # weights of what was measured are not kept
 
 
+def test_references_are_measured_once_whatever_net_is_given_the_people(source, target, monkeypatch):
+    people = new_people(source, target, 4)
+    first = transfer.Transfer(source, people, 1, 1).found("pixel_nn_face", 1)["none"]
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(transfer, "reference", never)
+    longer = dataclasses.replace(source.profile, epochs=source.profile.epochs + 1)
+    other = transfer.Transfer(dataclasses.replace(source, profile=longer), people, 2, 1)
+    again = other.found("pixel_nn_face", 1)["none"]
+    pd.testing.assert_frame_equal(again.rows, first.rows)
+    assert other.folder != transfer.Transfer(source, people, 1, 1).folder
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("variant", transfer.VARIANTS)
 def test_an_adapted_net_names_the_new_people_where_the_old_one_was(

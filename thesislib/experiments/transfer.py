@@ -171,7 +171,7 @@ def run(
             "left to say when to stop"
         )
     about = _columns(source, target, steps, run_seeds, at_least, asked)
-    names = [*variants, *(() if source.is_started else REFERENCES)]
+    names = [*variants, *REFERENCES]
     jobs = [(seed, count, name) for seed in run_seeds for count in counts for name in names]
     shown = this_process().is_main_process and configs.shows_progress()
     arms: dict[Arm, dict[int, Adapted]] = {}
@@ -288,14 +288,25 @@ class Transfer:
             most=self.most,
         )
 
+    @functools.cached_property
+    def references_folder(self) -> Path:
+        """Where that of references is kept, which is the same whatever net is given new people."""
+        return cache.folder(
+            "transfer",
+            f"{self.people.dataset.name}-references-seed{self.source.seed}",
+            target=self.people.dataset.content_hash,
+            test=self.people.test.content_hash,
+            people=self.people.identities,
+            seed=self.source.seed,
+        )
+
     def found(self, variant: str, photos_per_person: int) -> dict[str, Adapted]:
         """What was found of a variant, or a reference, by budget; asked again it is read."""
         budgets = BUDGETS[1:] if variant in TRAINED else BUDGETS[:1]
-        folders = {
-            budget: self.folder / f"{variant}-{photos_per_person}-{budget}" for budget in budgets
-        }
+        kept = self.references_folder if variant in REFERENCES else self.folder
+        folders = {budget: kept / f"{variant}-{photos_per_person}-{budget}" for budget in budgets}
         main = this_process().is_main_process
-        with storage.folder_lock(self.folder) if main else contextlib.nullcontext():
+        with storage.folder_lock(kept) if main else contextlib.nullcontext():
             there = all((path / _KEPT[0]).exists() for path in folders.values())
             this_process().wait_for_everyone()
             if not there:
