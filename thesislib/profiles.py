@@ -81,7 +81,7 @@ class Profile:
     many_people: str = "thesis"  # likewise for Experiment 3, which keeps some people unseen
     new_people: str = "newcomers"  # and the new people of Experiment 2
     # bookkeeping
-    workers: int = 0  # processes that make crops beside the training process
+    workers: int = 0  # processes that make crops, one a core at most; 0 makes a thread do it
 
     def __post_init__(self) -> None:
         for name, least in _AT_LEAST.items():

@@ -180,7 +180,8 @@ def _fit(
     wrapped, optimiser = accelerator.prepare(model, optimiser)
     bare = accelerator.unwrap_model(wrapped)
     cuda = accelerator.device.type == "cuda"
-    batches = iter(training_batches(crops, sampler, profile.workers, pin=cuda))
+    workers = min(profile.workers, os.cpu_count() or 1)
+    batches = iter(training_batches(crops, sampler, workers, pin=cuda))
     last_saved = time.monotonic()
     call_end = steps if stop_after is None else min(steps, step + stop_after)
 
