@@ -68,6 +68,7 @@ METRICS = (
     *PAIRED,
 )
 VARIANTS = ("class_mean", "nearest", "classifier", "classifier_embedding", "all", "scratch")
+LEAST_SEEDS = 3  # in which a difference must have one sign, to be claimed
 MAIN_ARM = "normalised"  # of Experiment 3: the one whose groups of people are shown
 STARTED_ARM = "started"  # and the one that starts from dlib's recogniser
 

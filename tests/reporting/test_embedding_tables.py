@@ -69,6 +69,7 @@ def pair(people, arm, against_people, against, value, holds, metric="map_at_r"):
     told = {"people": people, "arm": arm, "against_people": against_people, "against": against}
     numbers = {"value": value, "low": value - 0.05, "high": value + 0.05, "p_holm": 0.01}
     about = {"dataset": "celeba", "profile": "laptop", "tests": 20, "seed_values": "0.1 0.1 0.1"}
+    about |= {"seeds": "0 1 2"}
     return told | numbers | about | {"metric": metric, "holds": holds}
 
 
@@ -100,13 +101,15 @@ def test_differences_name_both_and_whether_they_are_claimed():
 
 def test_findings_are_sentences_of_what_holds():
     assert embedding_tables.findings(PAIRS) == [
-        "pooled under the box is ahead of joint net, normalised softmax in MAP@R: "
+        "Pooled under the box is ahead of joint net, normalised softmax in MAP@R: "
         "+10.0 [+5.0, +15.0] points.",
-        "joint net, normalised softmax is behind nearest face, HOG in MAP@R: "
+        "Joint net, normalised softmax is behind nearest face, HOG in MAP@R: "
         "-10.0 [-15.0, -5.0] points.",
-        "joint net, from the published net and two-stage (face), from dlib's recogniser cannot be "
+        "Joint net, from the published net and two-stage (face), from dlib's recogniser cannot be "
         "told apart in MAP@R: +1.0 [-4.0, +6.0] points.",
     ]
+    (once,) = embedding_tables.findings(PAIRS[2:3].assign(seeds="0"))
+    assert once.endswith("+1.0 [-4.0, +6.0] points; of one training, so not claimed.")
     with pytest.raises(ValueError, match="metric 'fps' is none of map_at_r, precision_at_1"):
         embedding_tables.findings(PAIRS, "fps")
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from thesislib.engine.evaluate import units
 from thesislib.metrics.matching import jointly_correct
 from thesislib.metrics.statistics import bootstrap_interval, holm, sign_flip_test
+from thesislib.tables import LEAST_SEEDS
 
 LEVEL = 0.95  # of all intervals of a table together
 DRAWS = 20_000  # so that some lie in the tails of intervals that are corrected for their number
 FLIPS = 19_999
-LEAST_SEEDS = 3
 
 
 class Report(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from thesislib.reporting.experiment1_tables import difference_cells
+from thesislib.reporting.experiment1_tables import difference_cells, finding
 from thesislib.reporting.labels import ARM_LABELS, PEOPLE_LABELS, seen_by
 from thesislib.tables import MAIN_ARM, REFERENCES, STARTED_ARM, one_run
 
@@ -120,12 +120,7 @@ def findings(table: pd.DataFrame, metric: str = "map_at_r") -> list[str]:
     for _, row in chosen.iterrows():
         one = _told(row["people"], row["arm"])
         other = _told(row["against_people"], row["against"])
-        points = f"{difference_cells(row)[0]} points"
-        if row["holds"]:
-            side = "ahead of" if row["value"] > 0 else "behind"
-            said.append(f"{one} is {side} {other} in {COMPARED[metric]}: {points}.")
-        else:
-            said.append(f"{one} and {other} cannot be told apart in {COMPARED[metric]}: {points}.")
+        said.append(finding(row, one, other, COMPARED[metric]))
     return said
 
 

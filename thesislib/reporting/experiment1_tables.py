@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from thesislib.reporting.labels import THESIS_EXPERIMENT1, begun_from, system_label
-from thesislib.tables import CONTROLS, REFERENCES, SYSTEMS, one_run
+from thesislib.tables import CONTROLS, LEAST_SEEDS, REFERENCES, SYSTEMS, one_run
 
 _ORDER = {name: at for at, name in enumerate((*SYSTEMS, *CONTROLS, *REFERENCES))}
 _STARTS = {"scratch": 0, "default": 1, "dlib": 1, "none": 2}
@@ -136,14 +136,29 @@ def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str
         other = system_label(row["against"])
         if row["against_start"] != "none":
             other += f" from {begun_from(row['against_start'])}"
-        points = f"{_points(row['value'], row['low'], row['high'])} points"
-        if row["holds"]:
-            side = "ahead of" if row["value"] > 0 else "behind"
-            said.append(f"{joint} is {side} {other} in {MEASURES[metric]}: {points}.")
-        else:
-            alike = f"{joint} and {other} cannot be told apart"
-            said.append(f"{alike} in {MEASURES[metric]}: {points}.")
+        said.append(finding(row, joint, other, MEASURES[metric]))
     return said
+
+
+def finding(row: pd.Series, one: str, other: str, measure: str) -> str:
+    """What may be said of a row of differences, in a sentence.
+
+    Args:
+        row: with ``value, low, high, seeds, holds``.
+        one, other: what is compared.
+        measure: in which.
+    """
+    points = f"{_points(row['value'], row['low'], row['high'])} points"
+    seeds = len(str(row["seeds"]).split())
+    if row["holds"]:
+        side = "ahead of" if row["value"] > 0 else "behind"
+        said = f"{one} is {side} {other} in {measure}: {points}."
+    elif seeds < LEAST_SEEDS:
+        trained = "one training" if seeds == 1 else f"{seeds} trainings"
+        said = f"{one} less {other} in {measure}: {points}; of {trained}, so not claimed."
+    else:
+        said = f"{one} and {other} cannot be told apart in {measure}: {points}."
+    return said[0].upper() + said[1:]
 
 
 def _points(value: float, low: float, high: float) -> str:
