@@ -34,6 +34,8 @@ from thesislib.data.importers import (
     reading_of,
     summary,
 )
+from thesislib.data.importers.folder import is_split
+from thesislib.data.importers.reading import NOBODY
 from thesislib.data.importers.target import LOOK_OVER, PEOPLE_SHEET
 from thesislib.data.names import plain_name
 from thesislib.data.schema import DatasetError, read_dataset
@@ -646,10 +648,15 @@ def file_names(suffixes=()):
     return st.builds(str.__add__, plain, st.sampled_from(suffixes)) if suffixes else plain
 
 
+def is_refused(name):
+    return is_split(name) or name.casefold() in NOBODY
+
+
 PHOTO_FILES = file_names((".jpg", ".JPG", ".png", ".jpeg", ".webp"))
 # People, each with photos by the sitting they lie in, "" for none.
 TREES = st.dictionaries(
-    file_names(),
+    # Hypothesis tries words of the library, too; those of a split, and of nobody, are refused.
+    file_names().filter(lambda name: not is_refused(plain_name(name))),
     st.dictionaries(
         st.just("") | file_names(), st.sets(PHOTO_FILES, min_size=1, max_size=2), max_size=2
     ),
