@@ -176,6 +176,8 @@ def test_where_a_handful_of_pairs_decides_nothing_is_measured():
     assert len(measure(Faces(vectors, names, nobody, 0), draws=0))
     names[0] = "somebody else"
     assert not len(measure(Faces(vectors, names, nobody, 0), draws=5))
+    one, _ = clusters(people=1, photos=9)  # thirty-six pairs, and nobody else
+    assert not len(measure(Faces(one, np.full(9, "ann", object), nobody[:9], 0), draws=5))
     alone = {0: Faces(vectors, names, nobody, 0)}
     assert not len(over_seeds(alone, draws=5, seed=0))
 

@@ -140,6 +140,20 @@ def test_whoever_has_one_scene_is_learned_alone_and_of_two_one_is_kept(config, w
     assert (kept == 1).all() and set(kept.index) == set(parts.train.identities) - once
 
 
+def test_no_scene_is_on_both_sides_where_photos_show_somebody_of_one_scene(config, write_dataset):
+    rows = []
+    for who in range(12):
+        for clip in range(3):
+            rows += [face(f"p{who}_{clip}_{at}.png", f"p{who}", session=str(clip)) for at in (0, 1)]
+        guest = face(f"p{who}_2_0.png", f"guest{who}", (28, 4, 46, 24), session="once")
+        rows += [guest, face(f"alone{who}.png", f"guest{who}", session="once")]
+    parts = people(dataclasses.replace(config, data=write_dataset(rows, "guests")))
+    told = parts.split.merge(parts.dataset.table, on="photo")
+    sides = told.groupby(["identity", "session"])["part"].nunique()
+    assert (sides == 1).all() and len(parts.seen.identities) > 4
+    assert not any(name.startswith("guest") for name in parts.seen.identities)
+
+
 def test_where_nobody_has_two_scenes_it_is_told(config, write_dataset):
     rows = [face(f"p{who}_{at}.png", f"p{who}", session="1") for who in range(8) for at in range(3)]
     with pytest.raises(DatasetError, match="nobody was photographed in two scenes"):

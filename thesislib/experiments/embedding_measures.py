@@ -107,8 +107,9 @@ class Faces:
 
     @functools.cached_property
     def are_enough(self) -> bool:
-        """Whether there are pairs enough of one person for anything to be measured."""
-        return genuine_pairs(self.identities) >= MIN_GENUINE_PAIRS
+        """Whether there are two people, and pairs enough of one, for anything to be measured."""
+        several = len(set(self.identities)) > 1
+        return several and genuine_pairs(self.identities) >= MIN_GENUINE_PAIRS
 
     def of(self, measure: Callable[..., Any], *more: Any, **settings: Any) -> Any:
         """A measure of :mod:`thesislib.metrics` of these embeddings."""

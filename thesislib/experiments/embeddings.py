@@ -197,9 +197,9 @@ def run_arm(
 def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
     """The groups of people that an arm is measured on, as its systems see them.
 
-    ``seen`` and ``unseen``, and people of other datasets, by its name. What keeps the numbers
-    honest, with the main arm alone: the unseen people as an untrained net (``untrained``), the
-    pipeline (``two_stage``, ``two_stage_aligned``) and references see them, and with shuffled
+    ``seen`` (not of learning curves) and ``unseen``, and people of other datasets, by its name.
+    What keeps the numbers honest, with the main arm alone: the unseen people as an untrained net
+    (``untrained``), the pipeline (``two_stage``, ``two_stage_aligned``) and references see them, and with shuffled
     names, which must give chance (``shuffled``). With the arm that starts from dlib's recogniser
     too, the pipeline.
 
@@ -209,10 +209,10 @@ def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
     divided = people(arm.config)
     main, started = arm.name == MAIN_ARM, arm.name == STARTED_ARM
     unseen = Group.of(divided.unseen)
-    parts = [
-        part_of(arm, "seen", Group.of(divided.seen), searched=True, drawn=main or started),
-        part_of(arm, "unseen", unseen, searched=True, drawn=main or started),
-    ]
+    parts = [part_of(arm, "unseen", unseen, searched=True, drawn=main or started)]
+    if not CURVE.fullmatch(arm.name):  # where not all of them were learned
+        seen = Group.of(divided.seen)
+        parts.insert(0, part_of(arm, "seen", seen, searched=True, drawn=main or started))
     if main or started:
         parts += [part_of(arm, name, unseen, system) for name, system in _PIPELINES.items()]
     if main:
@@ -272,18 +272,17 @@ def together(
         for name in arms:
             for part in parts_of(arm_of(config, name), folders):
                 parts.setdefault(Line(part.people, name), {})[config.seed] = part
+    # By all processes, which divide people together.
+    trained = {name: [arm_of(config, name) for config in runs] for name in dict.fromkeys(arms)}
+    learned = {name: _learned(of_seeds) for name, of_seeds in trained.items()}
     about = _columns(runs, arms, folders, draws)
     tables = {SEEDS_TABLE: pd.DataFrame(), PAIRS_TABLE: pd.DataFrame()}
     if this_process().is_main_process:
         rows = []
         for line, of_seed in parts.items():
             faces = {seed: part.apart(seed) for seed, part in of_seed.items()}
-            arms_of_seeds = [arm_of(config, line.arm) for config in runs]
-            own = _about_system(arms_of_seeds[0], of_seed[first.seed].system)
-            own |= {
-                "learned_people": np.mean([len(arm.train.identities) for arm in arms_of_seeds]),
-                "learned_photos": np.mean([len(arm.train.photos) for arm in arms_of_seeds]),
-            }
+            own = _about_system(trained[line.arm][0], of_seed[first.seed].system)
+            own |= learned[line.arm]
             found = over_seeds(faces, draws, first.seed)
             rows.append(found.assign(**own, **line._asdict()))
         tables[SEEDS_TABLE] = pd.concat(rows, ignore_index=True)
@@ -294,6 +293,14 @@ def together(
                 merge_table(paths.TABLES / file, tables[file])
     this_process().wait_for_everyone()
     return tables[SEEDS_TABLE], tables[PAIRS_TABLE]
+
+
+def _learned(arms: Sequence[Arm]) -> dict[str, float]:
+    """How many people and photos an arm learned, on average over seeds."""
+    return {
+        "learned_people": float(np.mean([len(arm.train.identities) for arm in arms])),
+        "learned_photos": float(np.mean([len(arm.train.photos) for arm in arms])),
+    }
 
 
 def pairs_of(lines: Collection[Line]) -> list[tuple[Line, Line]]:

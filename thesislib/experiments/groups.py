@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from thesislib import cache
 from thesislib.data.scenes import with_scenes
 from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError, check_named, subset
-from thesislib.data.splits import make_split
+from thesislib.data.splits import make_split, together
 from thesislib.engine.embed import annotated_faces
 from thesislib.engine.processes import this_process
 from thesislib.experiments.config import Config, read, shows_progress
@@ -84,16 +85,24 @@ def _divided(dataset: Dataset, seed: int, holdout: bool) -> People:
 def _kept(known: Dataset, seed: int) -> set[str]:
     """Photos of people seen that are kept from training: whole scenes, two of a person who has
     three, one of who has two."""
-    named = known.table[known.table["identity"] != ""]
-    scenes = named.groupby("identity")["session"].nunique()
-    once = set(scenes.index[scenes < 2])
-    several = set(named["photo"]) - set(named["photo"][named["identity"].isin(once)])
-    if not several:
+    units = list(together(known, "session").values())
+    of_photo = known.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
+    people_of = [set().union(*of_photo[photos]) for photos in units]
+    while True:
+        counts = Counter(person for people in people_of for person in people)
+        once = {person for person, count in counts.items() if count < 2}
+        if not once:
+            break
+        # Who has one is learned, with all that is in those photos; others may then have one left.
+        left = [at for at, people in enumerate(people_of) if not people & once]
+        units, people_of = [units[at] for at in left], [people_of[at] for at in left]
+    photos = {photo for unit in units for photo in unit}
+    if not any(people_of):
         raise DatasetError(
             f"{known.folder / ANNOTATIONS}: nobody was photographed in two scenes, one to learn "
             "and one to test"
         )
-    split = make_split(subset(known, several), "session", seed, least=KEPT_SCENES)
+    split = make_split(subset(known, photos), "session", seed, least=KEPT_SCENES)
     return set(split["photo"][split["part"] == "test"])
 
 
