@@ -199,9 +199,9 @@ def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
 
     ``seen`` (not of learning curves) and ``unseen``, and people of other datasets, by its name.
     What keeps the numbers honest, with the main arm alone: the unseen people as an untrained net
-    (``untrained``), the pipeline (``two_stage``, ``two_stage_aligned``) and references see them, and with shuffled
-    names, which must give chance (``shuffled``). With the arm that starts from dlib's recogniser
-    too, the pipeline.
+    (``untrained``), the pipeline (``two_stage``, ``two_stage_aligned``) and references see them,
+    and with shuffled names, which must give chance (``shuffled``). With the arm that starts from
+    dlib's recogniser too, the pipeline.
 
     Raises:
         DatasetError: somebody of ``others`` is in the arm's dataset too.
