@@ -16,14 +16,19 @@ def texts(figure):
 
 
 def test_map_prints_what_it_is_worth_and_names_those_in_colour():
-    figure = embedding_maps.embedding_map(map_points(people=(8, 3), photos=3))
+    points = map_points(people=(8, 3), photos=3)
+    points.loc[points["people"] == "unseen", "trustworthiness"] -= 0.1
+    figure = embedding_maps.embedding_map(points)
     assert [axis.get_title() for axis in figure.axes] == [
         "UMAP, map seed 0",
         "t-SNE, map seed 0",
         "UMAP, map seed 1",
         "t-SNE, map seed 1",
     ]
-    assert figure.axes[3].get_xlabel() == "trustworthiness 0.930, continuity 0.960"
+    assert figure.axes[3].get_xlabel().splitlines() == [
+        "seen in training: trustworthiness 0.930, continuity 0.960",
+        "never seen: trustworthiness 0.830, continuity 0.960",
+    ]
     shown = texts(figure)
     assert {"s0000", "s0005", "u0002", "others never seen"} <= set(shown)
     assert "s0006" not in shown

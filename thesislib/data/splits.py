@@ -46,7 +46,7 @@ def make_split(
     if kind not in SPLIT_KINDS:
         raise DatasetError(f"split {kind!r} is unknown; choose one of {', '.join(SPLIT_KINDS)}")
     rng = seeds.generator(seed, "split", kind)
-    units = together(dataset, kind)
+    units = inseparable(dataset, kind)
     in_photo = dataset.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
     people_of = {key: set().union(*in_photo[photos]) for key, photos in units.items()}
     if kind == "identity":
@@ -60,7 +60,7 @@ def make_split(
     return split
 
 
-def together(dataset: Dataset, kind: str) -> dict[str, list[str]]:
+def inseparable(dataset: Dataset, kind: str) -> dict[str, list[str]]:
     """Groups of photos that must stay on one side: of equal bytes, of a session, or of a person.
 
     Groups that share a photo are one.

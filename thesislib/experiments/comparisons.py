@@ -20,7 +20,7 @@ from thesislib import paths
 from thesislib.engine.evaluate import measures
 from thesislib.engine.processes import this_process
 from thesislib.experiments import baseline_comparison as experiment1
-from thesislib.experiments.config import Config, columns, command, key, started
+from thesislib.experiments.config import Config, columns, command, key, started, with_columns
 from thesislib.experiments.paired import difference, tested
 from thesislib.experiments.references import is_measured
 from thesislib.experiments.systems import systems_of
@@ -101,17 +101,13 @@ def compare(
     found = differences(arms, first.seed)
     if len(found):
         found = found.join(own, on=["system", "start"])
-    seeds_table, pairs_table = (_with(table, about) for table in (rows, found))
+    seeds_table, pairs_table = (with_columns(table, about) for table in (rows, found))
     if this_process().is_main_process:
         merge_table(paths.TABLES / SEEDS_TABLE, seeds_table)
         if len(found):
             merge_table(paths.TABLES / PAIRS_TABLE, pairs_table)
     this_process().wait_for_everyone()
     return seeds_table, pairs_table
-
-
-def _with(rows: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
-    return rows.assign(**{name: about[name] for name in about if name not in rows})
 
 
 def about_arm(arm: Arm, tests: OfSeeds) -> dict[str, Any]:

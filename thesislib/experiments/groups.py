@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thesislib import cache
 from thesislib.data.scenes import with_scenes
 from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError, check_named, subset
-from thesislib.data.splits import make_split, together
+from thesislib.data.splits import inseparable, make_split
 from thesislib.engine.embed import annotated_faces
 from thesislib.engine.processes import this_process
 from thesislib.experiments.config import Config, read, shows_progress
@@ -85,7 +85,7 @@ def _divided(dataset: Dataset, seed: int, holdout: bool) -> People:
 def _kept(known: Dataset, seed: int) -> set[str]:
     """Photos of people seen that are kept from training: whole scenes, two of a person who has
     three, one of who has two."""
-    units = list(together(known, "session").values())
+    units = list(inseparable(known, "session").values())
     of_photo = known.table.groupby("photo")["identity"].agg(lambda names: set(names) - {""})
     people_of = [set().union(*of_photo[photos]) for photos in units]
     while True:

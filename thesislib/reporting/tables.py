@@ -318,49 +318,29 @@ class _Source(NamedTuple):
     print: Callable[[pd.DataFrame], Printed]
 
 
+def _printed(
+    of_table: Callable[[pd.DataFrame], tuple[str, pd.DataFrame, int]],
+) -> Callable[[pd.DataFrame], Printed]:
+    return lambda table: Printed(*of_table(table))
+
+
 TABLES = {
-    "experiment1": _Source(
-        "experiment1_seeds.csv", lambda table: Printed(*experiment1_tables.names(table))
-    ),
-    "experiment1_boxes": _Source(
-        "experiment1_seeds.csv", lambda table: Printed(*experiment1_tables.boxes(table))
-    ),
-    "experiment1_pairs": _Source(
-        "experiment1_pairs.csv", lambda table: Printed(*experiment1_tables.pairs(table))
-    ),
-    "experiment1_speed": _Source(
-        "experiment1.csv", lambda table: Printed(*experiment1_tables.speed(table))
-    ),
+    "experiment1": _Source("experiment1_seeds.csv", _printed(experiment1_tables.names)),
+    "experiment1_boxes": _Source("experiment1_seeds.csv", _printed(experiment1_tables.boxes)),
+    "experiment1_pairs": _Source("experiment1_pairs.csv", _printed(experiment1_tables.pairs)),
+    "experiment1_speed": _Source("experiment1.csv", _printed(experiment1_tables.speed)),
     "experiment2": _Source("experiment2.csv", experiment2),
     "experiment2_pairs": _Source("experiment2_pairs.csv", experiment2_pairs),
-    "experiment3": _Source(
-        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.systems(table))
-    ),
-    "experiment3_arms": _Source(
-        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.arms(table))
-    ),
-    "experiment3_learning": _Source(
-        "experiment3_seeds.csv", lambda table: Printed(*embedding_tables.learning(table))
-    ),
-    "experiment3_pairs": _Source(
-        "experiment3_pairs.csv", lambda table: Printed(*embedding_tables.pairs(table))
-    ),
+    "experiment3": _Source("experiment3_seeds.csv", _printed(embedding_tables.systems)),
+    "experiment3_arms": _Source("experiment3_seeds.csv", _printed(embedding_tables.arms)),
+    "experiment3_learning": _Source("experiment3_seeds.csv", _printed(embedding_tables.learning)),
+    "experiment3_pairs": _Source("experiment3_pairs.csv", _printed(embedding_tables.pairs)),
     "pretraining": _Source("pretraining.csv", pretraining),
     "benchmark": _Source("benchmark.csv", benchmark),
     "benchmark_faces": _Source("benchmark.csv", benchmark_faces),
-    "recogniser": _Source(
-        "recogniser.csv", lambda table: Printed(*recogniser_tables.measures(table))
-    ),
-    "recogniser_readings": _Source(
-        "recogniser.csv", lambda table: Printed(*recogniser_tables.readings(table))
-    ),
-    "recogniser_curve": _Source(
-        "recogniser.csv", lambda table: Printed(*recogniser_tables.curve(table))
-    ),
-    "recogniser_groups": _Source(
-        "recogniser.csv", lambda table: Printed(*recogniser_tables.groups(table))
-    ),
-    "recogniser_speed": _Source(
-        "recogniser_speed.csv", lambda table: Printed(*recogniser_tables.speed(table))
-    ),
+    "recogniser": _Source("recogniser.csv", _printed(recogniser_tables.measures)),
+    "recogniser_readings": _Source("recogniser.csv", _printed(recogniser_tables.readings)),
+    "recogniser_curve": _Source("recogniser.csv", _printed(recogniser_tables.curve)),
+    "recogniser_groups": _Source("recogniser.csv", _printed(recogniser_tables.groups)),
+    "recogniser_speed": _Source("recogniser_speed.csv", _printed(recogniser_tables.speed)),
 }

@@ -31,7 +31,7 @@ def embedding_map(
     """Maps of the embeddings: a column a method, a row a seed of the map.
 
     Up to six people seen and six never seen have a colour: those of most photos. All others are
-    grey. Trustworthiness and continuity are printed under each map.
+    grey. Trustworthiness and continuity of each group are printed under each map.
 
     Args:
         map_table: ``experiment3_map.csv``: ``dataset, profile, arm, method`` ("umap" or "tsne"),
@@ -69,10 +69,7 @@ def embedding_map(
             size = 13 if line == 0 else 6
             _scatter(axis, one, persons, size)
             axis.set_title(f"{METHODS.get(method, method)}, map seed {map_seed}")
-            axis.set_xlabel(
-                f"trustworthiness {one['trustworthiness'].iloc[0]:.3f}, "
-                f"continuity {one['continuity'].iloc[0]:.3f}"
-            )
+            axis.set_xlabel(_trust(one), fontsize=8)
             axis.set_aspect("equal", adjustable="datalim")
             axis.margins(0.08)
             if line == 0:
@@ -84,6 +81,16 @@ def embedding_map(
         for axis, one in places:
             _draw_thumbnails(axis, one, thumbnails, persons)
     return figure
+
+
+def _trust(one: pd.DataFrame) -> str:
+    """How far a map is to be trusted, a line a group of people."""
+    of_group = one.groupby("people")[["trustworthiness", "continuity"]].first()
+    return "\n".join(
+        f"{people_label(people)}: trustworthiness {of_group['trustworthiness'][people]:.3f}, "
+        f"continuity {of_group['continuity'][people]:.3f}"
+        for people in in_order(one["people"], list(PEOPLE_LABELS))
+    )
 
 
 def _highlighted(rows: pd.DataFrame) -> Persons:

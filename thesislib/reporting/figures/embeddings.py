@@ -142,7 +142,7 @@ def _dots(
             lanes.append((y, line))
             y += 1
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(TEXT, 0.17 * y + 1.1), sharey=True, squeeze=False
+        1, len(metrics), figsize=(TEXT, 0.18 * y + 1.5), sharey=True, squeeze=False
     )
     for axis, name in zip(axes[0], metrics, strict=True):
         _panel(axis, name, lanes)
