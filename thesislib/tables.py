@@ -71,6 +71,12 @@ VARIANTS = ("class_mean", "nearest", "classifier", "classifier_embedding", "all"
 LEAST_SEEDS = 3  # in which a difference must have one sign, to be claimed
 MAIN_ARM = "normalised"  # of Experiment 3: the one whose groups of people are shown
 STARTED_ARM = "started"  # and the one that starts from dlib's recogniser
+# What depends on how many people and scenes are searched: of people seen two scenes each are kept,
+# so that they are not shown beside others in these.
+OF_SIZE = (
+    *("precision_at_1", "r_precision", "map_at_r", "rank_one", "fnir_at_fpir_1e2"),
+    *("fnir_at_fpir_1e1", "silhouette", "davies_bouldin"),
+)
 
 EXPERIMENT1_KEYS = ("dataset", "split", "system", "profile", "seed", "run")
 EXPERIMENT1_COLUMNS = (
@@ -146,13 +152,21 @@ KEYS = {
 }
 
 # Columns of names, which stay text whatever they look like: a person may be called "001" or "NA",
-# and a commit "12e4567".
+# and a commit "12e4567". In tables of Experiment 3 ``people`` is one too, in others a number.
 _TEXTS = (
     *("dataset", "split", "system", "metric", "profile", "backbone", "start", "precision"),
     *("commit", "run", "command", "photo", "identity", "predicted_identity", "oracle_identity"),
     *("session", "source", "target", "variant", "arm", "measure", "engine", "stage"),
     *("machine", "device", "curve", "factor", "pairs", "method", "data"),
-    *("seeds", "seed_values", "against", "against_start", "budget", "against_budget"),
+    *(
+        "seeds",
+        "seed_values",
+        "against",
+        "against_start",
+        "budget",
+        "against_budget",
+        "against_people",
+    ),
 )
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("n", "seed", "input_px")
@@ -276,7 +290,8 @@ def read_table(path: Path | str) -> pd.DataFrame:
     empty cell is NaN.
     """
     table = pd.read_csv(path, keep_default_na=False, na_values=[], dtype="str")
-    for name in table.columns.difference(_TEXTS):
+    texts = [*_TEXTS, "people"] if Path(path).stem.startswith("experiment3") else _TEXTS
+    for name in table.columns.difference(texts):
         column = table[name]
         if len(column) and set(column) <= {"True", "False"}:
             table[name] = column == "True"

@@ -44,7 +44,7 @@ def test_factors_against_loops():
     rows = pd.DataFrame(
         {
             "identity": names,
-            "session": np.tile(["1", "1", "2", "2"], 6),
+            "session": np.tile(["1", "1", "2", ""], 6),
             "factor_yaw": rng.uniform(-40, 40, 24),
             "factor_light_azimuth": rng.uniform(-60, 60, 24),
             "factor_light_elevation": rng.uniform(10, 60, 24),
@@ -52,7 +52,8 @@ def test_factors_against_loops():
     )
     rows.loc[3, "factor_yaw"] = np.nan  # not known: in no bin
     table = factors(vectors, rows, seed=0, draws=50)
-    assert set(table["factor"]) == {"yaw", "light", "session"}
+    sessions = rows["session"].tolist()
+    assert set(table["factor"]) == {"yaw", "light"}
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for row in table.itertuples():
         values = [
@@ -60,16 +61,28 @@ def test_factors_against_loops():
             for i in range(24)
             for j in range(i)
             if (names[i] == names[j]) == (row.pairs == "intra")
-            and (
-                # Sessions of two people have nothing in common.
-                (row.factor == "session" and row.pairs == "inter")
-                or row.low <= difference(rows, row.factor, i, j) < row.high
-            )
+            # Photos of one sitting share more than the factor; an unknown one is of its own.
+            and (row.pairs == "inter" or not sessions[i] or sessions[i] != sessions[j])
+            and (row.low <= difference(rows, row.factor, i, j) < row.high)
         ]
         assert row.n == len(values)
         assert row.mean == pytest.approx(np.mean(values))
         if row.pairs == "intra" and row.n > 3:
             assert row.interval_low <= row.mean <= row.interval_high
+
+
+def test_the_cost_of_another_session_counts_pairs_of_one_session_too():
+    vectors = np.eye(6)[[0, 0, 1, 2, 2, 3]]
+    rows = pd.DataFrame({"identity": ["a"] * 3 + ["b"] * 3, "session": ["1", "1", "2"] * 2})
+    table = factors(vectors, rows, seed=0, draws=5).set_index(["pairs", "low"])
+    assert table.loc["intra", ["mean", "n"]].to_numpy().tolist() == [[1, 2], [0, 4]]
+    # Sessions of two people have nothing in common: all nine pairs, for either.
+    assert table.loc["inter", ["mean", "n"]].to_numpy().tolist() == [[0, 9]] * 2
+
+
+def test_what_no_face_tells_has_no_row():
+    rows = pd.DataFrame({"identity": ["a", "a", "b"], "session": "", "factor_yaw": np.nan})
+    assert len(factors(np.eye(3), rows, seed=0, draws=5)) == 0
 
 
 def test_factors_that_are_not_known_are_not_drawn():

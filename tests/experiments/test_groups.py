@@ -112,6 +112,9 @@ def test_one_face_per_scene(config):
     assert not apart.duplicated(["identity", "session"]).any()
     first = group.faces.groupby(["identity", "session"], sort=False)["photo"].first()
     assert apart["photo"].tolist() == first.tolist()
+    embedded = np.arange(len(group.faces)) >= 5
+    later = group.faces[5:].groupby(["identity", "session"], sort=False)["photo"].first()
+    assert group.select(one_per_scene(group, embedded)).faces["photo"].tolist() == later.tolist()
 
 
 def test_no_scene_of_people_seen_is_learned_and_two_are_kept(config):

@@ -17,7 +17,8 @@ def lines(printed, *columns):
 
 
 def test_people_stand_with_what_sees_them():
-    table = pd.concat([of_seeds(GROUPS), of_seeds(("unseen", "two_stage"), arms=(STARTED_ARM,))])
+    pipeline = of_seeds(("two_stage",), arms=(STARTED_ARM,)).assign(start="dlib")
+    table = pd.concat([of_seeds(GROUPS), of_seeds(("unseen",), arms=(STARTED_ARM,)), pipeline])
     printed = embedding_tables.systems(table)
     assert lines(printed, "People", "Seen by") == [
         (PEOPLE_LABELS["seen"], "joint net"),
@@ -34,7 +35,9 @@ def test_people_stand_with_what_sees_them():
     cell = printed[1].iloc[1]
     assert cell["MAP@R"] == f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
     assert cell["Seeds"] == ", ".join(f"{100 * float(v):.1f}" for v in row.seed_values.split())
-    assert cell["Faces"] == "240"
+    assert cell["People × scenes"] == "60 × 4.0"
+    seen = printed[1].iloc[0]
+    assert seen["MAP@R"] == seen["FNIR at FPIR 10 %"] == "–" and seen["Verification"] != "–"
 
 
 def test_what_was_not_measured_has_a_dash_and_few_people_no_interval():
@@ -65,8 +68,15 @@ def test_arms_are_those_of_people_never_seen_and_curves_stand_apart():
         embedding_tables.learning(of_seeds(("unseen",)))
 
 
+def start_of(people, arm):
+    if arm != STARTED_ARM:
+        return "scratch"
+    return "default" if people == "unseen" else "dlib"
+
+
 def pair(people, arm, against_people, against, value, holds, metric="map_at_r"):
     told = {"people": people, "arm": arm, "against_people": against_people, "against": against}
+    told |= {"start": start_of(people, arm), "against_start": start_of(against_people, against)}
     numbers = {"value": value, "low": value - 0.05, "high": value + 0.05, "p_holm": 0.01}
     about = {"dataset": "celeba", "profile": "laptop", "tests": 20, "seed_values": "0.1 0.1 0.1"}
     about |= {"seeds": "0 1 2"}

@@ -6,6 +6,7 @@ learned and the other tested, or two are compared, the scene is recognised and n
 
 import functools
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ from thesislib.data.schema import Dataset
 SIDE = 16  # pixels of the thumbnails that are compared
 # Of the pairs of sittings of different people, the share whose surroundings may be this alike.
 CHANCE = 0.01
+# Of the sittings of one person, so many may be linked by chance to each. Were it more, those of a
+# person who has hundreds would all hang together by chains.
+CHANCE_LINKS = 0.2
 _AROUND = (0.3, 0.5, 0.3, 0.2)  # of a box's sides: hair and neck are of the face
 _OTHERS = 50_000  # pairs of sittings that are looked at for this
 _PAIRS_AT_ONCE = 4096
@@ -115,18 +119,24 @@ def with_scenes(dataset: Dataset, progress: bool = False) -> Dataset:
     """The dataset with a session for each scene of a person, in place of the sessions it has.
 
     Sittings, which are sessions, or single photos where a person's face has no session, are of one
-    scene where their surroundings are more alike than those of 99 in 100 pairs of sittings of
-    different people are, or where a chain of such sittings leads from one to the other. So about
-    one pair of sittings in a hundred is taken for one scene by mistake, which costs faces to
-    compare, and leaks nothing.
+    scene where they share a photo of equal bytes, where their surroundings are more alike than
+    those of 99 in 100 pairs of sittings of different people are, or where a chain of such sittings
+    leads from one to the other. So about one pair of sittings in a hundred is taken for one scene
+    by mistake, which costs faces to compare, and leaks nothing. Of a person with more than 21
+    sittings surroundings must be the more alike, the more sittings there are, see
+    :data:`CHANCE_LINKS`: scenes may then be missed.
 
     Args:
         dataset: with people who have names.
         progress: whether to show a bar.
 
     Returns:
-        the dataset; sessions of named people are ``scene 0``, ``scene 1``, ... of each, and none
-        is empty.
+        the dataset; sessions of named people are ``scene 000``, ``scene 001``, ... of each, in the
+        order of their sittings, and none is empty.
+
+    Warns:
+        UserWarning: sittings that show too little around the faces to be compared; each is taken
+            for a scene of its own.
     """
     table = dataset.table
     named = table["identity"] != ""
@@ -135,34 +145,61 @@ def with_scenes(dataset: Dataset, progress: bool = False) -> Dataset:
     owner = photos.index.get_level_values(0).to_numpy(object)
     bar = tqdm(photos, desc="scenes", unit="sitting", disable=not progress)
     seen = [surroundings(dataset, list(own)) for own in bar]
-    scene = linked(seen, owner)
+    bare = sum(int(one.seen.sum()) < _LEAST_SEEN for one in seen)
+    if bare:
+        warnings.warn(
+            f"{dataset.folder}: {bare} of {len(seen)} sittings show too little around the faces to "
+            "tell their scenes; each is taken for one of its own",
+            stacklevel=2,
+        )
+    scene = linked(seen, owner, _of_equal_bytes(dataset, photos, owner))
     of = dict(zip(photos.index, scene, strict=True))
     told = [
-        f"scene {of[who, where]}" if who else session
+        f"scene {of[who, where]:03d}" if who else session
         for who, where, session in zip(table["identity"], sitting, table["session"], strict=True)
     ]
     return Dataset(dataset.folder, table.assign(session=pd.Series(told, table.index, dtype=str)))
 
 
-def linked(sittings: Sequence[Surroundings], owner: NDArray[np.object_]) -> NDArray[np.int64]:
+def _of_equal_bytes(
+    dataset: Dataset, photos: pd.Series, owner: NDArray[np.object_]
+) -> NDArray[np.int64]:
+    """Pairs of sittings of one person that share a photo of equal bytes, [m, 2]."""
+    first: dict[tuple[str, str], int] = {}
+    pairs = [
+        (first.setdefault((owner[at], dataset.photo_hashes[name]), at), at)
+        for at, own in enumerate(photos)
+        for name in own
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def linked(
+    sittings: Sequence[Surroundings], owner: NDArray[np.object_], twins: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Number the scenes of each person from 0, in the order of their first sittings.
 
     Args:
         sittings: n of them.
         owner: [n] whose sitting each is.
+        twins: int64 [m, 2], pairs of sittings that are of one scene whatever they look like.
 
     Returns:
         int64 [n].
     """
     places = pd.Series(np.arange(len(owner))).groupby(owner).agg(list)
-    own = [pair for at in places for pair in itertools.combinations(at, 2)]
-    own_pairs = np.array(own, dtype=np.int64).reshape(-1, 2)
+    own_pairs = np.array(
+        [pair for at in places for pair in itertools.combinations(at, 2)], dtype=np.int64
+    ).reshape(-1, 2)
     # All pairs of different people would be too many; the same are drawn whatever the run's seed.
     drawn = seeds.generator(0, "scenes").integers(len(owner), size=(_OTHERS, 2))
     others = likeness(sittings, drawn[owner[drawn[:, 0]] != owner[drawn[:, 1]]])
     others = others[~np.isnan(others)]
-    threshold = np.quantile(others, 1 - CHANCE) if len(others) else np.inf
-    one, other = own_pairs[likeness(sittings, own_pairs) > threshold].T
+    further = places.map(len)[owner[own_pairs[:, 0]]].to_numpy() - 1  # sittings of the person
+    chance = np.minimum(CHANCE, CHANCE_LINKS / np.maximum(further, 1))
+    threshold = np.quantile(others, 1 - chance) if len(others) else np.full(len(chance), np.inf)
+    alike = own_pairs[likeness(sittings, own_pairs) > threshold]
+    one, other = np.concatenate([alike, twins]).T
     links = coo_array((np.ones(len(one)), (one, other)), shape=(len(owner), len(owner)))
     component = connected_components(links, directed=False)[1]
     scene = np.zeros(len(owner), dtype=np.int64)

@@ -23,8 +23,8 @@ ARMS: dict[str, dict[str, Any]] = {
     **{f"dim{d}": {**_BASE, "embedding_dim": d} for d in (64, 128, 256)},
     "roi": {**_BASE, "embedding_source": "roi"},
 }
-# Arms of a learning curve: as the main one, for as many steps, but with this many people, or
-# photos of each.
+# Arms of a learning curve: as the main one, for as many steps to half an epoch, but with this many
+# people, or photos of each.
 CURVE = re.compile(r"(people|photos)_([1-9]\d*)")
 
 
@@ -78,9 +78,12 @@ def arm_of(config: Config, name: str) -> Arm:
     own = dataclasses.replace(config, profile=profile)
     if not fewer:
         return Arm(name, own)
-    whole, part = people(config).train, _learned(own, name)
+    whole, part = (
+        len(photos) // min(profile.batch, len(photos))
+        for photos in (people(config).train.photos, _learned(own, name).photos)
+    )
     # As many steps: else fewer photos would also mean less training.
-    epochs = max(1, round(profile.epochs * len(whole.photos) / len(part.photos)))
+    epochs = max(1, round(profile.epochs * whole / part))
     return Arm(name, dataclasses.replace(own, profile=dataclasses.replace(profile, epochs=epochs)))
 
 

@@ -289,13 +289,15 @@ def over_seeds(by_seed: Mapping[int, Faces], draws: int, seed: int) -> pd.DataFr
         seed: of it.
 
     Returns:
-        rows ``metric, value, low, high, n, persons, seeds, seed_values``: the mean over seeds, its
-        interval, faces and people of all seeds, and the value of each seed, in words. Measures
-        that one of the seeds does not support are left out.
+        rows ``metric, value, low, high, n, persons, scenes, seeds, seed_values``: the mean over
+        seeds, its interval, faces of all seeds summed, people of any seed, faces of a person (one
+        a scene, on average over seeds), and the value of each seed, in words. Measures that one of
+        the seeds does not support are left out.
     """
     values = [_values(faces) for faces in by_seed.values()]
     shared = [name for name in MEASURES if all(name in own for own in values)]
     names = sorted({name for faces in by_seed.values() for name in faces.identities})
+    each = [len(faces.identities) / len(set(faces.identities)) for faces in by_seed.values()]
     rows = [
         {
             "metric": name,
@@ -304,12 +306,13 @@ def over_seeds(by_seed: Mapping[int, Faces], draws: int, seed: int) -> pd.DataFr
             "high": np.nan,
             "n": sum(len(faces.identities) for faces in by_seed.values()),
             "persons": len(names),
+            "scenes": float(np.mean(each)),
             "seeds": " ".join(map(str, by_seed)),
             "seed_values": " ".join(f"{own[name]:.4g}" for own in values),
         }
         for name in shared
     ]
-    table = pd.DataFrame(rows, columns=[*_ROWS, "persons", "seeds", "seed_values"])
+    table = pd.DataFrame(rows, columns=[*_ROWS, "persons", "scenes", "seeds", "seed_values"])
     if not len(table):
         return table
     times = person_draws(len(names), draws, seed=seed)

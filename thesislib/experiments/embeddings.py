@@ -10,7 +10,8 @@ same recogniser beside it. On the command line::
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ from thesislib.experiments.references import about as about_reference
 from thesislib.experiments.systems import begins_with, profile_of
 from thesislib.metrics.statistics import shuffled
 from thesislib.profiles import Profile
-from thesislib.tables import MAIN_ARM, STARTED_ARM, merge_table
+from thesislib.tables import KEYS, MAIN_ARM, STARTED_ARM, merge_table, read_table
 
 SEEDS_TABLE = "experiment3_seeds.csv"
 PAIRS_TABLE = "experiment3_pairs.csv"
@@ -168,11 +169,12 @@ def run_arm(
         the arm's tables, by the name of their file.
 
     Raises:
-        DatasetError: somebody of ``others`` is in the config's dataset too, or its people cannot
-            be parted.
+        DatasetError: somebody of ``others`` is in the config's dataset too, its people cannot be
+            parted, or a folder of ``others`` is called as another group of people is.
         ValueError: unknown arm.
     """
     arm, folders = arm_of(config, name), [configs.data_folder(folder) for folder in others]
+    _require_names(folders)
     parts = parts_of(arm, folders)
     found = []
     for part in parts:
@@ -216,9 +218,8 @@ def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
     if main or started:
         parts += [part_of(arm, name, unseen, system) for name, system in _PIPELINES.items()]
     if main:
-        names = shuffled(unseen.identities.tolist(), seed=arm.config.seed)
-        mixed = dataclasses.replace(unseen, faces=unseen.faces.assign(identity=names))
-        parts += [part_of(arm, "untrained", unseen, "untrained"), part_of(arm, "shuffled", mixed)]
+        parts += [part_of(arm, "untrained", unseen, "untrained")]
+        parts += [part_of(arm, "shuffled", _shuffled(unseen, parts, arm.config.seed))]
         parts += [part_of(arm, name, unseen, name, drawn=False) for name in REFERENCES]
     if not (main or started or CURVE.fullmatch(arm.name)):
         return parts
@@ -229,6 +230,29 @@ def parts_of(arm: Arm, others: Sequence[Path] = ()) -> list[Part]:
         for name in REFERENCES if main else ():
             parts.append(part_of(arm, f"{folder.name}_{name}", group, name, drawn=False))
     return parts
+
+
+def _shuffled(group: Group, parts: Sequence[Part], seed: int) -> Group:
+    """The faces that are measured of people never seen, under each other's names: as many faces,
+    and as many of each name. None shares a scene with another."""
+    embedded = next(part for part in parts if part.people == "unseen").embedded
+    group = group.select(one_per_scene(group, embedded))
+    names = shuffled(group.identities.tolist(), seed=seed)
+    scenes = [f"{at:06d}" for at in range(len(names))]
+    return dataclasses.replace(group, faces=group.faces.assign(identity=names, session=scenes))
+
+
+def _require_names(others: Sequence[Path]) -> None:
+    """Refuse collections that tables could not tell from another group of people."""
+    taken = ["seen", "unseen", *_PIPELINES, "untrained", "shuffled", *REFERENCES]
+    for folder in others:
+        own = [folder.name, *(f"{folder.name}_{reference}" for reference in REFERENCES)]
+        if same := sorted(set(own) & set(taken)):
+            raise DatasetError(
+                f"{folder}: another group of people is called {same[0]!r} in the tables; rename "
+                "the folder"
+            )
+        taken += own
 
 
 def _require_new(config: Config, others: Iterable[Path]) -> None:
@@ -286,13 +310,39 @@ def together(
             found = over_seeds(faces, draws, first.seed)
             rows.append(found.assign(**own, **line._asdict()))
         tables[SEEDS_TABLE] = pd.concat(rows, ignore_index=True)
-        tables[PAIRS_TABLE] = differences(parts, first.seed)
-        for file, table in tables.items():
-            tables[file] = configs.with_columns(table, about)
-            if len(table) and not first.holdout:
-                merge_table(paths.TABLES / file, tables[file])
+        tables[PAIRS_TABLE] = differences(parts, trained, first.seed)
+        tables = {file: configs.with_columns(rows, about) for file, rows in tables.items()}
+        if not first.holdout:
+            _put(tables)
     this_process().wait_for_everyone()
     return tables[SEEDS_TABLE], tables[PAIRS_TABLE]
+
+
+def _put(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Put rows in place of those of the same dataset and profile, in both tables or in neither.
+
+    Warns:
+        UserWarning: there are rows of more seeds, or of further arms, which stay.
+    """
+    path, rows = paths.TABLES / SEEDS_TABLE, tables[SEEDS_TABLE]
+    if not len(rows):
+        return
+    stored = read_table(path) if path.exists() else rows
+    for name in KEYS[path.stem]:
+        stored = stored[stored[name] == rows[name].iloc[0]]
+    more = [len(own["seeds"].iloc[0].split()) for own in (stored, rows) if len(own)]
+    further = sorted(set(stored["arm"]) - set(rows["arm"]))
+    if more[0] > more[-1] or further:
+        what = f"further arms ({', '.join(further)})" if further else "more seeds"
+        warnings.warn(
+            f"{path}: has {what} of this dataset and profile; it stays as it is, and "
+            f"{PAIRS_TABLE} too. Run all arms and seeds together, or remove these rows",
+            stacklevel=3,
+        )
+        return
+    for file, table in tables.items():
+        if len(table):
+            merge_table(paths.TABLES / file, table)
 
 
 def _learned(arms: Sequence[Arm]) -> dict[str, float]:
@@ -322,22 +372,30 @@ def pairs_of(lines: Collection[Line]) -> list[tuple[Line, Line]]:
     return list(dict.fromkeys(found))
 
 
-def differences(parts: dict[Line, dict[int, Part]], seed: int) -> pd.DataFrame:
+def differences(
+    parts: dict[Line, dict[int, Part]], arms: Mapping[str, Sequence[Arm]], seed: int
+) -> pd.DataFrame:
     """Differences of embeddings of the same faces, query by query, over people and seeds.
 
     Args:
         parts: of each line, by seed.
+        arms: by name, of each seed.
         seed: of bootstrap and sign flips.
 
     Returns:
-        rows ``metric, people, arm, against_people, against`` with what
+        rows ``metric, people, arm, start, against_people, against, against_start`` with what
         :func:`thesislib.experiments.paired.tested` tells of them.
     """
+    start = {
+        line: _about_system(arms[line.arm][0], next(iter(of_seed.values())).system)["start"]
+        for line, of_seed in parts.items()
+    }
     found = []
     for one, other in pairs_of(parts):
         for metric in COMPARED:
             told = {"metric": metric, "group": one.people, "arm": one.arm}
             told |= {"against_people": other.people, "against": other.arm}
+            told |= {"start": start[one], "against_start": start[other]}
             found.append((told, _difference(parts[one], parts[other], metric)))
     # What other tables call people is a number; here it is a group's name.
     return tested(found, seed).rename(columns={"people": "persons", "group": "people"})
@@ -348,9 +406,7 @@ def _difference(one: dict[int, Part], other: dict[int, Part], metric: str) -> Di
     by_seed, owners = {}, []
     for seed in one:
         pair = (one[seed], other[seed])
-        chosen = one_per_scene(pair[0].group)
-        for part in pair:
-            chosen &= ~np.isnan(part.embeddings).any(axis=1)
+        chosen = one_per_scene(pair[0].group, pair[0].embedded & pair[1].embedded)
         faces = [part.faces(chosen, seed) for part in pair]
         if not faces[0].are_enough:
             return None

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from thesislib.baselines.references import cut_out
 from thesislib.data.columns import BOX, FACTOR
 from thesislib.data.images import read_photo
-from thesislib.engine.checkpoint import DEFAULT, load_net, net_file
+from thesislib.engine.checkpoint import DEFAULT, load_net, net_file, start_hash
 from thesislib.engine.predict import predict
 from thesislib.experiments.config import shows_progress
 from thesislib.metrics.boxes import box_iou
@@ -54,6 +54,11 @@ def yaw_of(landmarks: ArrayLike) -> NDArray[np.float64]:
     return np.degrees(np.arctan(away / NOSE))
 
 
+def landmarks_from() -> str | None:
+    """Hash of the published net, whose landmarks tell the yaw; None where its file is missing."""
+    return start_hash(DEFAULT) if net_file(DEFAULT).is_file() else None
+
+
 def with_factors(folder: Path, faces: pd.DataFrame) -> pd.DataFrame:
     """Annotation rows with the factors that photos tell, where none were annotated.
 
@@ -72,7 +77,7 @@ def with_factors(folder: Path, faces: pd.DataFrame) -> pd.DataFrame:
     names = list(dict.fromkeys(faces["photo"]))
     brightness, yaw = np.full((2, len(faces)), np.nan)
     found = None
-    if net_file(DEFAULT).is_file():
+    if landmarks_from() is not None:
         files = [folder / name for name in names]
         found = predict(load_net(DEFAULT), files, progress=shows_progress())
     for at, name in enumerate(names):
@@ -123,6 +128,9 @@ def factor_differences(faces: pd.DataFrame) -> dict[str, tuple[NDArray, NDArray]
 def factors(embeddings: NDArray, faces: pd.DataFrame, seed: int, draws: int) -> pd.DataFrame:
     """Mean cosine of two faces against how much they differ in one factor.
 
+    Pairs of one person are of two sessions, since two photos of one share more than that factor;
+    the factor ``session`` alone counts those of one session too.
+
     Args:
         embeddings: float [n, E], without NaN.
         faces: their annotation rows.
@@ -139,13 +147,16 @@ def factors(embeddings: NDArray, faces: pd.DataFrame, seed: int, draws: int) -> 
     person = np.unique(faces["identity"].to_numpy(str), return_inverse=True)[1]
     pair = np.triu(np.ones_like(similarity, dtype=bool), 1)
     same = person[:, None] == person
+    session = faces["session"].fillna("").astype(str).to_numpy()
+    apart = (session[:, None] != session) | (session == "")
     rows = []
     for factor, (difference, edges) in factor_differences(faces).items():
         for low, high in itertools.pairwise(edges):
             within = pair & (difference >= low) & (difference < high)
             # What two people call their sessions does not make them one.
             others = pair & ~same if factor == "session" else within & ~same
-            for kind, chosen in (("intra", within & same), ("inter", others)):
+            own = within & same if factor == "session" else within & same & apart
+            for kind, chosen in (("intra", own), ("inter", others)):
                 if not chosen.any():
                     continue
                 values = similarity[chosen]

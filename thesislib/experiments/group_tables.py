@@ -30,9 +30,9 @@ from thesislib.experiments.embedding_measures import (
     measure,
     similarities,
 )
-from thesislib.experiments.factors import factors, with_factors
+from thesislib.experiments.factors import factors, landmarks_from, with_factors
 from thesislib.experiments.groups import Group, one_per_scene
-from thesislib.experiments.maps import MAP_SEEDS, faithfulness, maps
+from thesislib.experiments.maps import MAP_SEEDS, NEIGHBOURS, faithfulness, maps
 from thesislib.experiments.open_set import open_set_in_photos
 from thesislib.experiments.systems import net_folder, new_joint, trained_joint, two_stage
 from thesislib.faces import Face
@@ -144,13 +144,18 @@ class Part:
     searched: bool = False
     drawn: bool = True
 
+    @property
+    def embedded(self) -> NDArray[np.bool_]:
+        """Which faces have an embedding, bool [n]."""
+        return ~np.isnan(self.embeddings).any(axis=1)
+
     def apart(self, seed: int) -> Faces:
         """What is measured: one face of every scene, so that no two share shirt or light.
 
         Args:
             seed: of galleries and folds.
         """
-        return self.faces(one_per_scene(self.group), seed)
+        return self.faces(one_per_scene(self.group, self.embedded), seed)
 
     def faces(self, chosen: NDArray[np.bool_], seed: int) -> Faces:
         """Some of the faces, bool [n], see :meth:`apart`."""
@@ -176,6 +181,7 @@ def measured(arm: Arm, part: Part, draws: int) -> dict[str, pd.DataFrame]:
         tables by the name of their file, with ``people`` and the ``commit`` that measured them.
     """
     seed = arm.config.seed
+    looks_at_factors = part.searched and part.drawn
     folder = cache.folder(
         "embedding-measures",
         f"{part.group.dataset.name}-{part.people}",
@@ -187,6 +193,7 @@ def measured(arm: Arm, part: Part, draws: int) -> dict[str, pd.DataFrame]:
         drawn=part.drawn,
         seed=seed,
         draws=draws,
+        landmarks=landmarks_from() if looks_at_factors else None,
     )
     if not _is_there(folder / _DONE):
         found = annotated = None
@@ -195,7 +202,7 @@ def measured(arm: Arm, part: Part, draws: int) -> dict[str, pd.DataFrame]:
             files = [data.folder / name for name in data.photos]
             net = trained_joint(arm.config, arm.train)
             found = predict(net, files, SCORE_THRESHOLD, progress=shows_progress())
-            if part.drawn:
+            if looks_at_factors:
                 annotated = with_factors(data.folder, part.group.faces)
         if this_process().is_main_process:
             tables = measure_part(part, seed, draws, found, annotated)
@@ -228,8 +235,8 @@ def measure_part(
     if part.drawn and faces.are_enough:
         tables[CURVES_TABLE] = [curves(faces)]
         tables[SIMILARITIES_TABLE] = [similarities(faces)]
-    if annotated is not None:
-        there = ~np.isnan(part.embeddings).any(axis=1)
+    there = part.embedded
+    if annotated is not None and there.any():
         tables[FACTORS_TABLE] = [factors(part.embeddings[there], annotated[there], seed, draws)]
     if found is not None:
         group = part.group
@@ -252,7 +259,8 @@ def mapped(arm: Arm, seen: Part, unseen: Part) -> dict[str, pd.DataFrame]:
     """Maps of people seen and unseen, as many faces of each; asked again they are read.
 
     Returns:
-        the map's points and, as results, its faithfulness, by the name of their file.
+        the map's points and, as results, its faithfulness, by the name of their file; none where
+        there are no more faces than a point has neighbours.
     """
     folder = cache.folder(
         "embedding-maps",
@@ -269,15 +277,17 @@ def mapped(arm: Arm, seen: Part, unseen: Part) -> dict[str, pd.DataFrame]:
             chosen = _whole_people(part, MAP_FACES // 2, arm.config.seed)
             faces.append(part.group.faces.iloc[chosen].assign(people=part.people))
             vectors.append(part.embeddings[chosen])
-        points = maps(np.concatenate(vectors), pd.concat(faces, ignore_index=True), MAP_SEEDS)
-        numbers = faithfulness(points)
-        _keep(folder, {MAP_TABLE: points, RESULTS_TABLE: numbers})
+        tables = {}
+        if sum(map(len, vectors)) > NEIGHBOURS:
+            points = maps(np.concatenate(vectors), pd.concat(faces, ignore_index=True), MAP_SEEDS)
+            tables = {MAP_TABLE: points, RESULTS_TABLE: faithfulness(points)}
+        _keep(folder, tables)
     return _kept(folder)
 
 
 def _whole_people(part: Part, most: int, seed: int) -> NDArray[np.int64]:
     """Places of the faces shown: all of one person, then of another, in an order drawn."""
-    embedded = np.flatnonzero(~np.isnan(part.embeddings).any(axis=1))
+    embedded = np.flatnonzero(part.embedded)
     names = part.group.identities[embedded].astype(str)
     order = seeds.generator(seed, "map").permutation(np.unique(names))
     rank = {person: at for at, person in enumerate(order)}

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from thesislib import cache
-from thesislib.data.scenes import with_scenes
+from thesislib.data.scenes import CHANCE, CHANCE_LINKS, with_scenes
 from thesislib.data.schema import ANNOTATIONS, Dataset, DatasetError, check_named, subset
 from thesislib.data.splits import inseparable, make_split
 from thesislib.engine.embed import annotated_faces
@@ -43,7 +43,8 @@ def scenes_of(dataset: Dataset) -> Dataset:
     """A dataset whose sessions are scenes, see :func:`thesislib.data.scenes.with_scenes`; asked
     again they are read."""
     check_named(dataset)
-    folder = cache.folder("scenes", dataset.name, data=dataset.content_hash)
+    chances = {"chance": CHANCE, "chance_links": CHANCE_LINKS}
+    folder = cache.folder("scenes", dataset.name, data=dataset.content_hash, **chances)
 
     def found() -> pd.DataFrame:
         return with_scenes(dataset, shows_progress()).table[["photo", "session"]]
@@ -146,9 +147,15 @@ class Group:
         return dataclasses.replace(self, faces=faces, place=self.place[chosen])
 
 
-def one_per_scene(group: Group) -> NDArray[np.bool_]:
+def one_per_scene(group: Group, embedded: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """The first face of every scene of a person, bool [n].
 
     Pairs of one person are then always of two scenes, which share neither shirt nor light.
+
+    Args:
+        group: n faces.
+        embedded: bool [n], the faces that are asked; None for all.
     """
-    return ~group.faces.duplicated(["identity", "session"]).to_numpy()
+    chosen = np.ones(len(group.faces), dtype=bool) if embedded is None else embedded.copy()
+    chosen[chosen] = ~group.faces[chosen].duplicated(["identity", "session"]).to_numpy()
+    return chosen

@@ -9,7 +9,7 @@ import pandas as pd
 
 from thesislib.reporting.experiment1_tables import difference_cells, finding
 from thesislib.reporting.labels import ARM_LABELS, PEOPLE_LABELS, seen_by
-from thesislib.tables import MAIN_ARM, REFERENCES, STARTED_ARM, one_run
+from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 _COLUMNS = {
     "verification_accuracy": ("Verification", 100),
@@ -20,12 +20,14 @@ _COLUMNS = {
 }
 COMPARED = {"map_at_r": "MAP@R", "precision_at_1": "precision@1"}
 _MEASURES = (
-    "One photo of every scene of a person. Verification: share of pairs of photos told right, one "
+    "One photo of every scene of a person; people of all seeds, and their scenes on average. "
+    "Verification: share of pairs of photos told right, one "
     "person or two; chance is 50 %. MAP@R, precision@1: are the nearest photos of the same person? "
     "FNIR: share of enrolled people's photos that are not named where 10 % of strangers' are "
     "(FPIR). d′: distance between the mean similarity within people and between them, in standard "
     "deviations. Means over seeds, with 95 % intervals in which people are drawn; a number without "
-    "one comes from too few people. Seeds: MAP@R of each."
+    "one comes from too few people. Of people seen two scenes are kept, and MAP@R, precision@1 and "
+    "FNIR depend on how many are searched: they are not shown beside others. Seeds: MAP@R of each."
 )
 _ORDER = {name: at for at, name in enumerate((*PEOPLE_LABELS, *REFERENCES))}
 _Table = tuple[str, pd.DataFrame, int]
@@ -36,7 +38,7 @@ def systems(table: pd.DataFrame) -> _Table:
     rows = []
     for people, arm, own in _lines(table):
         if arm in (MAIN_ARM, STARTED_ARM):
-            rows.append([*seen_by(people, arm), *_cells(own)])
+            rows.append([*seen_by(people, own["start"].iloc[0]), *_cells(own)])
     groups = [*PEOPLE_LABELS.values(), *(row[0] for row in rows)]
     rows.sort(key=lambda row: groups.index(row[0]))
     return _MEASURES, pd.DataFrame(rows, columns=_header("People", "Seen by")), 2
@@ -66,7 +68,7 @@ def learning(table: pd.DataFrame) -> _Table:
         fewer = arm.startswith(("people_", "photos_"))
         if (fewer or arm == MAIN_ARM) and people in _grouped(table):
             learned = [round(own[f"learned_{what}"].iloc[0]) for what in ("people", "photos")]
-            rows.append([seen_by(people, "")[0], *map(str, learned), *_cells(own)])
+            rows.append([seen_by(people)[0], *map(str, learned), *_cells(own)])
     if not any(arm.startswith(("people_", "photos_")) for _, arm, _ in _lines(table)):
         raise ValueError("experiment3_seeds: no rows of arms people_<number> or photos_<number>")
     rows.sort(key=lambda row: (row[0] != PEOPLE_LABELS["unseen"], row[0], int(row[1]), int(row[2])))
@@ -94,9 +96,8 @@ def pairs(table: pd.DataFrame) -> _Table:
     header = ["People", "Embeddings", "Against", "Measure", "Difference", "Seeds", "p", "Claimed"]
     rows = [
         [
-            seen_by(row["people"], row["arm"])[0],
-            _told(row["people"], row["arm"]),
-            _told(row["against_people"], row["against"]),
+            seen_by(row["people"])[0],
+            *_told_of_both(row),
             COMPARED[row["metric"]],
             *difference_cells(row),
         ]
@@ -118,27 +119,32 @@ def findings(table: pd.DataFrame, metric: str = "map_at_r") -> list[str]:
     said = []
     chosen = table[(table["metric"] == metric) & (table["people"] == "unseen")]
     for _, row in chosen.iterrows():
-        one = _told(row["people"], row["arm"])
-        other = _told(row["against_people"], row["against"])
-        said.append(finding(row, one, other, COMPARED[metric]))
+        said.append(finding(row, *_told_of_both(row), COMPARED[metric]))
     return said
 
 
-def _told(people: str, arm: str) -> str:
-    """The embeddings of a row of differences."""
-    system = seen_by(people, arm)[1]
+def _told_of_both(row: pd.Series) -> tuple[str, str]:
+    """The embeddings of a row of differences, and those that they are compared with."""
+    one = _told(row["people"], row["arm"], row["start"])
+    return one, _told(row["against_people"], row["against"], row["against_start"])
+
+
+def _told(people: str, arm: str, start: str) -> str:
+    system = seen_by(people, start)[1]
     if arm in (MAIN_ARM, STARTED_ARM):
         return f"{system}, {ARM_LABELS[arm]}" if system == "joint net" else system
     return ARM_LABELS.get(arm, arm)
 
 
 def _header(*first: str) -> list[str]:
-    return [*first, "Faces", *(name for name, _ in _COLUMNS.values()), "Seeds"]
+    return [*first, "People × scenes", *(name for name, _ in _COLUMNS.values()), "Seeds"]
 
 
 def _cells(own: pd.DataFrame) -> list[str]:
     numbers = {row["metric"]: row for _, row in own.iterrows()}
-    cells = [str(int(own["n"].max()))]
+    if own["people"].iloc[0] == "seen":
+        numbers = {name: row for name, row in numbers.items() if name not in OF_SIZE}
+    cells = [f"{int(own['persons'].max())} × {own['scenes'].max():.1f}"]
     for metric, (_, scale) in _COLUMNS.items():
         cells.append(_number(numbers.get(metric), scale))
     seeds = numbers["map_at_r"]["seed_values"] if "map_at_r" in numbers else ""

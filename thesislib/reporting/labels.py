@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from thesislib.tables import REFERENCES, STARTED_ARM, SYSTEMS
+from thesislib.tables import REFERENCES, SYSTEMS
 
 SYSTEM_LABELS = {
     "joint": "joint net",
@@ -132,12 +132,12 @@ def people_label(people: str) -> str:
     return PEOPLE_LABELS.get(people, people)
 
 
-def seen_by(people: str, arm: str) -> tuple[str, str]:
+def seen_by(people: str, start: str = "scratch") -> tuple[str, str]:
     """Of a row of Experiment 3 who is compared, and what sees them.
 
-    >>> seen_by("lfw_hog_nearest", "normalised")
+    >>> seen_by("lfw_hog_nearest")
     ('LFW, another collection', 'nearest face, HOG')
-    >>> seen_by("two_stage", "started")
+    >>> seen_by("two_stage", "dlib")
     ('never seen', "two-stage (face), from dlib's recogniser")
     """
     for reference in REFERENCES:
@@ -146,8 +146,8 @@ def seen_by(people: str, arm: str) -> tuple[str, str]:
         if people.endswith(f"_{reference}"):
             return people_label(people.removesuffix(f"_{reference}")), system_label(reference)
     system = _SEEN_BY.get(people, SYSTEM_LABELS["joint"])
-    if arm == STARTED_ARM:
-        system += f", {STARTS['dlib' if people in _SEEN_BY else 'default']}"
+    if start in STARTS:
+        system += f", {STARTS[start]}"
     return people_label("unseen" if people in _SEEN_BY else people), system
 
 

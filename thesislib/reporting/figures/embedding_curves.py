@@ -43,7 +43,7 @@ _FACTORS = {
     "session": "session",
 }
 _INTRA, _INTER = "#0072B2", "#E69F00"
-_MIN_PAIRS = 20
+_MIN_PAIRS = 30
 
 
 def _printed_dprime(results: pd.DataFrame, arm: str, people: str) -> str:
@@ -196,7 +196,7 @@ def similarity_histograms(
 def factor_curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
     """Similarity of two photos of one person against what differs between them.
 
-    Bins of fewer than 20 pairs are left out.
+    Bins of fewer than 30 pairs are left out.
 
     Args:
         table: ``experiment3_factors.csv``: ``dataset, profile, seed, people, arm, factor`` (yaw,

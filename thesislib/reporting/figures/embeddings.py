@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, styled
 from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, seen_by
-from thesislib.tables import MAIN_ARM, REFERENCES, STARTED_ARM, one_run
+from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
 _BASES: dict[str, dict[str, Any]] = {
@@ -220,11 +220,11 @@ def compactness(
     them, beside controls and references.
 
     Dots with 95 % intervals over people, small dots the seeds. A dotted line marks chance where it
-    is known.
+    is known. Of people seen only what does not depend on how many scenes of them were kept.
 
     Args:
-        table: ``experiment3_seeds.csv`` of one dataset and profile: ``people, arm, metric, value,
-            low, high, seed_values``; shares in 0-1, bounds may be NaN.
+        table: ``experiment3_seeds.csv`` of one dataset and profile: ``people, arm, start, metric,
+            value, low, high, seed_values``; shares in 0-1, bounds may be NaN.
         metrics: a panel each; those without a row are left out.
 
     Raises:
@@ -233,12 +233,13 @@ def compactness(
     """
     rows = _of_seeds(table, "experiment3_seeds")
     rows = rows[rows["arm"].isin([MAIN_ARM, STARTED_ARM])]
+    rows = rows[(rows["people"] != "seen") | ~rows["metric"].isin(OF_SIZE)]
     metrics = _present(rows, metrics, "experiment3_seeds")
     rows = rows[rows["metric"].isin(metrics)]
     blocks = []
     for group, own in _by_group(rows):
         lines = [
-            _Line(seen_by(people, arm)[1], of_line, _line_style(people, arm))
+            _Line(seen_by(people, of_line["start"].iloc[0])[1], of_line, _line_style(people, arm))
             for (people, arm), of_line in own.groupby(["people", "arm"], sort=False)
         ]
         blocks.append((f"{group}:", lines))
@@ -259,8 +260,10 @@ def compactness(
 def _by_group(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Rows by the people who are compared: seen, never seen, other collections."""
     order = {name: at for at, name in enumerate((*PEOPLE_LABELS, *REFERENCES))}
-    told = [seen_by(*pair)[0] for pair in zip(rows["people"], rows["arm"], strict=True)]
-    rows = rows.assign(group=told, place=rows["people"].map(order).fillna(len(order)))
+    rows = rows.assign(
+        group=[seen_by(people)[0] for people in rows["people"]],
+        place=rows["people"].map(order).fillna(len(order)),
+    )
     rows = rows.sort_values(["place"], kind="stable")
     groups = in_order(rows["group"], list(PEOPLE_LABELS.values()))
     return [(group, rows[rows["group"] == group]) for group in groups]
@@ -362,7 +365,7 @@ def learning(
             line = curve[(curve["people"] == people) & (curve["metric"] == name)]
             line = line.sort_values("learned_people")
             x = line["learned_people"].to_numpy() * (1 + 0.015 * at)
-            axis.plot(x, scale * line["value"], **style, markersize=4, label=seen_by(people, "")[0])
+            axis.plot(x, scale * line["value"], **style, markersize=4, label=seen_by(people)[0])
             axis.vlines(x, scale * line["low"], scale * line["high"], color=style["color"], lw=1.4)
             for place, values in zip(x, line["seed_values"], strict=True):
                 seeds = [scale * float(value) for value in str(values).split()]
@@ -371,7 +374,7 @@ def learning(
         for reference, dashes in bases.items():
             found = rows[(rows["people"] == reference) & (rows["metric"] == name)]["value"]
             for value in found:
-                label = f"never seen, {seen_by(reference, '')[1]}"
+                label = f"never seen, {seen_by(reference)[1]}"
                 axis.axhline(scale * value, color=GREY, lw=1, linestyle=dashes, label=label)
         axis.set_xscale("log")
         ticks = sorted(set(curve["learned_people"].round().astype(int)))
