@@ -104,7 +104,7 @@ def test_bins_of_few_pairs_are_left_out():
     rows = factor_bins(("unseen",))
     yaw = (rows["factor"] == "yaw") & (rows["pairs"] == "intra")
     few = yaw & (rows["low"] == rows["low"].min())
-    figure = embedding_curves.factor_curves(rows.assign(n=np.where(few, 19, 20)))
+    figure = embedding_curves.factor_curves(rows.assign(n=np.where(few, 29, 30)))
     line = next(line for line in figure.axes[0].lines if line.get_marker() == "^")
     own = rows[yaw & ~few]
     assert line.get_ydata() == pytest.approx(own["mean"].to_numpy())
