@@ -247,9 +247,7 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The committed ``benchmark.csv`` and ``benchmark_limits.csv``."""
-    table, limits_table = (
-        tables.read_table(paths.PUBLISHED_TABLES / file) for file in (TABLE, LIMITS_TABLE)
-    )
-    return table, limits_table
+def read_tables() -> Tables:
+    """The committed tables."""
+    files = (TABLE, LIMITS_TABLE, FRONTIER_TABLE, GATE_TABLE)
+    return Tables(*(tables.read_table(paths.PUBLISHED_TABLES / file) for file in files))
