@@ -123,16 +123,16 @@ def strangers(bench: Bench, peers_folder: Path | None) -> dict[tuple, Any]:
     """What knows nobody before people are enrolled: the published net at the benchmark's size, and
     YuNet with dlib's recogniser; by system, engine and backbone."""
     size = bench.size
+    peers = [] if peers_folder is None else [yunet_dlib(peers_folder, bench.threads)]
     train = parts(nets.portrait_config(bench, size.backbones[0])).train
     bench.say("export, the published net")
     folder = exported(
         load_net(DEFAULT, "cpu"), nets.scene_config(bench), size.input_px, size.calibration
     )
     found: list[tuple[str, Any]] = [
-        (DEFAULT, Recogniser(folder, available(folder)[0], bench.threads))
+        (DEFAULT, Recogniser(folder, available(folder)[0], bench.threads)),
+        *(("yunet_dlib", peer) for peer in peers),
     ]
-    if peers_folder is not None:
-        found.append(("yunet_dlib", yunet_dlib(peers_folder, bench.threads)))
     return {(name, system.engine, "own"): Enrolled(system, train) for name, system in found}
 
 
