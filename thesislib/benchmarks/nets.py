@@ -1,9 +1,9 @@
 """What the benchmark works with: photos of synthetic people, and nets trained on them.
 
-A net begins where that of smaller photos, of a smaller ResNet, or of another grid ended, so that
-minutes are enough. Nets of portraits are trained for a minute or so: their accuracy shows what an
-engine costs, not what the method can do. Nets of scenes are trained for longer, since they are
-compared by what they find.
+A net begins where that of smaller photos, or of a smaller ResNet, ended, so that minutes are
+enough. Nets of portraits are trained for a minute or so: their accuracy shows what an engine costs,
+not what the method can do. Nets of scenes are trained for longer, since they are compared by what
+they find.
 """
 
 import dataclasses
@@ -45,17 +45,18 @@ class Size:
     portraits: int = 520
     scenes: int = 200
     scenes_a_count: int = 100  # photos for each number of faces
-    face_counts: tuple[int, ...] = (1, 2, 4, 8, 16)
+    face_counts: tuple[int, ...] = (1, 4, 16)
     small_px: int = 160  # people are learned at this size first, where a photo costs a quarter
     small_epochs: int = 10
     epochs: int = 2  # at the full size, from there
-    scene_epochs: tuple[int, int] = (20, 8)  # of the first grid, and of the others from there
+    small_scene_epochs: int = 40
+    scene_epochs: int = 6  # at the full size, from there
     face_epochs: int = 4  # of the pipeline's classifier of faces cut out
     input_px: int = 320
     face_px: int = 160  # of a face cut out for the pipeline's classifier, where there are many
     photo_px: tuple[int, ...] = (160, 640)
     backbones: tuple[str, ...] = ("resnet34", "resnet18")
-    grids: tuple[int, ...] = (10, 5, 20)
+    grids: tuple[int, ...] = (5, 10, 20)
     batches: tuple[int, ...] = (2, 4, 8)
     identities: tuple[int, ...] = (10, 100, 1000, 10_000, 100_000)
     calibration: int = 100
@@ -75,7 +76,8 @@ SIZES = {
         small_px=64,
         small_epochs=1,
         epochs=1,
-        scene_epochs=(1, 1),
+        small_scene_epochs=1,
+        scene_epochs=1,
         face_epochs=1,
         input_px=128,
         face_px=64,
@@ -232,8 +234,11 @@ def portrait_config(bench: Bench, backbone: str, **other: Any) -> Config:
 
 def scene_config(bench: Bench, **other: Any) -> Config:
     """Scenes, split by photo."""
-    settings = profile(bench, bench.size.backbones[-1], **other)
-    return Config(scenes(bench), settings, "photo", bench.seed)
+    # Three boxes a cell, so that a cell that holds several faces is not the limit at once; small
+    # batches, since confidences need many steps.
+    settings = {"anchors": 3, "batch": 8} | other
+    config = profile(bench, bench.size.backbones[-1], **settings)
+    return Config(scenes(bench), config, "photo", bench.seed)
 
 
 def joint_net(bench: Bench, backbone: str) -> JointNet:
@@ -241,32 +246,38 @@ def joint_net(bench: Bench, backbone: str) -> JointNet:
 
     The last of the backbones has learned small photos first; the others begin as it.
     """
-    size, last = bench.size, bench.size.backbones[-1]
-    if backbone == last:
-        small = portrait_config(
-            bench, backbone, input_px=size.small_px, pooling=1, epochs=size.small_epochs
-        )
-        bench.say(f"training {backbone}, {size.small_px} px")
-        first = systems.trained_joint(small)
-    else:
-        first = joint_net(bench, last)
-    bench.say(f"training {backbone}, {size.input_px} px")
+    last = bench.size.backbones[-1]
+    first = small_net(bench) if backbone == last else joint_net(bench, last)
+    bench.say(f"training {backbone}, {bench.size.input_px} px")
     return _continued(portrait_config(bench, backbone), first, f"{backbone} from another net")
 
 
-def scene_net(bench: Bench, grid: int) -> JointNet:
-    """A joint net of scenes with ``grid`` x ``grid`` cells.
+def small_net(bench: Bench) -> JointNet:
+    """The last backbone's joint net of small portraits."""
+    size, backbone = bench.size, bench.size.backbones[-1]
+    bench.say(f"training {backbone}, {size.small_px} px")
+    settings = {"input_px": size.small_px, "pooling": 1, "epochs": size.small_epochs}
+    return systems.trained_joint(portrait_config(bench, backbone, **settings))
 
-    The first of the grids begins as the portraits' net, the others as the first.
-    """
-    size, first = bench.size, bench.size.grids[0]
-    backbone, stride = size.backbones[-1], size.input_px // grid
-    # Three boxes a cell, so that a cell that holds several faces is not the limit at once.
-    settings = {"anchors": 3, "epochs": size.scene_epochs[grid != first]}
-    settings |= {"stride": 16, "pooling": 1} if stride == 16 else {"pooling": stride // 32}
-    start = joint_net(bench, backbone) if grid == first else scene_net(bench, first)
-    bench.say(f"training {backbone}, {grid} x {grid} cells, scenes")
-    return _continued(scene_config(bench, **settings), start, f"{grid} x {grid}")
+
+def scene_net(bench: Bench, grid: int) -> JointNet:
+    """A joint net of scenes with ``grid`` x ``grid`` cells, begun as that of small scenes."""
+    size, cell = bench.size, bench.size.input_px // grid
+    stride = min(cell, 32)
+    settings = {"stride": stride, "pooling": cell // stride, "epochs": size.scene_epochs}
+    config, first = scene_config(bench, **settings), small_scene_net(bench, stride)
+    bench.say(f"training {grid} x {grid} cells, scenes")
+    return _continued(config, first, f"{grid} x {grid}")
+
+
+def small_scene_net(bench: Bench, stride: int = 32) -> JointNet:
+    """A joint net of small scenes that reads the ResNet at a stride, begun as that of small
+    portraits."""
+    size = bench.size
+    settings = {"input_px": size.small_px, "pooling": 1, "epochs": size.small_scene_epochs}
+    first = small_net(bench)
+    bench.say(f"training stride {stride}, scenes, {size.small_px} px")
+    return _continued(scene_config(bench, stride=stride, **settings), first, "small scenes")
 
 
 def _continued(config: Config, first: JointNet, label: str) -> JointNet:
@@ -326,10 +337,10 @@ def classifier(bench: Bench) -> FaceClassifier:
 
 
 def face_classifier(bench: Bench) -> FaceClassifier:
-    """The pipeline's classifier of faces cut out of scenes, begun with the backbone of the joint
-    nets of scenes."""
+    """The pipeline's classifier of faces cut out of scenes, begun with the backbone with which the
+    joint nets of scenes begin."""
     size = bench.size
-    start = _saved(scene_net(bench, size.grids[0]))
+    start = _saved(small_scene_net(bench))
     bench.say("training the classifier of faces")
     config = scene_config(bench, input_px=size.face_px, epochs=size.face_epochs)
     return systems.trained_classifier(dataclasses.replace(config, start=start), "face")
