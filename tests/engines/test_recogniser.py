@@ -146,9 +146,9 @@ def test_the_stages_of_a_call_give_its_answer(recogniser):
     """Also of a photo that is scaled, so that boxes are taken back to its pixels."""
     for photo in (noise(INPUT_PX, 80), noise(150, 100)):
         value = photo
-        for _, work in recogniser.stages_at(0.3):
+        for _, work in recogniser.stages_at(0.05):
             value = work(value)
-        (whole,) = recogniser.predict_arrays([photo], 0.3)
+        (whole,) = recogniser.predict_arrays([photo], 0.05)
         assert len(value) == len(whole) > 0
         for one, same in zip(value, whole, strict=True):
             np.testing.assert_array_equal(one.box, same.box)
