@@ -9,6 +9,8 @@ import re
 import pytest
 
 from thesislib import paths, storage, tables
+from thesislib.benchmarks import headline
+from thesislib.benchmarks.targets import MOST_GAP, stage_gaps
 from thesislib.reporting import publish, readme
 from thesislib.reporting.figures import save
 
@@ -61,6 +63,24 @@ def test_figures_are_drawn_from_one_dataset_and_from_the_committed_table():
     timed = storage.bytes_hash(paths.PUBLISHED_TABLES / "benchmark.csv")
     told = "benchmark.csv is newer than its figures: `make figures`, then `make publish` again"
     assert hashes["synthetic-benchmark-photo"] == {timed}, told
+
+
+def test_stages_of_the_benchmark_are_those_of_the_time_that_is_quoted():
+    table = tables.read_table(paths.PUBLISHED_TABLES / "benchmark.csv")
+    gaps = stage_gaps(table)
+    assert {"joint", "two_stage_up0", "two_stage_up1"} <= set(gaps["system"])
+    assert gaps["gap"].max() <= MOST_GAP, gaps[gaps["gap"] > MOST_GAP].to_string()
+
+
+def test_the_benchmark_s_share_of_the_peak_is_of_the_time_that_is_quoted():
+    table, limits, frontier, gate = headline.read_tables()
+    quoted = table[(table["stage"] == "total") & table["joint_accuracy_50"].notna()]
+    ms = quoted[quoted["system"] == "joint"].set_index(["backbone", "engine"])["ms_median"]
+    for _, row in limits[limits["engine"] != "training"].iterrows():
+        seconds = ms[row["backbone"], row["engine"]] / 1000
+        share = row["operations"] / seconds / row["peak"]
+        assert row["share_of_peak"] == pytest.approx(share, rel=1e-3)
+    assert frontier["photos"].min() >= 100 and gate["n"].min() >= 500
 
 
 def test_readme_begins_with_what_it_is_a_picture_and_the_two_commands():

@@ -45,7 +45,7 @@ INDIRECT = {
     "mkdocstrings-python": "plugin of mkdocs.yml",
 }
 # What users would pick instead is timed where it is installed, and is no dependency.
-PEERS = {"cv2", "facenet_pytorch"}
+PEERS = {"cv2"}
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,26 @@ BENCHMARK_COLUMNS = (
     "machine",
     *RUN_COLUMNS,
 )
+# The same systems on crowds at each of some thresholds: what they cost, and what they find.
+FRONTIER_COLUMNS = (
+    "system",
+    "engine",
+    "threshold",
+    "faces",
+    "photos",
+    "ms_median",
+    "ms_min",
+    "ratio_to_thesis_pipeline",
+    "recall_50",
+    "joint_accuracy_50",
+    "false_boxes",
+    "n",
+    "grid",
+    "people",
+    "threads",
+    "machine",
+    *RUN_COLUMNS,
+)
 _EXPERIMENT3_KEYS = ("dataset", "arm", "profile", "seed", "run")
 # By table: the columns that tell its runs apart. The rows of a run replace those that the same
 # run gave before. Times are compared within one run alone, so those of a new one replace all; of
@@ -148,6 +168,8 @@ KEYS = {
     "recogniser_speed": ("profile",),
     "benchmark": ("profile",),
     "benchmark_limits": ("profile",),
+    "benchmark_frontier": ("profile",),
+    "benchmark_gate": ("profile",),
     "gallery_speed": ("profile",),
 }
 

@@ -142,6 +142,22 @@ def test_photos_of_any_sizes_are_those_one_by_one(recogniser, monkeypatch):
     assert recogniser.predict([]) == []
 
 
+def test_the_stages_of_a_call_give_its_answer(recogniser):
+    """Also of a photo that is scaled, so that boxes are taken back to its pixels."""
+    for photo in (noise(INPUT_PX, 80), noise(150, 100)):
+        value = photo
+        for _, work in recogniser.stages_at(0.05):
+            value = work(value)
+        (whole,) = recogniser.predict_arrays([photo], 0.05)
+        assert len(value) == len(whole) > 0
+        for one, same in zip(value, whole, strict=True):
+            np.testing.assert_array_equal(one.box, same.box)
+            np.testing.assert_array_equal(one.embedding, same.embedding)
+            assert (one.score, one.name) == (same.score, same.name)
+    names = [name for name, _ in recogniser.stages_at(0.5)]
+    assert names == ["preprocess", "network", "postprocess"]
+
+
 def test_large_photos_are_scaled_before_the_graph(net, recogniser, monkeypatch):
     photo = noise(300, 200)
     seen, run = [], recogniser.run

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from thesislib.reporting.figures import benchmark
-from thesislib.tables import BENCHMARK_COLUMNS
+from thesislib.tables import BENCHMARK_COLUMNS, FRONTIER_COLUMNS
 
 
 @pytest.fixture
@@ -37,6 +37,8 @@ def table():
     for px in (160, 640):
         add("joint", "openvino_int8", 5 * (px / 320) ** 2, "resnet18", input_px=px)
         add("two_stage_up1", "torch", 160 * (px / 320) ** 2, input_px=px)
+    # A stage of the headline's calls, which is no sweep over people.
+    add("yunet_dlib", "openvino", 0.1, "own", stage="classifier")
     for people in (10, 1000, 100_000):
         for system in ("joint", "gallery"):
             for faces in (1, 32):
@@ -130,13 +132,62 @@ def test_cost_of_work_has_its_three_parts(table):
     np.testing.assert_allclose(line.get_ydata(), 0.01 + 32 * np.array([10, 1000, 1e5]) / 2e6)
 
 
+@pytest.fixture
+def frontier():
+    """Made-up rows in the form of ``benchmark_frontier.csv``."""
+    rows = []
+    for faces in (1, 2, 16):
+        for grid in (5, 10):
+            for threshold in (0.2, 0.5, 0.8):
+                recall = (1 - threshold) * grid / 10
+                row = {"system": "joint", "engine": "openvino", "threshold": threshold}
+                row |= {"faces": faces, "grid": grid, "ms_median": 9.0, "recall_50": recall}
+                row |= {"joint_accuracy_50": recall / 2, "false_boxes": 0.4 - threshold / 2}
+                rows.append(row)
+        for threshold in (-0.6, 0.0):
+            row = {"system": "two_stage_up1", "engine": "openvino", "threshold": threshold}
+            row |= {"faces": faces, "ms_median": 50.0 + faces, "recall_50": 0.5 - threshold / 2}
+            rows.append(row | {"joint_accuracy_50": 0.4, "false_boxes": -threshold})
+        rows.append(rows[-1] | {"engine": "torch", "ms_median": 90.0})
+    about = {"threads": 2, "machine": "m", "profile": "benchmark", "seed": 0, "run": "0123abcd"}
+    about |= {"n": 100, "photos": 100, "input_px": 320}
+    return pd.DataFrame(rows).assign(**about).reindex(columns=list(FRONTIER_COLUMNS))
+
+
+def test_the_frontier_has_a_curve_a_system_and_a_point_a_threshold(frontier):
+    figure = benchmark.frontier(frontier)
+    above, below = np.reshape(figure.axes, (2, 2))  # 1 and 16 faces
+    assert [axis.get_title() for axis in above] == ["1 face a photo", "16 faces a photo"]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [
+        "joint net, 5 × 5 cells, OpenVINO fp32",
+        "joint net, 10 × 10 cells, OpenVINO fp32",
+        "two-stage, upsampling 1, OpenVINO fp32",
+    ]
+    curves = [line for line in above[1].lines if line.get_linestyle() == "-"]
+    np.testing.assert_allclose(curves[1].get_ydata(), [80, 50, 20])
+    np.testing.assert_allclose(curves[2].get_xdata(), [66, 66])
+    np.testing.assert_allclose(curves[2].get_ydata(), [80, 50])
+    named = [line for line in below[0].lines if line.get_linestyle() == "-"]
+    np.testing.assert_allclose(named[1].get_ydata(), [40, 25, 10])
+    # Hollow where there are more than 0.1 false boxes a photo: at 0.2 and 0.5, and at -0.6.
+    hollow = [
+        len(line.get_xdata())
+        for line in above[1].lines
+        if line.get_linestyle() == "None" and line.get_markerfacecolor() == "white"
+    ]
+    assert hollow == [2, 2, 1]
+
+
 @pytest.mark.parametrize("column", ["machine", "profile", "seed", "run"])
-def test_times_of_two_runs_are_not_drawn_together(table, limits, column):
+def test_times_of_two_runs_are_not_drawn_together(table, limits, frontier, column):
     def two(rows):
         return pd.concat([rows.assign(**{column: value}) for value in ("a", "b")])
 
     for draw in (benchmark.cost_of_faces, benchmark.engine_ratios, benchmark.cost_of_work):
         with pytest.raises(ValueError, match=rf"benchmark: several in column {column} \(a, b\)"):
             draw(two(table))
+    with pytest.raises(ValueError, match=rf"benchmark_frontier: several in column {column}"):
+        benchmark.frontier(two(frontier))
     with pytest.raises(ValueError, match=rf"benchmark_limits: several in column {column} \(a, b\)"):
         benchmark.roofline(two(limits))

@@ -250,6 +250,64 @@ def test_the_benchmark_is_printed_with_recall_beside_each_time():
     ]
 
 
+def test_the_frontier_is_printed_with_what_each_point_finds():
+    same = RUN | {"machine": "m", "photos": 100, "input_px": 320, "engine": "openvino"}
+    rows = []
+    for faces in (1, 2, 16):
+        one = same | {"faces": faces, "ms_median": 9.0, "false_boxes": 0.25, "recall_50": 0.9}
+        joint = {"system": "joint", "grid": 10, "threshold": 0.5, "joint_accuracy_50": 0.8}
+        rows.append(one | joint)
+        one |= {"system": "two_stage_up1", "grid": np.nan, "threshold": -0.3}
+        rows.append(one | {"joint_accuracy_50": np.nan, "ms_median": 50.0 + faces})
+        rows.append(rows[-1] | {"engine": "torch"})
+    about, header, _, body = cells("benchmark_frontier", pd.DataFrame(rows))
+    assert "the same 100 photos of 320 pixels" in about
+    assert header == ["System", "Engine", "Score", "1 face", "16 faces"]
+    assert body == [
+        [
+            "joint net, 10 x 10 cells",
+            "OpenVINO fp32",
+            "0.5",
+            *["9.0 / 90 / 80 / 0.25"] * 2,
+        ],
+        [
+            "two-stage, upsampling 1",
+            "OpenVINO fp32",
+            "-0.3",
+            "51.0 / 90 / – / 0.25",
+            "66.0 / 90 / – / 0.25",
+        ],
+    ]
+
+
+def test_the_gate_and_the_limits_are_printed():
+    judged = [("openvino", 0.95, 0.8, True), ("openvino_bf16", 0.93, 0.79, False)]
+    names = ["engine", "joint_accuracy_50", "mean_iou", "offered"]
+    same = RUN | {"machine": "m", "backbone": "resnet18"}
+    results = pd.DataFrame(judged, columns=names).assign(n=520, **same)
+    about, _, _, body = cells("benchmark_gate", results)
+    assert "on 520 faces" in about
+    assert body == [
+        ["ResNet18", "OpenVINO fp32", "95.0", "80.0", "yes"],
+        ["ResNet18", "OpenVINO bf16", "93.0", "79.0", "no"],
+    ]
+    times = {"ms": 10.0, "ms_network": 8.0, "ms_alone": 9.0, "ms_awake": 6.0}
+    shares = {"share_of_peak": 0.5, "share_of_peak_network": 0.6, "share_of_peak_awake": 0.8}
+    rows = [same | times | shares | {"engine": engine} for engine in ("openvino_int8", "training")]
+    _, header, _, body = cells("benchmark_limits", pd.DataFrame(rows))
+    assert dict(zip(header, *body, strict=True)) == {
+        "Net": "ResNet18",
+        "Engine": "OpenVINO int8",
+        "Call": "10.0",
+        "Network": "8.0",
+        "Alone": "9.0",
+        "Awake": "6.0",
+        "% of peak": "50",
+        "%, network": "60",
+        "%, awake": "80",
+    }
+
+
 def test_the_benchmark_of_nothing_and_of_two_machines_is_refused():
     results = benchmark_rows()
     with pytest.raises(ValueError, match="no rows of portraits"):

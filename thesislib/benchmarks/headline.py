@@ -9,11 +9,10 @@ photo in plain PyTorch) on the same photos and threads. On the command line::
 What is trained, once, and kept under ``runs/``, see :mod:`thesislib.benchmarks.nets`.
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,58 +20,77 @@ import torch
 
 from thesislib import cache, paths, tables
 from thesislib.baselines.detector_settings import USUAL, DetectorSettings
-from thesislib.benchmarks import nets, sweeps
+from thesislib.benchmarks import crowds, nets, sweeps
 from thesislib.benchmarks.limits import limits
 from thesislib.benchmarks.nets import Bench
 from thesislib.benchmarks.peak_memory import peak_memory
-from thesislib.benchmarks.peers import peers
+from thesislib.benchmarks.peers import Enrolled, yunet_dlib
 from thesislib.benchmarks.rows import Rows
 from thesislib.benchmarks.systems import (
     accuracy,
-    answer,
     available,
     exported,
-    offered,
+    gate,
+    stages_of,
     two_stage,
 )
-from thesislib.benchmarks.timing import STAGES, stage_times, times
-from thesislib.data.detector import detect_faces
+from thesislib.benchmarks.timing import turns, whole
 from thesislib.deploy.engines import machine
 from thesislib.deploy.recogniser import Recogniser
-from thesislib.engine.checkpoint import load_net
+from thesislib.engine.checkpoint import DEFAULT, load_net
 from thesislib.engine.optimiser import precision
-from thesislib.engine.timing import RUNS, joint_stages, take_turns
+from thesislib.engine.timing import RUNS
 from thesislib.environment import commit
 from thesislib.experiments import systems
 from thesislib.experiments.config import Config, parts
 
 TABLE, LIMITS_TABLE = "benchmark.csv", "benchmark_limits.csv"
+FRONTIER_TABLE, GATE_TABLE = "benchmark_frontier.csv", "benchmark_gate.csv"
+
+
+class Tables(NamedTuple):
+    """What a benchmark gives: ``benchmark.csv``, ``benchmark_limits.csv``,
+    ``benchmark_frontier.csv`` and ``benchmark_gate.csv``."""
+
+    times: pd.DataFrame
+    limits: pd.DataFrame
+    frontier: pd.DataFrame
+    gate: pd.DataFrame
 
 
 def run(
     size: str = "benchmark", seed: int = 0, peers_folder: Path | None = None, progress: bool = True
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> Tables:
     """Train what is missing, measure everything, and write the tables below ``runs/``.
 
     Args:
         size: a name in ``nets.SIZES``.
         seed: of everything random.
-        peers_folder: see :func:`thesislib.benchmarks.peers.peers`.
+        peers_folder: with YuNet's weights, see :func:`thesislib.benchmarks.peers.yunet_dlib`; None
+            leaves it out.
         progress: say what is being done.
 
-    Returns:
-        ``benchmark.csv`` and ``benchmark_limits.csv``.
+    Raises:
+        FileNotFoundError, ModuleNotFoundError, MissingExtraError: as ``yunet_dlib``.
     """
     bench = Bench(size, seed, progress)
     bench.say(f"{machine()}, {bench.threads} threads, seed {seed}")
-    rows, others = Rows(bench), peers(peers_folder)
-    refused = headline(bench, rows, others)
+    rows, frontier = Rows(bench), Rows(bench)
+    others = strangers(bench, peers_folder)
+    gates = {backbone: gate_of(bench, backbone) for backbone in bench.size.backbones}
+    refused = {
+        (engine, backbone)
+        for backbone, gate in gates.items()
+        for engine in gate.loc[~gate["offered"], "engine"]
+    }
+    headline(bench, rows, refused, others)
     limits_table = limits(bench, pd.DataFrame(rows.rows))
     sweeps.batches_and_threads(bench, rows, refused)
     sweeps.photo_sizes(bench, rows, refused)
     sweeps.identities(bench, rows)
-    sweeps.faces(bench, rows, others)
+    crowds.faces(bench, rows, frontier, others)
     command = "python -m thesislib benchmark" + ("" if size == "benchmark" else f" --size {size}")
+    command += f" --seed {seed}" if seed else ""
     about = {
         "machine": machine(),
         "profile": size,
@@ -80,61 +98,100 @@ def run(
         "start": "scratch",
         "commit": commit(),
         "run": cache.key(size=size, seed=seed),
-        "command": command if seed == 0 else f"{command} --seed {seed}",
+        "command": command + (f" --peers {peers_folder.name}" if peers_folder else ""),
     }
-    table = pd.DataFrame(rows.rows).assign(precision=precision(), **about)
-    table = table.reindex(columns=list(tables.BENCHMARK_COLUMNS))
-    limits_table = limits_table.assign(**about, input_px=bench.size.input_px)
-    tables.merge_table(paths.TABLES / TABLE, table)
-    tables.merge_table(paths.TABLES / LIMITS_TABLE, limits_table)
+    judged = pd.concat([gate.assign(backbone=name) for name, gate in gates.items()])
+    parts_of = Tables(
+        _told(rows, tables.BENCHMARK_COLUMNS, about),
+        limits_table.assign(**about, input_px=bench.size.input_px),
+        _told(frontier, tables.FRONTIER_COLUMNS, about),
+        judged.assign(**about, input_px=bench.size.input_px, precision=precision()),
+    )
+    files = (TABLE, LIMITS_TABLE, FRONTIER_TABLE, GATE_TABLE)
+    for file, table in zip(files, parts_of, strict=True):
+        tables.merge_table(paths.TABLES / file, table)
     bench.say("done")
-    return table, limits_table
+    return parts_of
 
 
-def headline(bench: Bench, rows: Rows, others: dict[str, Any]) -> set[tuple[str, str]]:
+def _told(rows: Rows, columns: Sequence[str], about: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(rows.rows).assign(precision=precision(), **about)
+    return table.reindex(columns=list(columns))
+
+
+def strangers(bench: Bench, peers_folder: Path | None) -> dict[tuple, Any]:
+    """What knows nobody before people are enrolled: the published net at the benchmark's size, and
+    YuNet with dlib's recogniser; by system, engine and backbone."""
+    size = bench.size
+    peers = [] if peers_folder is None else [yunet_dlib(peers_folder, bench.threads)]
+    train = parts(nets.portrait_config(bench, size.backbones[0])).train
+    bench.say("export, the published net")
+    folder = exported(
+        load_net(DEFAULT, "cpu"), nets.scene_config(bench), size.input_px, size.calibration
+    )
+    found: list[tuple[str, Any]] = [
+        (DEFAULT, Recogniser(folder, available(folder)[0], bench.threads)),
+        *(("yunet_dlib", peer) for peer in peers),
+    ]
+    return {(name, system.engine, "own"): Enrolled(system, train) for name, system in found}
+
+
+def gate_of(bench: Bench, backbone: str) -> pd.DataFrame:
+    """A backbone's engines, judged: see :func:`thesislib.benchmarks.systems.gate`."""
+    folder, check = _joint_folder(bench, backbone), nets.gate(bench)
+    bench.say(f"gate, {backbone}, {len(check.photos)} photos")
+    judged = gate(folder, check, bench.threads)
+    for row in judged[~judged["offered"]].itertuples():
+        bench.say(f"{row.engine}, {backbone}: costs too much accuracy, not offered")
+    return judged
+
+
+def _joint_folder(bench: Bench, backbone: str) -> Path:
+    config = nets.portrait_config(bench, bench.size.backbones[0])
+    net, check = nets.joint_net(bench, backbone), nets.gate(bench)
+    bench.say(f"export, {backbone}")
+    return exported(net, config, calibration=bench.size.calibration, check=check)
+
+
+def headline(
+    bench: Bench, rows: Rows, refused: set[tuple[str, str]], others: dict[tuple, Any]
+) -> None:
     """Engines and backbones on portraits: time, ratio, accuracy, stages, memory.
+
+    Stages are timed within the very calls whose time is the total.
 
     Args:
         bench: what is measured on.
         rows: to which rows are added.
-        others: peers by name.
-
-    Returns:
-        engines and backbones that cost too much accuracy on the test photos.
+        refused: engines and backbones that did not pass the gate.
+        others: peers by key.
     """
     size, first = bench.size, bench.size.backbones[0]
     config = nets.portrait_config(bench, first)
     named = exported(nets.classifier(bench), config, calibration=size.calibration)
     test = parts(config).test
     photos = nets.read_photos(test)
-    found, folders = {}, {}
+    found: dict[tuple, Any] = {}
+    folders = {}
     for backbone in size.backbones:
-        net, check = nets.joint_net(bench, backbone), nets.more_portraits(bench)
-        bench.say(f"export, {backbone}")
-        folder = exported(net, config, calibration=size.calibration, check=check)
-        folders[backbone] = folder
-        for engine in available(folder):
-            found["joint", engine, backbone] = Recogniser(folder, engine, bench.threads)
+        folders[backbone] = _joint_folder(bench, backbone)
+        for engine in available(folders[backbone]):
+            if (engine, backbone) not in refused:
+                key = ("joint", engine, backbone)
+                found[key] = Recogniser(folders[backbone], engine, bench.threads)
     for upsampling in (1, 0):
         for engine in available(named):
             settings = DetectorSettings(upsampling, USUAL)
-            key = (f"two_stage_up{upsampling}", engine, first)
-            found[key] = two_stage(  # type: ignore[assignment]
+            found[f"two_stage_up{upsampling}", engine, first] = two_stage(
                 config, named, engine, "photo", settings, size.input_px, bench.threads
             )
-    found |= {(name, "own", "own"): system for name, system in others.items()}
+    found |= others
     bench.say(f"accuracy of {len(found)} systems on {len(photos)} test photos")
     own: dict[tuple, dict] = {key: accuracy(system, test) for key, system in found.items()}
-    refused = set()
-    for key in [key for key in found if not offered(key, own)]:
-        bench.say(f"{key[1]}, {key[2]}: costs too much accuracy on test photos, not offered")
-        del found[key]
-        refused.add((key[1], key[2]))
     for key, columns in own.items():
         columns["grid"] = size.input_px // 64 if key[0] == "joint" else np.nan
     bench.say("timing, turn by turn")
-    called = {key: functools.partial(answer, system) for key, system in found.items()}
-    taken = times(called, photos, size.runs)
+    taken = turns({key: stages_of(system) for key, system in found.items()}, photos, size.runs)
     bench.say("memory")
     # A compiled net would be compiled all over again.
     measured = [key for key in found if key[0] == "joint" and key[1] != "torch_compile"]
@@ -142,30 +199,11 @@ def headline(bench: Bench, rows: Rows, others: dict[str, Any]) -> set[tuple[str,
         peaks = pool.map(lambda key: peak_memory(folders[key[2]], key[1], size.input_px), measured)
         for key, peak in zip(measured, peaks, strict=True):
             own[key]["peak_mb"] = peak
-    rows.add_turns(taken, own)
-    bench.say("stages")
-    for system, engine, backbone in found:
-        if system == "joint":
-            for stage, ms in _stages(folders[backbone], engine, photos[0], bench).items():
-                rows.add("joint", engine, ms, backbone, stage=stage, grid=size.input_px // 64)
-    for upsampling in (0, 1):
-        detector = functools.partial(detect_faces, upsampling=upsampling)
-        ms = take_turns({"detector": [("total", detector)]}, photos, size.runs)["ms"].to_numpy()
-        rows.add(f"two_stage_up{upsampling}", "dlib", ms, first, stage="detector")
-    return refused
-
-
-def _stages(folder: Path, engine: str, photo: np.ndarray, bench: Bench) -> dict[str, np.ndarray]:
-    """Milliseconds of each stage by turn, of the engines that tell them apart."""
-    runs = bench.size.runs
-    if engine.startswith("openvino"):
-        table = stage_times(folder, engine, photo, bench.threads, runs)
-        return {stage: table[stage].to_numpy() for stage in STAGES}
-    if engine == "torch":
-        stages = joint_stages(load_net(folder, "cpu"), 0.5)
-        turns = take_turns({"net": stages}, [photo], runs)
-        return {str(stage): rows["ms"].to_numpy() for stage, rows in turns.groupby("stage")}
-    return {}
+    rows.add_turns(whole(taken), own)
+    for (system, engine, backbone), stages in taken.items():
+        grid = own[system, engine, backbone]["grid"]
+        for stage, ms in stages.items():
+            rows.add(system, engine, ms, backbone, stage=stage, grid=grid)
 
 
 def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
@@ -194,10 +232,8 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
         )
     test = parts(config).test
     measured = {key: accuracy(system, test) for key, system in found.items()}
-    called: dict[tuple, Callable] = {
-        key: functools.partial(answer, system) for key, system in found.items()
-    }
-    taken = times(called, nets.read_photos(test), runs)
+    stages = {key: stages_of(system) for key, system in found.items()}
+    taken = whole(turns(stages, nets.read_photos(test), runs))
     rows = [
         {
             "system": key[0],
@@ -211,9 +247,7 @@ def compare_engines(config: Config, runs: int = RUNS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The committed ``benchmark.csv`` and ``benchmark_limits.csv``."""
-    table, limits_table = (
-        tables.read_table(paths.PUBLISHED_TABLES / file) for file in (TABLE, LIMITS_TABLE)
-    )
-    return table, limits_table
+def read_tables() -> Tables:
+    """The committed tables."""
+    files = (TABLE, LIMITS_TABLE, FRONTIER_TABLE, GATE_TABLE)
+    return Tables(*(tables.read_table(paths.PUBLISHED_TABLES / file) for file in files))

@@ -14,7 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from thesislib.benchmarks import nets
 from thesislib.benchmarks.nets import Bench
+from thesislib.benchmarks.systems import exported, stages_of
+from thesislib.benchmarks.timing import turns, whole
+from thesislib.deploy.recogniser import Recogniser
 from thesislib.engine.optimiser import precision
+from thesislib.engine.timing import PAUSE
 from thesislib.experiments.config import parts
 from thesislib.models.joint import JointNet
 
@@ -115,14 +119,22 @@ def work_of(net: JointNet, photo: np.ndarray) -> tuple[float, float]:
 def limits(bench: Bench, measured: pd.DataFrame) -> pd.DataFrame:
     """Each engine's point in the roofline figure, beside the machine's measured peaks.
 
+    A net's share of the peak is that of the headline: of the very calls, photo to answer, whose
+    median is quoted. Where the rest of the time is, the same calls tell by their stages, and calls
+    without what comes between those of the headline: without other systems' turns, and without
+    the pause in which an engine's threads fall asleep and the caches are left to others.
+
     Args:
         bench: whose nets they are.
         measured: rows of ``benchmark.csv``.
 
     Returns:
-        ``backbone, engine, precision, operations, bytes, ms, operations_per_second, peak, memory,
-        share_of_peak``; ``ms`` is the network stage where it is known, else the whole. An engine
-        named ``training`` is PyTorch while it trains.
+        ``backbone, engine, precision, operations, bytes, ms, ms_network, ms_alone, ms_awake,
+        operations_per_second, peak, memory, share_of_peak, share_of_peak_network,
+        share_of_peak_awake``. Milliseconds are medians: ``ms`` of the headline's calls,
+        ``ms_network`` of their network stage, ``ms_alone`` of whole calls with the pause and
+        nothing else between them, ``ms_awake`` of calls that follow one another at once. An
+        engine named ``training`` is PyTorch while it trains.
     """
     bench.say("the machine's limits")
     peaks = machine_limits().set_index("limit")["value"]
@@ -131,25 +143,33 @@ def limits(bench: Bench, measured: pd.DataFrame) -> pd.DataFrame:
     for backbone, of_net in joint.groupby("backbone", sort=False):
         net = nets.joint_net(bench, str(backbone))
         config = nets.portrait_config(bench, str(backbone))
-        photo = nets.read_photos(parts(config).test)[0]
-        operations, moved = work_of(net, photo)
+        folder = exported(net, config, calibration=bench.size.calibration, check=nets.gate(bench))
+        photos = nets.read_photos(parts(config).test)
+        operations, moved = work_of(net, photos[0])
         for engine, of_engine in of_net.groupby("engine", sort=False):
             own = of_engine.set_index("stage")["ms_median"]
+            stages = {engine: stages_of(Recogniser(folder, str(engine), bench.threads))}
+            alone, awake = (
+                float(np.median(whole(turns(stages, photos, bench.size.runs, pause=pause))[engine]))
+                for pause in (PAUSE, 0.0)
+            )
             lowered = {"openvino_int8": "int8", "openvino_bf16": "bf16"}
             kind = lowered.get(str(engine), "fp32")
-            ms = own["network"] if "network" in own else own["total"]
-            rows.append((backbone, engine, kind, operations, moved, ms))
+            of_calls = (own["total"], own["network"], alone, awake)
+            rows.append((backbone, engine, kind, operations, moved, *of_calls))
         # Of a crop, as it was trained on; each layer's numbers move thrice.
         trained = training_flops(net, bench.size.input_px)
         ms = 1000 / training_speed(net)["photos_per_second"]
-        rows.append((backbone, "training", precision(), trained, 3 * moved, ms))
-    table = pd.DataFrame(
-        rows, columns=["backbone", "engine", "precision", "operations", "bytes", "ms"]
-    )
+        of_calls = (ms, np.nan, np.nan, np.nan)
+        rows.append((backbone, "training", precision(), trained, 3 * moved, *of_calls))
+    columns = ["backbone", "engine", "precision", "operations", "bytes", "ms", "ms_network"]
+    table = pd.DataFrame(rows, columns=[*columns, "ms_alone", "ms_awake"])
     table["bytes"] *= table["precision"].map({"int8": 1, "bf16": 2, "fp32": 4})
-    table["operations_per_second"] = table["operations"] / (table["ms"] / 1000)
     table["peak"], table["memory"] = table["precision"].map(peaks), peaks["memory"]
-    table["share_of_peak"] = table["operations_per_second"] / table["peak"]
+    table["operations_per_second"] = table["operations"] / (table["ms"] / 1000)
+    for told in ("", "_network", "_awake"):
+        rate = table["operations"] / (table[f"ms{told}"] / 1000)
+        table[f"share_of_peak{told}"] = rate / table["peak"]
     return table
 
 

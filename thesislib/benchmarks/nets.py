@@ -1,13 +1,15 @@
-"""What the benchmark works with: photos of synthetic people, and nets trained briefly on them.
+"""What the benchmark works with: photos of synthetic people, and nets trained on them.
 
-All nets are trained for a minute or so: their accuracy shows what an engine costs, not what the
-method can do. A net begins where that of smaller photos, or of a smaller ResNet, ended.
+A net begins where that of smaller photos, or of a smaller ResNet, ended, so that minutes are
+enough. Nets of portraits are trained for a minute or so: their accuracy shows what an engine costs,
+not what the method can do. Nets of scenes are trained for longer, since they are compared by what
+they find.
 """
 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from thesislib.profiles import Profile
 from thesislib.synthetic import sets
 from thesislib.synthetic.parameters import VERSION
 from thesislib.synthetic.scene import render_photo, render_scene
-from thesislib.synthetic.spec import SyntheticSet, identity_name
+from thesislib.synthetic.spec import PhotoNumbers, SyntheticSet, identity_name
 from thesislib.synthetic.worker import DrawingPool
 
 
@@ -41,13 +43,15 @@ class Size:
 
     people: int = 20
     portraits: int = 520
-    scenes: int = 160
-    scenes_a_count: int = 8  # photos for each number of faces
-    face_counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    scenes: int = 200
+    scenes_a_count: int = 100  # photos for each number of faces
+    face_counts: tuple[int, ...] = (1, 4, 16)
     small_px: int = 160  # people are learned at this size first, where a photo costs a quarter
     small_epochs: int = 10
     epochs: int = 2  # at the full size, from there
-    scene_epochs: int = 8
+    small_scene_epochs: int = 40
+    scene_epochs: int = 6  # at the full size, from there
+    face_epochs: int = 4  # of the pipeline's classifier of faces cut out
     input_px: int = 320
     face_px: int = 160  # of a face cut out for the pipeline's classifier, where there are many
     photo_px: tuple[int, ...] = (160, 640)
@@ -56,7 +60,7 @@ class Size:
     batches: tuple[int, ...] = (2, 4, 8)
     identities: tuple[int, ...] = (10, 100, 1000, 10_000, 100_000)
     calibration: int = 100
-    checks: int = 120
+    checks: int = 520  # photos of the gate, one face each
     runs: int = RUNS
 
 
@@ -72,7 +76,9 @@ SIZES = {
         small_px=64,
         small_epochs=1,
         epochs=1,
+        small_scene_epochs=1,
         scene_epochs=1,
+        face_epochs=1,
         input_px=128,
         face_px=64,
         photo_px=(160,),
@@ -125,58 +131,62 @@ def portraits(bench: Bench) -> Path:
     """Dataset folder of portraits, made if it is not there."""
     size = bench.size
     spec = SyntheticSet(size.people, size.portraits, 2, size.input_px)
-    return _made(bench, "portraits", spec)
-
-
-def scenes(bench: Bench) -> Path:
-    """Dataset folder of scenes of 0 to 32 people, made if it is not there."""
-    size = bench.size
-    return _made(bench, "scenes", SyntheticSet(size.people, size.scenes, 0, size.input_px))
-
-
-def _made(bench: Bench, kind: str, spec: SyntheticSet) -> Path:
-    folder = paths.DATA / f"synthetic-{bench.name}-{kind}"
+    folder = paths.DATA / f"synthetic-{bench.name}-portraits"
     if not (folder / ANNOTATIONS).exists():
-        bench.say(f"drawing {spec.photos} {kind}")
+        bench.say(f"drawing {spec.photos} portraits")
     sets.make(folder, spec, progress=False)
     return folder
 
 
-def more_portraits(bench: Bench) -> Dataset:
-    """Portraits of the same people and sittings that no net was trained or tested on."""
+def scenes(bench: Bench) -> Path:
+    """Dataset folder of scenes to learn from, as many of each number of people, made if it is not
+    there."""
+    counts = bench.size.face_counts
+    numbered = [(number, counts[number % len(counts)]) for number in range(bench.size.scenes)]
+    return _drawn(bench, "scenes", render_scene, _of_scenes(bench, numbered)).folder
+
+
+def _of_scenes(bench: Bench, numbered: list[tuple[int, int]]) -> list[tuple]:
+    """What ``render_scene`` takes to draw scenes of these numbers, each of so many people."""
     size = bench.size
-    keys = [
-        (person, sitting, 1000 + shot)
+    people = (0, size.people)
+    return [(number, people, bench.seed, size.input_px, count) for number, count in numbered]
+
+
+def gate_numbers(size: Size) -> list[PhotoNumbers]:
+    """Numbers of the gate's photos: further ones of the same people and sittings.
+
+    None is of the portraits, whose shots are numbered from 0.
+    """
+    first, shots = size.portraits, size.checks // (2 * size.people)
+    return [
+        (person, sitting, first + shot)
         for person in range(size.people)
         for sitting in range(2)
-        for shot in range(size.checks // (2 * size.people))
+        for shot in range(shots)
     ]
-    tasks = [(*key, bench.seed, size.input_px) for key in keys]
-    names = [identity_name(key[0]) for key in keys]
-    return _drawn(bench, "checks", render_photo, tasks, names)
+
+
+def gate(bench: Bench) -> Dataset:
+    """Photos on which engines are judged: no net was trained, calibrated or tested on them."""
+    tasks = [(*numbers, bench.seed, bench.size.input_px) for numbers in gate_numbers(bench.size)]
+    return _drawn(bench, "gate", render_photo, tasks)
 
 
 def crowds(bench: Bench, count: int) -> Dataset:
-    """Photos of exactly ``count`` people each that no net was trained on; nobody is named."""
-    size = bench.size
-    numbers = range(10**6, 10**6 + size.scenes_a_count)
-    people = (0, size.people)
-    tasks = [(number, people, bench.seed, size.input_px, count) for number in numbers]
-    return _drawn(bench, f"crowds-{count}", render_scene, tasks, [""] * len(tasks))
+    """Photos of exactly ``count`` people each that no net was trained on."""
+    numbered = [(10**6 + at, count) for at in range(bench.size.scenes_a_count)]
+    return _drawn(bench, f"crowds-{count}", render_scene, _of_scenes(bench, numbered))
 
 
-def _drawn(
-    bench: Bench, name: str, draw: Callable, tasks: list[tuple], identities: Sequence[str]
-) -> Dataset:
+def _drawn(bench: Bench, name: str, draw: Callable, tasks: list[tuple]) -> Dataset:
     """A dataset of the photos that ``draw`` gives for some arguments, drawn once."""
-    size = bench.size
-    about = {"people": size.people, "px": size.input_px, "photos": len(tasks), "seed": bench.seed}
-    folder = cache.folder("benchmark", name, drawing=VERSION, **about)
+    folder = cache.folder("benchmark", name, drawing=VERSION, tasks=cache.key(tasks=tasks))
     if not (folder / ANNOTATIONS).exists():
         bench.say(f"drawing {len(tasks)} photos, {name}")
         rows = []
         drawn = _workers().map(draw, *zip(*tasks, strict=True))
-        for at, ((photo, faces), identity) in enumerate(zip(drawn, identities, strict=True)):
+        for at, (photo, faces) in enumerate(drawn):
             file = f"photos/{at:04}.png"
             with storage.atomic_write(folder / file) as aside:
                 Image.fromarray(photo).save(aside)
@@ -184,6 +194,7 @@ def _drawn(
             about_photo = {"photo": file, "width": width, "height": height, "session": ""}
             for face in faces:
                 box = dict(zip(BOX, face.box.tolist(), strict=True))
+                identity = "" if face.stranger else identity_name(face.identity)
                 rows.append({**about_photo, "identity": identity, **box})
         write_annotations(folder, pd.DataFrame(rows)[COLUMNS])
     return read_dataset(folder)
@@ -221,33 +232,52 @@ def portrait_config(bench: Bench, backbone: str, **other: Any) -> Config:
     return Config(portraits(bench), profile(bench, backbone, **other), "photo", bench.seed)
 
 
+def scene_config(bench: Bench, **other: Any) -> Config:
+    """Scenes, split by photo."""
+    # Three boxes a cell, so that a cell that holds several faces is not the limit at once; small
+    # batches, since confidences need many steps.
+    settings = {"anchors": 3, "batch": 8} | other
+    config = profile(bench, bench.size.backbones[-1], **settings)
+    return Config(scenes(bench), config, "photo", bench.seed)
+
+
 def joint_net(bench: Bench, backbone: str) -> JointNet:
     """A joint net of portraits.
 
     The last of the backbones has learned small photos first; the others begin as it.
     """
-    size, last = bench.size, bench.size.backbones[-1]
-    if backbone == last:
-        small = portrait_config(
-            bench, backbone, input_px=size.small_px, pooling=1, epochs=size.small_epochs
-        )
-        bench.say(f"training {backbone}, {size.small_px} px")
-        first = systems.trained_joint(small)
-    else:
-        first = joint_net(bench, last)
-    bench.say(f"training {backbone}, {size.input_px} px")
+    last = bench.size.backbones[-1]
+    first = small_net(bench) if backbone == last else joint_net(bench, last)
+    bench.say(f"training {backbone}, {bench.size.input_px} px")
     return _continued(portrait_config(bench, backbone), first, f"{backbone} from another net")
 
 
+def small_net(bench: Bench) -> JointNet:
+    """The last backbone's joint net of small portraits."""
+    size, backbone = bench.size, bench.size.backbones[-1]
+    bench.say(f"training {backbone}, {size.small_px} px")
+    settings = {"input_px": size.small_px, "pooling": 1, "epochs": size.small_epochs}
+    return systems.trained_joint(portrait_config(bench, backbone, **settings))
+
+
 def scene_net(bench: Bench, grid: int) -> JointNet:
-    """A joint net of scenes with ``grid`` x ``grid`` cells, begun as the portraits' net."""
-    backbone, stride = bench.size.backbones[-1], bench.size.input_px // grid
-    # Three boxes a cell, so that a cell that holds several faces is not the limit at once.
-    settings = {"anchors": 3, "epochs": bench.size.scene_epochs}
-    settings |= {"stride": 16, "pooling": 1} if stride == 16 else {"pooling": stride // 32}
-    config = Config(scenes(bench), profile(bench, backbone, **settings), "photo", bench.seed)
-    bench.say(f"training {backbone}, {grid} x {grid} cells, scenes")
-    return _continued(config, joint_net(bench, backbone), f"{grid} x {grid}")
+    """A joint net of scenes with ``grid`` x ``grid`` cells, begun as that of small scenes."""
+    size, cell = bench.size, bench.size.input_px // grid
+    stride = min(cell, 32)
+    settings = {"stride": stride, "pooling": cell // stride, "epochs": size.scene_epochs}
+    config, first = scene_config(bench, **settings), small_scene_net(bench, stride)
+    bench.say(f"training {grid} x {grid} cells, scenes")
+    return _continued(config, first, f"{grid} x {grid}")
+
+
+def small_scene_net(bench: Bench, stride: int = 32) -> JointNet:
+    """A joint net of small scenes that reads the ResNet at a stride, begun as that of small
+    portraits."""
+    size = bench.size
+    settings = {"input_px": size.small_px, "pooling": 1, "epochs": size.small_scene_epochs}
+    first = small_net(bench)
+    bench.say(f"training stride {stride}, scenes, {size.small_px} px")
+    return _continued(scene_config(bench, stride=stride, **settings), first, "small scenes")
 
 
 def _continued(config: Config, first: JointNet, label: str) -> JointNet:
@@ -299,12 +329,28 @@ def _begin_as(net: JointNet, first: JointNet) -> None:
 
 def classifier(bench: Bench) -> FaceClassifier:
     """The pipeline's classifier of photos, begun with the joint net's backbone."""
-    joint = joint_net(bench, bench.size.backbones[0])
-    start = cache.folder("benchmark", "start", net=_weights(joint))
-    joint.save(start)
-    config = portrait_config(bench, bench.size.backbones[0])
+    backbone = bench.size.backbones[0]
+    start = _saved(joint_net(bench, backbone))
     bench.say("training the classifier")
-    return systems.trained_classifier(dataclasses.replace(config, start=start), "photo")
+    config = dataclasses.replace(portrait_config(bench, backbone), start=start)
+    return systems.trained_classifier(config, "photo")
+
+
+def face_classifier(bench: Bench) -> FaceClassifier:
+    """The pipeline's classifier of faces cut out of scenes, begun with the backbone with which the
+    joint nets of scenes begin."""
+    size = bench.size
+    start = _saved(small_scene_net(bench))
+    bench.say("training the classifier of faces")
+    config = scene_config(bench, input_px=size.face_px, epochs=size.face_epochs)
+    return systems.trained_classifier(dataclasses.replace(config, start=start), "face")
+
+
+def _saved(net: JointNet) -> Path:
+    """A net's folder, for those that start from it."""
+    folder = cache.folder("benchmark", "start", net=_weights(net))
+    net.save(folder)
+    return folder
 
 
 def read_photos(dataset: Dataset) -> list[np.ndarray]:

@@ -1,17 +1,25 @@
 """What users would pick instead of this project, as far as it is installed."""
 
-import importlib.util
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
 
-from thesislib.data.detector import detect_faces
+from thesislib.baselines.detector_settings import framing_of
+from thesislib.baselines.references import NearestNames
+from thesislib.data.detector import DETECTION_COLUMNS, detect_faces
+from thesislib.data.images import read_photo
+from thesislib.data.loading import list_photos
+from thesislib.data.schema import Dataset
 from thesislib.data.transforms import warped
 from thesislib.deploy.int8 import quietly
+from thesislib.engine.timing import Stages
 from thesislib.environment import dlib_file, require
 from thesislib.faces import Face
 from thesislib.models.backbone import Normalise
@@ -22,39 +30,6 @@ from thesislib.models.dlib_resnet import (
     dlib_recogniser,
     weights_file,
 )
-
-
-def peers(folder: Path | None) -> dict[str, Callable]:
-    """What users would pick instead, as far as it is installed and its weights are at hand.
-
-    OpenCV's YuNet (Wu et al. 2023) finds faces and SFace (Zhong et al. 2021) embeds each;
-    facenet-pytorch's MTCNN (Zhang et al. 2016) finds faces only. Neither
-    knows the dataset's people.
-
-    Args:
-        folder: with OpenCV's ``face_detection_yunet*.onnx`` and ``face_recognition_sface*.onnx``;
-            None for no peers. Of each peer that is left out it is printed why.
-
-    Returns:
-        functions from a photo uint8 [H, W, 3] to an answer with ``boxes`` and ``scores``.
-    """
-    if folder is None:
-        return {}
-    found: dict[str, Callable] = {}
-    if importlib.util.find_spec("cv2") is None:
-        print("peer yunet_sface: opencv-python is not installed; left out")
-    else:
-        names = [f"{name}*.onnx" for name in ("face_detection_yunet", "face_recognition_sface")]
-        files = [sorted(folder.glob(name)) for name in names]
-        if all(files):
-            found["yunet_sface"] = _yunet_sface(*(matching[0] for matching in files))
-        else:
-            print(f"peer yunet_sface: no {' and '.join(names)} in {folder}; left out")
-    if importlib.util.find_spec("facenet_pytorch") is None:
-        print("peer mtcnn: facenet-pytorch is not installed; left out")
-    else:
-        found["mtcnn"] = _mtcnn()
-    return found
 
 
 class DlibItself:
@@ -133,20 +108,30 @@ class YunetDlib:
         self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
     ) -> list[list[Face]]:
         """Faces of decoded photos uint8 [H, W, 3], named by nobody."""
-        return [self._faces(photo, score_threshold) for photo in photos]
+        return one_by_one(self.stages_at(score_threshold), photos)
 
-    def _faces(self, photo: np.ndarray, score_threshold: float) -> list[Face]:
-        self.detector.setInputSize(photo.shape[1::-1])
-        self.detector.setScoreThreshold(score_threshold)
-        _, found = self.detector.detect(np.ascontiguousarray(photo[:, :, ::-1]))
-        if found is None:
-            return []
+    def stages_at(self, score_threshold: float) -> Stages:
+        """The work on one photo, see :func:`thesislib.benchmarks.systems.stages_of`."""
+
+        def detect(photo: np.ndarray) -> tuple:
+            self.detector.setInputSize(photo.shape[1::-1])
+            self.detector.setScoreThreshold(score_threshold)
+            _, found = self.detector.detect(np.ascontiguousarray(photo[:, :, ::-1]))
+            return photo, np.zeros((0, 15), np.float32) if found is None else found
+
+        return [("detector", detect), ("preprocess", self._align), ("network", self._embed)]
+
+    def _align(self, state: tuple) -> tuple:
+        photo, found = state
         points = torch.from_numpy(found[:, 4:14]).unflatten(1, (5, 2))
         image = Image.fromarray(photo)
-        chips = [
-            np.asarray(warped(image, transform.numpy(), CHIP_PX))
-            for transform in chip_transforms(points)
-        ]
+        transforms = chip_transforms(points).numpy()
+        return found, [np.asarray(warped(image, one, CHIP_PX)) for one in transforms]
+
+    def _embed(self, state: tuple) -> list[Face]:
+        found, chips = state
+        if not chips:
+            return []
         vectors = self.net(np.stack(chips).transpose(0, 3, 1, 2))[0]
         boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -154,6 +139,64 @@ class YunetDlib:
             Face(box, score, embedding=vector)
             for box, score, vector in zip(boxes, found[:, 14].tolist(), vectors, strict=True)
         ]
+
+
+class Enrolled:
+    """A system that knows nobody, once people are enrolled: each face has the name of the nearest
+    class mean.
+
+    Args:
+        system: has ``stages_at``, and its faces embeddings.
+        train: portraits of the people; the best face of each, if one is found, is enrolled.
+
+    Attributes:
+        engine: the system's.
+        calibration: from the system's framing of a face to the dataset's.
+
+    Raises:
+        ValueError: a face is found in none of the portraits.
+    """
+
+    def __init__(self, system: Any, train: Dataset) -> None:
+        self.system, self.engine = system, system.engine
+        photos = list_photos(train, train.identities)
+        vectors, names, detections = [], [], []
+        for photo in photos:
+            (faces,) = system.predict_arrays([read_photo(train.folder / photo.name)])
+            for face in faces[:1]:
+                vectors.append(face.embedding)
+                names.append(train.identities[int(photo.identities[0])])
+                detections.append([photo.name, face.score, *face.box.tolist()])
+        self.names = NearestNames(np.array(vectors), names, "class_mean")
+        found = pd.DataFrame(detections, columns=DETECTION_COLUMNS)
+        self.calibration = framing_of(found, photos)
+
+    def predict_arrays(
+        self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
+    ) -> list[list[Face]]:
+        """Faces of decoded photos uint8 [H, W, 3], each with a name."""
+        return one_by_one(self.stages_at(score_threshold), photos)
+
+    def stages_at(self, score_threshold: float) -> Stages:
+        """The work on one photo, see :func:`thesislib.benchmarks.systems.stages_of`."""
+        return [*self.system.stages_at(score_threshold), ("classifier", self._name)]
+
+    def _name(self, faces: list[Face]) -> list[Face]:
+        names = self.names.of(np.array([face.embedding for face in faces]))
+        return [
+            dataclasses.replace(face, name=name) for face, name in zip(faces, names, strict=True)
+        ]
+
+
+def one_by_one(stages: Stages, photos: Sequence[np.ndarray]) -> list[list[Face]]:
+    """What a system's stages make of each photo."""
+    answers = []
+    for photo in photos:
+        value: Any = photo
+        for _, work in stages:
+            value = work(value)
+        answers.append(value)
+    return answers
 
 
 def yunet_dlib(folder: Path, threads: int) -> YunetDlib:
@@ -167,36 +210,3 @@ def yunet_dlib(folder: Path, threads: int) -> YunetDlib:
     if not files:
         raise FileNotFoundError(f"{folder}: no *yunet*.onnx in it")
     return YunetDlib(files[0], threads)
-
-
-def _yunet_sface(detector_file: Path, recogniser_file: Path) -> Callable:
-    import cv2
-
-    detector = cv2.FaceDetectorYN.create(str(detector_file), "", (320, 320))
-    recogniser = cv2.FaceRecognizerSF.create(str(recogniser_file), "")
-
-    def system(photo: np.ndarray) -> dict:
-        bgr = np.ascontiguousarray(photo[:, :, ::-1])
-        detector.setInputSize(photo.shape[1::-1])
-        _, faces = detector.detect(bgr)
-        faces = np.zeros((0, 15), np.float32) if faces is None else faces
-        for face in faces:
-            recogniser.feature(recogniser.alignCrop(bgr, face))
-        boxes = np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], axis=1)
-        return {"boxes": boxes, "scores": faces[:, 14], "identities": [""] * len(faces)}
-
-    return system
-
-
-def _mtcnn() -> Callable:
-    from facenet_pytorch import MTCNN
-
-    detector = MTCNN(keep_all=True)
-
-    def system(photo: np.ndarray) -> dict:
-        boxes, scores = detector.detect(photo)
-        boxes = np.zeros((0, 4)) if boxes is None else boxes
-        scores = np.zeros(0) if len(boxes) == 0 else scores
-        return {"boxes": boxes, "scores": scores, "identities": [""] * len(boxes)}
-
-    return system

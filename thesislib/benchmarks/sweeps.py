@@ -1,4 +1,4 @@
-"""Time against what a photo holds and what is asked: faces, pixels, batches, threads, people."""
+"""Time against what is asked: pixels, batches, threads, people."""
 
 import functools
 import time
@@ -15,56 +15,21 @@ from thesislib.baselines.detector_settings import USUAL, DetectorSettings
 from thesislib.benchmarks import nets
 from thesislib.benchmarks.nets import Bench
 from thesislib.benchmarks.rows import Rows
-from thesislib.benchmarks.systems import accuracy, answer, available, exported, two_stage
-from thesislib.benchmarks.timing import times
+from thesislib.benchmarks.systems import available, exported, stages_of, two_stage
+from thesislib.benchmarks.timing import times, turns, whole
 from thesislib.deploy.engines import open_engine
 from thesislib.deploy.export import read_about
 from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.recogniser import Recogniser
-from thesislib.experiments.config import Config, parts
+from thesislib.experiments.config import parts
 from thesislib.models.heads import IdentityClassifier
 
 Refused = set[tuple[str, str]]  # engine and backbone: too inaccurate
 
 
 def best_engine(folder: Path, backbone: str, refused: Refused) -> str:
-    """The fastest engine that is there and was not too inaccurate on test photos."""
+    """The fastest engine that is there and passed the gate."""
     return next(name for name in available(folder) if (name, backbone) not in refused)
-
-
-def faces(bench: Bench, rows: Rows, others: dict[str, Any]) -> None:
-    """Time and recall against the number of faces in a photo, for each grid and the pipeline.
-
-    The pipeline names each face by itself here, as it must where there are several.
-    """
-    size, first, last = bench.size, bench.size.backbones[0], bench.size.backbones[-1]
-    found: dict[tuple, Any] = {}
-    grids = {}
-    scenes = Config(nets.scenes(bench), nets.profile(bench, last), "photo", bench.seed)
-    for grid in size.grids:
-        # fp32 or bf16 for all: what int8 costs a crowd is another question.
-        folder = exported(nets.scene_net(bench, grid), scenes, calibration=0)
-        key = ("joint", available(folder)[0], last, grid)
-        found[key], grids[key] = Recogniser(folder, key[1], bench.threads), {"grid": grid}
-    config = nets.portrait_config(bench, first)
-    named = exported(nets.classifier(bench), config, calibration=size.calibration)
-    lowered = available(named)
-    same = key[1] if key[1] in lowered else lowered[0]
-    for upsampling, engine in ((1, "torch"), (1, same), (0, same)):
-        settings = DetectorSettings(upsampling, USUAL)
-        found[f"two_stage_up{upsampling}", engine, first] = two_stage(
-            config, named, engine, "face", settings, size.face_px, bench.threads
-        )
-    found |= {(name, "own", "own"): system for name, system in others.items()}
-    called = {key: functools.partial(answer, system) for key, system in found.items()}
-    for count in size.face_counts:
-        crowd = nets.crowds(bench, count)
-        bench.say(f"{count} faces")
-        own = {
-            key: grids.get(key, {}) | {"recall_50": accuracy(system, crowd)["recall_50"]}
-            for key, system in found.items()
-        }
-        rows.add_turns(times(called, nets.read_photos(crowd), size.runs), own, faces=count)
 
 
 def photo_sizes(bench: Bench, rows: Rows, refused: Refused) -> None:
@@ -86,8 +51,8 @@ def photo_sizes(bench: Bench, rows: Rows, refused: Refused) -> None:
             found[f"two_stage_up{up}", engine, first] = two_stage(
                 config, named, engine, "photo", DetectorSettings(up, USUAL), px, bench.threads
             )
-        called = {key: functools.partial(answer, system) for key, system in found.items()}
-        rows.add_turns(times(called, photos, size.runs), input_px=px)
+        stages = {key: stages_of(system) for key, system in found.items()}
+        rows.add_turns(whole(turns(stages, photos, size.runs)), input_px=px)
 
 
 def enlarged(photo: np.ndarray, px: int) -> np.ndarray:
@@ -102,7 +67,7 @@ def batches_and_threads(bench: Bench, rows: Rows, refused: Refused) -> None:
     size = bench.size
     for backbone in size.backbones:
         config = nets.portrait_config(bench, backbone)
-        net, check = nets.joint_net(bench, backbone), nets.more_portraits(bench)
+        net, check = nets.joint_net(bench, backbone), nets.gate(bench)
         folder = exported(net, config, calibration=size.calibration, check=check)
         about, photo = read_about(folder), nets.read_photos(parts(config).test)[0]
         fastest = best_engine(folder, backbone, refused)

@@ -1,11 +1,12 @@
 """Systems on engines: nets exported once, pipelines around them, and how accurate each is."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from thesislib import cache, seeds
@@ -16,13 +17,16 @@ from thesislib.data.loading import list_photos
 from thesislib.data.schema import Dataset
 from thesislib.deploy.engines import available as engines_of
 from thesislib.deploy.export import ABOUT, FORM, export, read_about
+from thesislib.deploy.graph import USER_SCORE
 from thesislib.deploy.int8 import within_limits
-from thesislib.deploy.recogniser import EngineClassifier
-from thesislib.engine.evaluate import evaluate
+from thesislib.deploy.recogniser import EngineClassifier, Recogniser
+from thesislib.engine.evaluate import Report, evaluate
 from thesislib.engine.predict import System
+from thesislib.engine.timing import Stages
 from thesislib.experiments import systems
 from thesislib.experiments.config import Config, parts
-from thesislib.metrics.boxes import BoxCalibration
+from thesislib.metrics.boxes import BoxCalibration, box_iou
+from thesislib.metrics.matching import match_at
 from thesislib.models.face_classifier import FaceClassifier
 from thesislib.models.joint import JointNet
 
@@ -111,8 +115,7 @@ def accuracy(system: System, dataset: Dataset) -> dict[str, float]:
 
     Joint accuracy is NaN where nobody in the dataset is named.
     """
-    framing: BoxCalibration | None = getattr(system, "calibration", None)
-    report = evaluate(_FindsAndNames(system), dataset, framing)
+    report = _report(system, dataset)
     iou = report.faces["iou_calibrated"]
     named = (report.faces["identity"] != "").any()
     return {
@@ -122,25 +125,112 @@ def accuracy(system: System, dataset: Dataset) -> dict[str, float]:
     }
 
 
+def stages_of(system: Any, threshold: float | None = None) -> Stages:
+    """What a system does with one photo, in named steps that make up the whole call.
+
+    Args:
+        system: a pipeline, or one that has ``stages_at``.
+        threshold: least score of a face, exclusive; in a pipeline of its detector's margins. None
+            for the user's usual one.
+    """
+    if isinstance(system, TwoStage):
+        return (system if threshold is None else pipeline_at(system, threshold)).stages
+    return system.stages_at(USER_SCORE if threshold is None else threshold)
+
+
+def pipeline_at(system: TwoStage, threshold: float) -> TwoStage:
+    """The pipeline with another threshold of its detector's margins; boxes are framed alike."""
+    other = copy.copy(system)
+    other.threshold = threshold
+    return other
+
+
+def at_thresholds(
+    system: System, dataset: Dataset, thresholds: Sequence[float]
+) -> dict[float, dict[str, float]]:
+    """What a system finds at each of some thresholds, from one look at the photos.
+
+    A box that scores less never takes the face of one that scores more, so that a higher threshold
+    leaves the matches above it as they are.
+
+    Args:
+        system: a pipeline, or one whose scores are probabilities.
+        dataset: whose faces are to be found and, where a name is known, named.
+        thresholds: see :func:`stages_of`.
+
+    Returns:
+        by threshold ``recall_50`` (share of the faces found with an IoU of at least 0.5, boxes
+        calibrated), ``joint_accuracy_50`` (share of the named faces that are found and named
+        rightly; NaN where nobody is named), ``false_boxes`` (boxes on no face, a photo) and ``n``,
+        faces.
+    """
+    least = 0.0
+    if isinstance(system, TwoStage):  # whose scores are margins above its threshold
+        least = min(thresholds)
+        system = pipeline_at(system, least)
+    report = _report(system, dataset)
+    found, right, false = [np.empty(0)], [np.empty(0, bool)], [np.empty(0)]
+    for told, truth in zip(report.predictions, report.truths, strict=True):
+        scores = told["scores"] + least
+        face = match_at(box_iou(told["boxes"], truth["boxes"]), scores, 0.5)
+        hit = face >= 0
+        score = np.full(len(truth["boxes"]), -np.inf)
+        score[face[hit]] = scores[hit]
+        names = np.full(len(truth["boxes"]), "", dtype=object)
+        names[face[hit]] = np.asarray(told["identities"], dtype=object)[hit]
+        found.append(score)
+        right.append(names == np.asarray(truth["identities"], dtype=object))
+        false.append(scores[~hit])
+    score, named_right, wrong = (np.concatenate(parts) for parts in (found, right, false))
+    known = np.array([name != "" for truth in report.truths for name in truth["identities"]])
+    answers = {}
+    for threshold in thresholds:
+        above = score > threshold
+        named = (above & named_right)[known]
+        answers[threshold] = {
+            "recall_50": float(above.mean()),
+            "joint_accuracy_50": float(named.mean()) if len(named) else float("nan"),
+            "false_boxes": float((wrong > threshold).sum() / len(report.truths)),
+            "n": len(score),
+        }
+    return answers
+
+
+def _report(system: System, dataset: Dataset) -> Report:
+    framing: BoxCalibration | None = getattr(system, "calibration", None)
+    return evaluate(_FindsAndNames(system), dataset, framing)
+
+
 class _FindsAndNames:
     """A system that is not asked for names at the annotated boxes as well."""
 
     def __init__(self, system: Any) -> None:
         self.predict_arrays = system.predict_arrays
+        self.highest_score = getattr(system, "highest_score", 1.0)
 
 
-def offered(key: tuple, found: Mapping[tuple, dict[str, float]]) -> bool:
-    """Whether an engine of the joint net is as accurate on test photos as fp32.
+def gate(folder: Path, check: Dataset, threads: int) -> pd.DataFrame:
+    """Judge a joint net's engines of lower precision against fp32, on photos of their own.
+
+    An engine passes if it costs at most ``MOST_ACCURACY_LOST`` of joint accuracy and
+    ``MOST_IOU_LOST`` of mean IoU.
 
     Args:
-        key: ``("joint", engine, backbone, ...)``, or of another system, which is always offered.
-        found: :func:`accuracy` of each.
+        folder: exported with the same ``check``.
+        check: photos of neither training, calibration nor test.
+        threads: of the engines.
+
+    Returns:
+        one row per engine that can be had here, fp32 first: ``engine, joint_accuracy_50, mean_iou,
+        n`` (faces), ``offered``.
     """
-    full = found.get((key[0], "openvino", *key[2:]))
-    lowered = key[0] == "joint" and key[1] in LOWERED and full is not None
-    return not lowered or within_limits(found[key], full or {})
-
-
-def answer(system: System, photo: np.ndarray) -> list:
-    """A system's answer to one photo: what is timed."""
-    return system.predict_arrays([photo], 0.5)[0]
+    about = read_about(folder)
+    full = about["int8"]["fp32"]  # measured on these photos when int8 was made
+    faces = int(check.table["x1"].notna().sum())
+    rows = [("openvino", full["joint_accuracy_50"], full["mean_iou"], faces, True)]
+    for engine in available(folder):
+        if engine in LOWERED:
+            found = accuracy(Recogniser(folder, engine, threads), check)
+            passed = within_limits(found, full)
+            rows.append((engine, found["joint_accuracy_50"], found["mean_iou"], faces, passed))
+    return pd.DataFrame(rows, columns=["engine", "joint_accuracy_50", "mean_iou", "n", "offered"])

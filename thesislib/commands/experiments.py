@@ -264,17 +264,18 @@ def stand_in(
 def benchmark(
     size: Literal["benchmark", "smoke"] = "benchmark", seed: int = 0, peers: Path | None = None
 ) -> None:
-    """Speed and accuracy of every engine, turn by turn; 18 minutes on two cores.
+    """Speed and accuracy of every engine, turn by turn; 25 minutes on two cores.
 
     Args:
         size: How much is done; smoke takes a minute, and its numbers mean nothing.
         seed: Random seed.
-        peers: Folder with the weights of OpenCV's models, to compare with.
+        peers: Folder with YuNet's weights, to compare with; needs opencv-python.
     """
     from thesislib.benchmarks import headline
     from thesislib.benchmarks.targets import targets
 
-    found = targets(*headline.run(size, seed, peers, progress=True))
+    measured = headline.run(size, seed, peers)
+    found = targets(measured.times, measured.limits)
     print(found.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
 
 

@@ -143,14 +143,40 @@ class GraphSystem:
         check_score_threshold(score_threshold)
         answers: list[list[Face]] = [[] for _ in photos]
         for size, members in self._batches(photos):
-            # The graph scales too, but engines take many times as long for it.
-            scaled = [scaled_photo(photos[at], self.input_px).permute(1, 2, 0) for at in members]
-            batch = (scaled[0][None] if len(members) == 1 else torch.stack(scaled)).contiguous()
-            photo, *values = self.run(batch.numpy(), score_threshold)
-            for number, at in enumerate(members):
-                factors = scale_factors(photos[at], size)
-                answers[at] = self._as_faces(factors, *(value[photo == number] for value in values))
+            together = [photos[at] for at in members]
+            outputs = self.run(self._scaled(together), score_threshold)
+            found = self._as_faces(together, size, outputs)
+            for at, faces in zip(members, found, strict=True):
+                answers[at] = faces
         return answers
+
+    def stages_at(self, score_threshold: float) -> list[tuple[str, Callable]]:
+        """What :meth:`predict_arrays` does with one photo in named steps, each taking what the one
+        before returned; see :func:`thesislib.engine.timing.take_turns`.
+
+        ``network`` is the graph: the net, the decoding of its boxes and their suppression.
+        """
+
+        def preprocess(photo: np.ndarray) -> tuple:
+            ((size, _),) = self._batches([photo])
+            return photo, size, self._scaled([photo])
+
+        def network(state: tuple) -> tuple:
+            photo, size, batch = state
+            return photo, size, self.run(batch, score_threshold)
+
+        def postprocess(state: tuple) -> list[Face]:
+            photo, size, outputs = state
+            return self._as_faces([photo], size, outputs)[0]
+
+        return [("preprocess", preprocess), ("network", network), ("postprocess", postprocess)]
+
+    def _scaled(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+        """Photos at the input's scale, where they have one size: uint8 [N, H, W, 3]."""
+        # The graph scales too, but engines take many times as long for it.
+        scaled = [scaled_photo(photo, self.input_px).permute(1, 2, 0) for photo in photos]
+        batch = scaled[0][None] if len(scaled) == 1 else torch.stack(scaled)
+        return batch.contiguous().numpy()
 
     def predict(
         self,
@@ -176,23 +202,26 @@ class GraphSystem:
 
     def _as_faces(
         self,
-        factors: np.ndarray,
-        boxes: np.ndarray,
-        scores: np.ndarray,
-        identities: np.ndarray,
-        name_scores: np.ndarray,
-        embeddings: np.ndarray,
-        landmarks: np.ndarray | None = None,
-    ) -> list[Face]:
-        names = [self.identities[at] for at in identities.tolist()]
-        points = [None] * len(boxes) if landmarks is None else landmarks * factors[:2]
-        rows = zip(
-            boxes * factors,
-            scores.tolist(),
-            names,
-            name_scores.tolist(),
-            embeddings,
-            points,
-            strict=True,
-        )
-        return [Face(*row) for row in rows]
+        photos: Sequence[np.ndarray],
+        size: tuple[int, int],
+        outputs: tuple[np.ndarray, ...],
+    ) -> list[list[Face]]:
+        """Faces of photos that went through the graph together, scaled to ``size``."""
+        of_photo, *values = outputs
+        answers = []
+        for number, photo in enumerate(photos):
+            own = (value[of_photo == number] for value in values)
+            boxes, scores, identities, name_scores, embeddings, *landmarks = own
+            factors = scale_factors(photo, size)
+            points = landmarks[0] * factors[:2] if landmarks else [None] * len(boxes)
+            rows = zip(
+                boxes * factors,
+                scores.tolist(),
+                [self.identities[at] for at in identities.tolist()],
+                name_scores.tolist(),
+                embeddings,
+                points,
+                strict=True,
+            )
+            answers.append([Face(*row) for row in rows])
+        return answers

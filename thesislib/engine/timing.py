@@ -24,6 +24,7 @@ def take_turns(
     photos: Sequence[np.ndarray],
     runs: int = RUNS,
     warm_ups: int = WARM_UPS,
+    pause: float = PAUSE,
 ) -> pd.DataFrame:
     """Time systems on the same photos, one after the other on each.
 
@@ -36,6 +37,7 @@ def take_turns(
         photos: taken in turn, from the first again after the last.
         runs: timed calls of each system.
         warm_ups: calls before those.
+        pause: seconds before each call.
 
     Returns:
         one row per system, stage and turn: ``system, stage, turn, ms``. The stages of a turn add up
@@ -45,7 +47,7 @@ def take_turns(
     for turn in range(warm_ups + runs):
         photo = photos[turn % len(photos)]
         for name, stages in systems.items():
-            time.sleep(PAUSE)
+            time.sleep(pause)
             value: Any = photo
             began = time.perf_counter()
             for stage, work in stages:

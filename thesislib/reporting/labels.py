@@ -85,6 +85,12 @@ ENGINE_LABELS = {
     "openvino_int8": "OpenVINO int8",
     "own": "as they come",
 }
+RECOGNISER_LABELS = {
+    "default": "the published net",
+    "teacher_aligned": "dlib, aligned",
+    "dlib": "dlib itself",
+    "yunet_dlib": "YuNet, then dlib's recogniser",
+}
 PIPELINE_LABELS = {"two_stage_up1": "upsampling 1", "two_stage_up0": "upsampling 0"}
 
 
@@ -160,4 +166,4 @@ def timed_system_label(system: str) -> str:
     """Name of a system of the benchmark, whose pipelines differ in the detector's upsampling."""
     if system in PIPELINE_LABELS:
         return f"two-stage, {PIPELINE_LABELS[system]}"
-    return SYSTEM_LABELS.get(system, system)
+    return (SYSTEM_LABELS | RECOGNISER_LABELS).get(system, system)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from thesislib.reporting.labels import ENGINE_LABELS, engine_label
+from thesislib.reporting.labels import ENGINE_LABELS, RECOGNISER_LABELS, engine_label
 from thesislib.tables import RECOGNISERS
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
@@ -21,8 +21,6 @@ MEASURES = {  # in the order of the table; the factor of what is printed, and it
     "teacher_distance_found": ("the same, of the faces found", 1, 3),
     "false_match_rate": ("strangers who match, at one in a thousand of all", 1000, 2),
 }
-_LABELS = ("the published net", "dlib, aligned", "dlib itself", "YuNet, then dlib's recogniser")
-LABELS = dict(zip(RECOGNISERS, _LABELS, strict=True))
 READINGS = {  # where an embedding is read; nets taught by one teacher from the same photos
     "default": "at landmarks",
     "roi": "under the box",
@@ -198,7 +196,9 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             for count in counts
         ]
         seen = f"{at['found'][most]:.0f}" if most in at.index else "–"
-        cells.append([LABELS.get(system, system), engine_label(engine), f"{px}", *times, seen])
+        cells.append(
+            [RECOGNISER_LABELS.get(system, system), engine_label(engine), f"{px}", *times, seen]
+        )
     faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
     columns = ["System", "Engine", "Input", *faces, f"Found of {most}"]
     return about, pd.DataFrame(cells, columns=columns), 2
@@ -214,8 +214,8 @@ def of_everybody(table: pd.DataFrame) -> pd.DataFrame:
 def _systems(rows: pd.DataFrame) -> list[str]:
     there = list(dict.fromkeys(rows["system"]))
     return [
-        *(one for one in LABELS if one in there),
-        *(one for one in there if one not in LABELS),
+        *(one for one in RECOGNISER_LABELS if one in there),
+        *(one for one in there if one not in RECOGNISER_LABELS),
     ]
 
 
@@ -223,8 +223,8 @@ def _label(system: str) -> str:
     """Name of a system; of one that an engine runs, that of the engine behind it."""
     net = _net_of(system)
     if net != system:
-        return f"{LABELS.get(net, net)}, {ENGINE_LABELS[system.removeprefix(net + '_')]}"
-    return LABELS.get(system, system)
+        return f"{RECOGNISER_LABELS.get(net, net)}, {ENGINE_LABELS[system.removeprefix(net + '_')]}"
+    return RECOGNISER_LABELS.get(system, system)
 
 
 def _net_of(system: str) -> str:

@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from thesislib.reporting import embedding_tables, experiment1_tables, recogniser_tables
+from thesislib.reporting import (
+    benchmark_tables,
+    embedding_tables,
+    experiment1_tables,
+    recogniser_tables,
+)
 from thesislib.reporting.experiment1_tables import probability
 from thesislib.reporting.labels import (
     STARTS,
     TRANSFER_VARIANTS,
-    backbone_label,
-    engine_label,
     system_label,
-    timed_system_label,
 )
 from thesislib.tables import REFERENCES, one_run
 
@@ -240,77 +242,6 @@ def pretraining(table: pd.DataFrame) -> Printed:
     return Printed(about, pd.DataFrame(rows, columns=header), 2)
 
 
-# --- benchmark ------------------------------------------------------------------------------------
-
-
-def benchmark(table: pd.DataFrame) -> Printed:
-    """Systems on portraits: of each its fastest engine, and plain PyTorch."""
-    rows = _timed(table)
-    rows = rows[rows["joint_accuracy_50"].notna()]
-    if not len(rows):
-        raise ValueError("benchmark: no rows of portraits")
-    first = rows.iloc[0]
-    about = (
-        f"{first['machine']}, {first['threads']} threads, {first['input_px']} pixels, photo in "
-        "memory to answer, medians of at least 30 runs; of each system its fastest engine and "
-        "plain PyTorch. Ratio: of frames per second to the thesis's own setting, dlib with "
-        "upsampling 1 and ResNet34 in plain PyTorch. Joint accuracy and mean IoU in percent."
-    )
-    fastest = rows.groupby(["system", "backbone"])["ms_median"].transform("min")
-    rows = rows[(rows["engine"] == "torch") | (rows["ms_median"] == fastest)]
-    header = ["System", "Engine", "ms per photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
-    cells = [
-        [
-            _with_backbone(row),
-            engine_label(row["engine"]),
-            f"{row['ms_median']:.1f}",
-            f"{row['ratio_to_thesis_pipeline']:.1f}",
-            f"{100 * row['joint_accuracy_50']:.0f}",
-            f"{100 * row['mean_iou']:.1f}",
-            f"{row['peak_mb']:.0f}" if row["peak_mb"] > 0 else "–",
-        ]
-        for _, row in rows.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
-    ]
-    return Printed(about, pd.DataFrame(cells, columns=header), 2)
-
-
-def benchmark_faces(table: pd.DataFrame) -> Printed:
-    """The cost of many faces in a photo."""
-    rows = _timed(table)
-    rows = rows[rows["recall_50"].notna() & rows["joint_accuracy_50"].isna()]
-    if not len(rows):
-        raise ValueError("benchmark: no rows of scenes")
-    about = (
-        "Photos of many faces: ms per photo / % of the faces found at IoU 0.5 (ResNet18; the "
-        "pipeline's classifier is a ResNet34, run on each face)."
-    )
-    counts = sorted(int(count) for count in rows["faces"].unique())
-    cells = []
-    groups = rows.groupby(["system", "grid", "engine"], dropna=False, sort=False)
-    for (system, grid, engine), own in groups:
-        at = own.set_index("faces")
-        grid_label = f", {grid:.0f} x {grid:.0f} cells" if system == "joint" else ""
-        pairs = [
-            f"{at['ms_median'][count]:.1f} / {100 * at['recall_50'][count]:.0f}"
-            if count in at.index
-            else "–"
-            for count in counts
-        ]
-        cells.append([f"{timed_system_label(system)}{grid_label}", engine_label(engine), *pairs])
-    header = ["System", "Engine", *(f"{count} face{'s' * (count > 1)}" for count in counts)]
-    return Printed(about, pd.DataFrame(cells, columns=header), 2)
-
-
-def _timed(table: pd.DataFrame) -> pd.DataFrame:
-    one_run(table, "benchmark", columns=("profile", "seed", "machine"), by=())
-    return table[table["stage"] == "total"]
-
-
-def _with_backbone(row: pd.Series) -> str:
-    label = timed_system_label(row["system"])
-    return label if row["backbone"] == "own" else f"{label}, {backbone_label(row['backbone'])}"
-
-
 class _Source(NamedTuple):
     """A printed table: the file it is printed from, and how."""
 
@@ -336,8 +267,11 @@ TABLES = {
     "experiment3_learning": _Source("experiment3_seeds.csv", _printed(embedding_tables.learning)),
     "experiment3_pairs": _Source("experiment3_pairs.csv", _printed(embedding_tables.pairs)),
     "pretraining": _Source("pretraining.csv", pretraining),
-    "benchmark": _Source("benchmark.csv", benchmark),
-    "benchmark_faces": _Source("benchmark.csv", benchmark_faces),
+    "benchmark": _Source("benchmark.csv", _printed(benchmark_tables.portraits)),
+    "benchmark_faces": _Source("benchmark.csv", _printed(benchmark_tables.faces)),
+    "benchmark_frontier": _Source("benchmark_frontier.csv", _printed(benchmark_tables.frontier)),
+    "benchmark_gate": _Source("benchmark_gate.csv", _printed(benchmark_tables.gate)),
+    "benchmark_limits": _Source("benchmark_limits.csv", _printed(benchmark_tables.limits)),
     "recogniser": _Source("recogniser.csv", _printed(recogniser_tables.measures)),
     "recogniser_readings": _Source("recogniser.csv", _printed(recogniser_tables.readings)),
     "recogniser_curve": _Source("recogniser.csv", _printed(recogniser_tables.curve)),

@@ -1,6 +1,6 @@
 """Figures of the benchmark, drawn from ``benchmark.csv`` and ``benchmark_limits.csv`` alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,8 +21,15 @@ from thesislib.tables import one_run
 
 JOINT, PIPELINE, GALLERY = COLOURS["joint"], COLOURS["two_stage_photo"], "#009E73"
 _PIPELINES = {"two_stage_up1": PIPELINE, "two_stage_up0": "#A05A00"}
+_PIPELINES |= {"default": "#CC79A7", "yunet_dlib": "#009E73"}
 _GRID_SHADES = ("#8CC4E6", "#3E95CB", "#0B4F82", "#06243C")
 _PRECISION = {"fp32": "#777777", "bf16": "#009E73", "int8": "#D55E00"}
+_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+MOST_FALSE = 0.1  # boxes on no face, a photo: what the pipeline's detector is tuned to
+_FRONTIER = {
+    "recall_50": "faces found, IoU ≥ 0.5, %",
+    "joint_accuracy_50": "found and named, %",
+}
 _BACKBONE_MARKS = ("o", "^", "s", "D")
 
 
@@ -64,13 +71,8 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
         ["system", "engine", "grid"], dropna=False, sort=False
     ):
         own = own.sort_values("faces")
-        if system == "joint":
-            colour = _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)]
-            label = f"joint net, {grid:.0f} × {grid:.0f} cells, {engine_label(engine)}"
-        else:
-            colour = _PIPELINES.get(system, GREY)
-            label = f"{timed_system_label(system)}, {engine_label(engine)}"
-        line = _line(colour, engine == "torch")
+        label = f"{_crowd_label(system, grid)}, {engine_label(engine)}"
+        line = _line(_colour(system, grid, grids), engine == "torch")
         left.plot(own["faces"], own["ms_median"], **line)
         right.plot(own["faces"], 100 * own["recall_50"], **line)
         handles.append(Line2D([], [], label=label, **line))
@@ -81,12 +83,73 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
         axis.grid(axis="y")
     left.set_yscale("log")
     low, high = rows["ms_median"].min(), rows["ms_median"].max()
-    ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low / 2 < v < high * 2]
+    ticks = [v for v in _MS if low / 2 < v < high * 2]
     ticks_at(left, "y", ticks)
     left.set_ylabel("ms per photo, median")
     right.set(ylabel="faces found, IoU ≥ 0.5, %", ylim=(-2, 102))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3.5)
     return figure
+
+
+@styled
+def frontier(table: pd.DataFrame, faces: Sequence[int] = (1, 4, 16)) -> Figure:
+    """Time for a photo against the share of its faces found, a curve a system, a point a threshold.
+
+    Above, all faces; below, named faces that are found and named rightly. What lies further to the
+    upper left is better; hollow points have more than ``MOST_FALSE`` false boxes a photo.
+
+    Args:
+        table: ``benchmark_frontier.csv``.
+        faces: in a photo, a column each; numbers that were not measured are left out.
+
+    Raises:
+        ValueError: rows of several runs or machines.
+    """
+    table = of_one_run(table, "benchmark_frontier")
+    table = table[table["engine"] != "torch"]
+    counts = [count for count in faces if count in set(table["faces"])]
+    size = {"figsize": (TEXT, 4.3), "sharex": True, "sharey": "row"}
+    figure, axes = plt.subplots(2, len(counts), squeeze=False, **size)
+    grids = sorted(table["grid"].dropna().unique())
+    groups = table.groupby(["system", "engine", "grid"], dropna=False, sort=False)
+    handles = []
+    for (system, engine, grid), own in groups:
+        colour = _colour(system, grid, grids)
+        label = f"{_crowd_label(system, grid)}, {engine_label(engine)}"
+        handles.append(Line2D([], [], label=label, **_line(colour, slow=False)))
+        for column, count in enumerate(counts):
+            points = own[own["faces"] == count].sort_values("threshold")
+            for axis, measure in zip(axes[:, column], _FRONTIER, strict=True):
+                shares = 100 * points[measure]
+                axis.plot(points["ms_median"], shares, color=colour, linewidth=0.9)
+                for few in (True, False):
+                    these = (points["false_boxes"] <= MOST_FALSE) == few
+                    style = _line(colour, slow=False) | {"linestyle": ""}
+                    style |= {} if few else {"markerfacecolor": "white"}
+                    axis.plot(points["ms_median"][these], shares[these], **style)
+    for column, count in enumerate(counts):
+        axes[0, column].set_title(f"{count} face{'s' * (count > 1)} a photo", fontsize=8)
+        axes[1, column].set_xlabel("ms per photo, median")
+    low, high = table["ms_median"].min(), table["ms_median"].max()
+    ticks = [v for v in _MS if low / 2 < v < high * 2]
+    for axis, label in zip(axes[:, 0], _FRONTIER.values(), strict=True):
+        axis.set(ylabel=label, ylim=(-2, 102), xscale="log")
+        ticks_at(axis, "x", ticks)
+    for axis in axes.flat:
+        axis.grid()
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.5)
+    return figure
+
+
+def _crowd_label(system: str, grid: float) -> str:
+    cells = f", {grid:.0f} × {grid:.0f} cells" if system == "joint" else ""
+    return f"{timed_system_label(system)}{cells}"
+
+
+def _colour(system: str, grid: float, grids: list[float]) -> str:
+    if system == "joint":
+        return _GRID_SHADES[grids.index(grid) % len(_GRID_SHADES)]
+    return _PIPELINES.get(system, GREY)
 
 
 @styled
@@ -122,7 +185,8 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
         at += 1
         for _, row in own.iterrows():
             ratio = row["ratio_to_thesis_pipeline"]
-            axis.barh(at, ratio, 0.75, color=JOINT if system == "joint" else PIPELINE)
+            of_one_net = system in ("joint", "default")
+            axis.barh(at, ratio, 0.75, color=JOINT if of_one_net else PIPELINE)
             axis.annotate(
                 f"{ratio:.1f}   {row['ms_median']:.3g} ms   "
                 f"{100 * row['joint_accuracy_50']:.1f} % right",
@@ -272,7 +336,7 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
             _plain_log(axes[1], sorted(own["batch"].unique()))
     axes[1].set(xlabel="photos in a batch", ylabel="ms per photo, median", ylim=(0, None))
 
-    people = table[table["stage"] == "classifier"]
+    people = table[(table["stage"] == "classifier") & table["system"].isin(["joint", "gallery"])]
     for (system, faces), own in people.groupby(["system", "faces"], sort=False):
         own = own.sort_values("people")
         name = "classifier" if system == "joint" else "gallery, exact search"
