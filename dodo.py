@@ -59,6 +59,7 @@ class Reporter(ConsoleReporter):
 
 
 DOIT_CONFIG = {"verbosity": 2, "reporter": Reporter, "dep_file": ".doit.db", "backend": "json"}
+DOIT_CONFIG |= {"num_process": 2, "par_type": "thread"}  # a command of each of LANES
 
 
 def asked() -> tuple[Config, Path | None]:
@@ -148,6 +149,31 @@ def state_of(config: Config, target: Path | None) -> dict:
 
 
 TABLES = {"compare": "experiment1_seeds"}  # of commands that write one of another name
+# Of the default run, whose small nets keep no two cores busy, these are run beside each other: none
+# of them times anything. The second has no bars, which would be written over the first's.
+LANES = (("experiment2", "experiment2-started"), ("compare", "stand-in", "experiment3"))
+
+
+def waits_for(names: list[str], beside: bool) -> dict[str, list[str]]:
+    """Which commands each must wait for: the one before, or before it in its lane.
+
+    Args:
+        names: of commands, in order.
+        beside: whether there are lanes.
+    """
+    found = {}
+    for name in names:
+        lane = next((own for own in LANES if beside and name in own), None)
+        own = [one for one in lane or names if one in names]
+        before = own[: own.index(name)]
+        found[name] = before[-1:] or (["experiment1-started"] if lane else [])
+    return found
+
+
+def interactive(words: list[str], bars: bool = True) -> Interactive:
+    """A command that writes to the terminal."""
+    silent = {} if bars else {"TQDM_DISABLE": "1"}
+    return Interactive(words, shell=False, env=os.environ | silent)
 
 
 def task_experiment():
@@ -178,19 +204,19 @@ def task_experiment():
     if not why_others(config):
         once = {"seed": None, "seeds": [config.seed]}
         commands["experiment3"] = command("experiment3", data=data, split=None, **once)
-    before: list[str] = []
+    waits = waits_for(list(commands), beside=default)
     for name, one in commands.items():
+        bars = not (default and name in LANES[1])
         yield {
             "name": f"{name}:{run}",
-            "actions": [Interactive(one, shell=False), (state_of, [config, target])],
+            "actions": [interactive(one, bars), (state_of, [config, target])],
             # Those of nets that start from dlib's recogniser are written into the same tables.
             "targets": []
             if name.endswith("-started") or name == "train-ahead"
             else [paths.TABLES / f"{TABLES.get(name, name.replace('-', '_'))}.csv"],
             "uptodate": [lambda task, values: values == state_of(config, target)],
-            "task_dep": list(before),
+            "task_dep": [f"experiment:{one}:{run}" for one in waits[name]],
         }
-        before = [f"experiment:{name}:{run}"]
 
 
 def task_notebook():
@@ -213,7 +239,7 @@ def task_notebook():
         yield {
             "name": f"{name}:{run}",
             "actions": [
-                Interactive(["env", "TQDM_DISABLE=1", *convert], shell=False),
+                interactive(convert, bars=False),
                 (state_of, [config, target]),
             ],
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],

@@ -65,6 +65,33 @@ def test_figures_are_drawn_from_one_dataset_and_from_the_committed_table():
     assert hashes["synthetic-benchmark-photo"] == {timed}, told
 
 
+GROUPS = {
+    "race: Black": "Black",
+    "race: East Asian": "East Asian",
+    "race: Southeast Asian": "Southeast Asian",
+    "race: Indian": "Indian",
+    "race: Latino_Hispanic": "Latino",
+    "race: Middle Eastern": "Middle Eastern",
+    "race: White": "White",
+    "age: 3-9": "of 3 to 9",
+    "age: 10-19": "of 10 to 19",
+    "gender: Female": "women",
+    "gender: Male": "men",
+}
+
+
+@pytest.mark.parametrize(("system", "clause"), [("default", 0), ("teacher_aligned", 1)])
+def test_the_model_card_names_the_groups_whose_strangers_are_confused_most(system, clause):
+    table = tables.read_table(paths.PUBLISHED_TABLES / "recogniser.csv")
+    rows = table[(table["measure"] == "false_match_rate") & (table["dataset"] == "fairface")]
+    rows = rows[(rows["system"] == system) & (rows["group"] != "") & (rows["low"] > 0.001)]
+    card = (paths.ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
+    said = " ".join(card.split()).partition("than strangers at large: ")[2].split(". ")[0]
+    named = said.split("; ")[clause]
+    found = {group for group, name in GROUPS.items() if re.search(rf"\b{name}\b", named)}
+    assert found == set(rows["group"])
+
+
 def test_stages_of_the_benchmark_are_those_of_the_time_that_is_quoted():
     table = tables.read_table(paths.PUBLISHED_TABLES / "benchmark.csv")
     gaps = stage_gaps(table)

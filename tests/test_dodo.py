@@ -62,6 +62,34 @@ def test_the_experiments_come_first_then_the_notebooks_in_order(dodo):
         assert "experiment" in task["task_dep"]
 
 
+def test_what_times_nothing_runs_beside_what_else(dodo, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    waits = {
+        task["name"].split(":")[0]: [one.split(":")[1] for one in task["task_dep"]]
+        for task in dodo.task_experiment()
+    }
+    assert waits == {
+        "train-ahead": [],
+        "experiment1": ["train-ahead"],
+        "experiment1-started": ["experiment1"],
+        "compare": ["experiment1-started"],
+        "experiment2": ["experiment1-started"],
+        "experiment2-started": ["experiment2"],
+        "experiment3": ["compare"],
+    }
+    names = ["experiment1", "experiment1-started", "compare", "experiment2"]
+    assert dodo.waits_for(names, beside=False) == dict(
+        zip(names, [[], *([name] for name in names[:-1])], strict=True)
+    )
+    # Bars of two commands would be written over each other.
+    silent = [
+        task["name"].split(":")[0]
+        for task in dodo.task_experiment()
+        if task["actions"][0].pkwargs["env"].get("TQDM_DISABLE") == "1"
+    ]
+    assert silent == ["compare", "experiment3"]
+
+
 def test_every_command_is_one_that_the_command_line_takes(dodo, monkeypatch):
     import thesislib.__main__ as program
 

@@ -322,3 +322,8 @@ def test_the_benchmark_of_nothing_and_of_two_machines_is_refused():
 def test_every_printed_table_names_a_known_file():
     for source in tables.TABLES.values():
         assert source.file.removesuffix(".csv") in ground.KEYS
+
+
+def test_a_table_of_an_earlier_version_is_told_by_the_column_it_lacks():
+    with pytest.raises(ValueError, match=r"experiment1_seeds.csv: no 'low' for the table"):
+        tables.markdown("experiment1", table(of_seeds()).drop(columns="low"))

@@ -46,7 +46,10 @@ def markdown(name: str, table: pd.DataFrame) -> str:
     Raises:
         ValueError: the results lack what the table shows, or hold several runs of it.
     """
-    about, cells, words = TABLES[name].print(table)
+    try:
+        about, cells, words = TABLES[name].print(table)
+    except KeyError as error:  # a column, of a table that an earlier version wrote
+        raise ValueError(f"{TABLES[name].file}: no {error} for the table {name}") from error
     # Names come from data, and one with "|" or "<" would break the page.
     escaped = cells.rename(columns=_escaped).map(_escaped)
     align = ["left"] * words + ["right"] * (cells.shape[1] - words)
