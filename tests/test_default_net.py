@@ -41,3 +41,13 @@ def test_it_finds_people_in_a_group(net):
 def test_a_gallery_of_it_uses_its_threshold(net):
     gallery = tl.Gallery(net)
     assert gallery.threshold == net.gallery_threshold
+    with pytest.raises(ValueError, match="the gallery is empty"):
+        gallery.calibrate(None, 0.1)
+    thresholds = []
+    for count in (1, 20):
+        people = np.random.default_rng(0).normal(size=(count, 128))
+        gallery.enrol_embeddings([f"p{at}" for at in range(count)], people)
+        found = gallery.calibrate(None, 0.1)
+        assert found == gallery.calibration and found.people == count and found.fpir == 0.1
+        thresholds.append(gallery.threshold)
+    assert thresholds[0] < thresholds[1] < 1  # among more people more strangers get in

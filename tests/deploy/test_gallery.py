@@ -608,3 +608,13 @@ def test_an_interrupted_save_leaves_the_old_gallery_and_nothing_beside_it(
         full.save(path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
     assert "new" not in load(path).identities
+
+
+def test_two_faces_of_a_photo_are_two_people(painted):
+    painted.threshold = 0.8
+    anna, like_anna, both = (0.9, 200, 0), (0.8, 190, 40), (0.7, 140, 150)
+    names = [face.name for face in painted.recognise(photo_of(anna, like_anna, both))]
+    # Who is most like her is Anna; a second who is like her is nobody.
+    assert names == ["Anna", "", "Boris"]
+    alone = painted.recognise([photo_of(like_anna), photo_of(anna)])
+    assert [faces[0].name for faces in alone] == ["Anna", "Anna"]

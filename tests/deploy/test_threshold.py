@@ -1,9 +1,19 @@
 """The threshold of a gallery against a loop over all that matter; what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from thesislib.deploy.threshold import calibrate, checked_number, checked_threshold
+from thesislib.deploy import threshold as module
+from thesislib.deploy.threshold import (
+    STRANGERS,
+    calibrate,
+    checked_number,
+    checked_threshold,
+    published_calibration,
+    published_rates,
+)
+from thesislib.engine.checkpoint import DEFAULT, load_net, net_file
 from thesislib.metrics.checks import NotSupportedError
 
 
@@ -65,3 +75,48 @@ def test_what_is_no_cosine_is_refused(value):
 @pytest.mark.parametrize("value", [0, 1, -1, np.float32(0.25), np.nextafter(1, 2)])
 def test_every_kind_of_number_is_taken(value):
     assert checked_threshold(value) == checked_number("threshold", value) == value
+
+
+# --- strangers that a net was published with --------------------------------------------------
+
+
+@pytest.fixture
+def rates(tmp_path, monkeypatch):
+    """One pair in ten matches from 0.5 on, in a hundred from 0.7, in a thousand from 0.8."""
+    table = pd.DataFrame({"net": "net 1", "false_match_rate": [0.1, 0.01, 0.001]})
+    file = tmp_path / "strangers.csv"
+    table.assign(threshold=[0.5, 0.7, 0.8], strangers=150).to_csv(file, index=False)
+    monkeypatch.setattr(module.published_rates, "__defaults__", (file,))
+    return table
+
+
+def test_the_share_of_strangers_grows_with_the_people(rates):
+    # Of one person a stranger is compared with, FPIR is the share of pairs that match.
+    assert published_calibration("net 1", 0.01, 1) == (pytest.approx(0.7), 0.01, 150, 1)
+    # Of twenty who are compared at 0.7, 1 - 0.99^20 of the strangers are taken for somebody.
+    among_twenty = published_calibration("net 1", 1 - 0.99**20, 20)
+    assert among_twenty.threshold == pytest.approx(0.7)
+    # Half way between two rates, as logarithms go.
+    between = published_calibration("net 1", 0.1 * 10**-0.5, 1).threshold
+    assert between == pytest.approx(0.6)
+
+
+def test_a_rate_that_was_not_measured_is_refused(rates):
+    message = r"of 20 people, 0\.01 asks that 0\.0005 of the pairs .* below 0\.001 was measured"
+    with pytest.raises(NotSupportedError, match=message):
+        published_calibration("net 1", 0.01, 20)
+    with pytest.raises(NotSupportedError, match="of strangers, are needed"):
+        published_calibration("net 2", 0.01, 1)
+    with pytest.raises(ValueError, match="fpir: expected above 0"):
+        published_calibration("net 1", 0, 1)
+
+
+@pytest.mark.skipif(not net_file(DEFAULT).exists(), reason="no net is published yet")
+def test_the_published_net_has_its_strangers():
+    table = published_rates(load_net(DEFAULT).fingerprint)
+    assert STRANGERS.is_file() and len(table) > 20
+    assert table["false_match_rate"].is_monotonic_decreasing
+    assert table["threshold"].is_monotonic_increasing
+    # Ten pairs at the rarest.
+    pairs = table["strangers"] * (table["strangers"] - 1) / 2
+    assert (table["false_match_rate"] * pairs).min() == pytest.approx(10, rel=0.01)

@@ -11,7 +11,7 @@ from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.threshold import DEFAULT_THRESHOLD
 from thesislib.engine import release as module
 from thesislib.engine.checkpoint import CheckpointError, load_net, save_net
-from thesislib.engine.release import crops_without_faces, release
+from thesislib.engine.release import crops_without_faces, release, strangers
 from thesislib.faces import Face
 from thesislib.metrics.verification import false_match_rate
 from thesislib.models.heads import NOBODY
@@ -63,6 +63,21 @@ def test_the_threshold_is_chosen_on_photos_that_were_left_out(
     assert Gallery(made).threshold == made.gallery_threshold
     assert Gallery(made, 0.9).threshold == 0.9
     assert Gallery(load_net(net)).threshold == DEFAULT_THRESHOLD
+
+
+def test_strangers_match_as_rarely_as_a_loop_counts(net):
+    vectors = np.random.default_rng(0).normal(size=(60, 8))
+    made = load_net(net)
+    table = strangers(made, vectors)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = [float(unit[i] @ unit[j]) for i in range(60) for j in range(i)]
+    assert set(table["net"]) == {made.fingerprint} and set(table["strangers"]) == {60}
+    for row in table.itertuples():
+        matching = sum(cosine >= row.threshold - 1e-5 for cosine in cosines)
+        assert matching == pytest.approx(row.false_match_rate * len(cosines), abs=1)
+    assert table["false_match_rate"].iloc[0] == 0.1
+    assert table["false_match_rate"].iloc[-1] == pytest.approx(10 / len(cosines))
+    assert len(strangers(made, vectors[:14])) == 0  # 91 pairs
 
 
 def test_layers_that_read_faces_are_the_mean_with_dlibs(net, monkeypatch):

@@ -11,6 +11,7 @@ from conftest import random_boxes
 from thesislib.data.columns import UNKNOWN
 from thesislib.metrics.boxes import box_iou
 from thesislib.models.chips import REFERENCE
+from thesislib.models.decode import Detections
 from thesislib.models.joint import JointNet
 from thesislib.models.pyramid import (
     DOUBTS,
@@ -30,6 +31,7 @@ from thesislib.models.pyramid_loss import (
     assign_dynamic,
     finding_loss,
 )
+from thesislib.models.same_face import SAME_IOU, SAME_PLACE, one_per_face
 
 SIZE = (96, 128)
 
@@ -130,6 +132,36 @@ def test_detections_carry_the_landmarks_of_their_place():
         assert float(score) == pytest.approx(float(values[photo, place, 4].sigmoid()))
         limits = torch.tensor([120.0, 90.0, 120.0, 90.0])
         torch.testing.assert_close(box, torch.minimum(boxes[photo, place].clamp(min=0), limits))
+
+
+def test_a_face_is_found_once_by_loops():
+    rng = np.random.default_rng(5)
+    corners = rng.uniform(0, 60, (40, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 40, (40, 2))], axis=1)
+    points = rng.uniform(boxes[:, None, :2], boxes[:, None, 2:], (40, 5, 2))
+    # Every second one is the one before, larger, with landmarks that hardly moved, or moved.
+    boxes[1::2] = boxes[::2] + np.array([-6, -6, 6, 6])
+    points[1::2] = points[::2] + rng.uniform(0, 8, (20, 1, 1))
+    photo = np.repeat([0, 1], 20)
+    kept = []
+    for at, (box, marks) in enumerate(zip(boxes, points, strict=True)):
+        doubles = False
+        for other in range(at):
+            side = min(math.sqrt(np.prod(one[2:] - one[:2])) for one in (box, boxes[other]))
+            away = np.mean([math.dist(p, q) for p, q in zip(marks, points[other], strict=True)])
+            iou = float(box_iou(box[None], boxes[other][None])[0, 0])
+            same = photo[at] == photo[other] and iou > SAME_IOU and away <= SAME_PLACE * side
+            doubles |= bool(same)
+        if not doubles:
+            kept.append(at)
+    assert 20 < len(kept) < 40
+    scores = torch.linspace(1, 0.5, 40)
+    tensors = [torch.tensor(value) for value in (photo, np.arange(40), boxes)]
+    found = one_per_face(Detections(*tensors, scores, torch.tensor(points)))
+    assert found.place.tolist() == kept
+    assert torch.equal(found.scores, scores[kept]) and torch.equal(found.boxes, tensors[2][kept])
+    none = Detections(*(value[:0] for value in (*tensors, scores, torch.tensor(points))))
+    assert len(one_per_face(none).photo) == 0
 
 
 def naive_assignment(boxes, predicted, logits, at):

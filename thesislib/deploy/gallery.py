@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,63 +13,26 @@ from numpy.typing import ArrayLike
 
 from thesislib.data.names import plain_name
 from thesislib.data.schema import Dataset
+from thesislib.deploy.assignment import one_person_each
+from thesislib.deploy.embedding_net import EmbeddingNet, EmbeddingsOnly
+from thesislib.deploy.enrolment import FACE_SCORE, LeftOut, faces_of_people, only_face
 from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
 from thesislib.deploy.threshold import (
     Calibration,
     calibrate,
     checked_threshold,
+    published_calibration,
     usual_threshold,
 )
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, Photos, System, one_by_one, predict
+from thesislib.engine.predict import Photos, one_by_one, predict
 from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
 
 FORMAT, VERSION = "thesislib gallery", 1
-FACE_SCORE = 0.5  # at which a detection is as likely a face as not
-
-
-class EmbeddingNet(System, Protocol):
-    """What finds faces and gives their embeddings: a joint net, or an exported one."""
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length of an embedding."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells its embeddings from those of every other net."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class EmbeddingsOnly:
-    """In place of a net whose embeddings alone are at hand; it sees no photos.
-
-    Attributes:
-        embedding_dim: length of an embedding.
-        fingerprint: what tells the embeddings of this net from those of every other.
-    """
-
-    embedding_dim: int
-    fingerprint: str
-
-    def predict_arrays(
-        self, photos: Sequence[np.ndarray], score_threshold: float
-    ) -> list[list[Face]]:
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError(
-            "this gallery has no net to find faces in photos: give identify() and "
-            "enrol_embeddings() their embeddings"
-        )
 
 
 class Gallery:
@@ -229,10 +192,37 @@ class Gallery:
         # Low, so that an error can tell how close the best detection came.
         found = predict(self.net, several, min(SCORE_THRESHOLD, score_threshold))
         embeddings = [
-            _only_face(faces, _photo_name(photo, at), score_threshold).embedding
+            only_face(faces, photo, at, score_threshold).embedding
             for at, (photo, faces) in enumerate(zip(several, found, strict=True))
         ]
         self.enrol_embeddings(name, np.stack(embeddings))  # type: ignore[arg-type]
+
+    def enrol_folder(
+        self, folder: Path | str, score_threshold: float = FACE_SCORE, progress: bool = False
+    ) -> list[LeftOut]:
+        """Add everybody who has a folder of photos, or a photo, in a folder.
+
+        A folder ``people/Anna`` holds photos of Anna, in folders of its own as well; a photo
+        ``people/Boris.jpg`` is one of Boris. In a photo of several people the foremost face is
+        meant, if it is clearly the largest.
+
+        Args:
+            folder: of the people.
+            score_threshold: detections with scores up to this one are no faces.
+            progress: show a bar.
+
+        Returns:
+            photos that show no such face, or cannot be read, and why.
+
+        Raises:
+            FileNotFoundError: no such folder.
+            ValueError: no photos in it, or none of them can serve; a threshold out of range.
+            NotSupportedError: a gallery without a net.
+        """
+        names, faces, left_out = faces_of_people(self.net, folder, score_threshold, progress)
+        vectors: list[Any] = [face.embedding for face in faces]
+        self.enrol_embeddings(names, np.stack(vectors))
+        return left_out
 
     def enrol_embeddings(self, names: str | Sequence[str], embeddings: ArrayLike) -> None:
         """Add templates, all of them or, on an error, none; a person may be enrolled again.
@@ -302,7 +292,9 @@ class Gallery:
 
         Returns:
             as :func:`thesislib.engine.predict.predict`; each face's ``name`` is the enrolled
-            person's, "" for nobody, and ``name_score`` the highest cosine.
+            person's, "" for nobody, and ``name_score`` the cosine to that person, or the highest.
+            No two faces of a photo are the same person, see
+            :func:`thesislib.deploy.assignment.one_person_each`.
 
         Raises:
             ValueError: nobody is enrolled, or as :meth:`identify`.
@@ -321,18 +313,18 @@ class Gallery:
         """
         self._check_not_empty()
         found = self.net.predict_arrays(photos, score_threshold)
-        vectors = [face.embedding for faces in found for face in faces]
-        if not vectors:
-            return found
-        names, scores = self.identify(np.stack(vectors))  # type: ignore[arg-type]
-        named = iter(zip(names, scores.tolist(), strict=True))
-        answers = []
-        for faces in found:
-            pairs = [(face, *next(named)) for face in faces]
-            answers.append(
-                [dataclasses.replace(f, name=name, name_score=score) for f, name, score in pairs]
-            )
-        return answers
+        return [self._named(faces) if faces else faces for faces in found]
+
+    def _named(self, faces: list[Face]) -> list[Face]:
+        """The faces of one photo, no two of them the same person."""
+        vectors: list[Any] = [face.embedding for face in faces]
+        people = min(max(2, len(faces)), len(self.templates.counts))
+        names, scores = self.search(np.stack(vectors), people)
+        named = one_person_each(names, scores.tolist(), self._checked_threshold())
+        return [
+            dataclasses.replace(face, name=name, name_score=score)
+            for face, (name, score) in zip(faces, named, strict=True)
+        ]
 
     def identify_boxes(
         self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
@@ -402,11 +394,7 @@ class Gallery:
             ValueError: NaN for a threshold, a calibration since which the people became more by
                 over a tenth, or as :meth:`search`.
         """
-        if threshold is None:
-            if self.calibration is not None:
-                self.calibration.check(len(self.templates.counts))
-            threshold = self.threshold
-        threshold = checked_threshold(threshold)
+        threshold = self._checked_threshold(threshold)
         # An empty gallery is search's to refuse.
         names, scores = self.search(embeddings, min(2, max(1, len(self.templates.counts))))
         known = scores[:, 0] >= threshold
@@ -415,23 +403,40 @@ class Gallery:
         found = [one[0] if yes else "" for one, yes in zip(names, known, strict=True)]
         return found, scores[:, 0]
 
-    def calibrate(self, embeddings: ArrayLike, fpir: float) -> Calibration:
+    def _checked_threshold(self, threshold: float | None = None) -> float:
+        """A threshold, the gallery's own if none is given and as long as it holds."""
+        if threshold is None:
+            if self.calibration is not None:
+                self.calibration.check(len(self.templates.counts))
+            threshold = self.threshold
+        return checked_threshold(threshold)
+
+    def calibrate(self, embeddings: ArrayLike | None, fpir: float) -> Calibration:
         """Choose the lowest threshold at which at most ``fpir`` of the strangers get in.
 
         Args:
             embeddings: [n, E], of people none of whom is enrolled. FPIR grows with the gallery:
                 calibrate again when many people came. The same search finds strangers here and
-                later, so what codes miss of them is allowed for.
+                later, so what codes miss of them is allowed for. None for the strangers with whom
+                the net was published, of whom shares of matching pairs are known: relatives,
+                children and people of one group match more often than those.
             fpir: largest FPIR allowed, above 0 and at most 1.
 
         Returns:
             what is kept as ``calibration``; its threshold becomes the gallery's.
 
         Raises:
-            as :meth:`search` and :func:`thesislib.deploy.threshold.calibrate`.
+            NotSupportedError: too few strangers, or none, and none were published with the net.
+            TypeError, ValueError, MissingExtraError: as :meth:`search` and
+                :func:`thesislib.deploy.threshold.calibrate`.
         """
-        best = self.search(self._checked(embeddings))[1][:, 0]
-        calibration = calibrate(best, fpir, len(self.templates.counts))
+        people = len(self.templates.counts)
+        if embeddings is None:
+            self._check_not_empty()
+            calibration = published_calibration(self.model, fpir, people)
+        else:
+            best = self.search(self._checked(embeddings))[1][:, 0]
+            calibration = calibrate(best, fpir, people)
         self.threshold = calibration.threshold
         self.calibration = calibration
         return calibration
@@ -515,23 +520,6 @@ class Gallery:
         if about["calibration"]:
             gallery.calibration = Calibration(**about["calibration"])
         return gallery
-
-
-def _only_face(faces: list[Face], photo: str, score_threshold: float) -> Face:
-    """The one face of a photo, or an error that names the photo."""
-    sure = [face for face in faces if face.score > score_threshold]
-    if not sure:
-        best = f"; the best detection has {faces[0].score:.2f}" if faces else ""
-        raise ValueError(f"{photo}: no face with a score above {score_threshold:g}{best}")
-    if len(sure) > 1:
-        raise ValueError(f"{photo}: {len(sure)} faces, and one was expected; cut it out")
-    return sure[0]
-
-
-def _photo_name(photo: Photo, at: int) -> str:
-    if isinstance(photo, np.ndarray):
-        return f"photo {at} (an array of shape {list(photo.shape)})"
-    return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
 
 
 def _check_name(what: str, name: object) -> None:

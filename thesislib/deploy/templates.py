@@ -90,6 +90,7 @@ class Templates:
             if len(recoded):
                 self._index.add_with_ids(self._rows[recoded], recoded)
         self._coded = min(self._coded, kept)
+        self._rows[kept : len(self.names)] = 0  # nothing of the person stays
         del self.names[kept:], self.counts[name]
         self._most = max(self.counts.values(), default=0)
 

@@ -1,10 +1,14 @@
 """The threshold of a gallery: the cosine at which a face is the enrolled person."""
 
 from numbers import Real
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from thesislib.engine.checkpoint import WEIGHTS
+from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.operating_points import (
     MIN_EXPECTED_ERRORS,
     check_expected_errors,
@@ -62,6 +66,61 @@ def calibrate(best: np.ndarray, fpir: float, people: int) -> Calibration:
     allowed = int((np.arange(1, strangers + 1) / strangers <= fpir).sum())
     threshold = float(np.nextafter(best[allowed], np.inf)) if allowed < strangers else -1.0
     return Calibration(threshold, float((best >= threshold).mean()), strangers, people)
+
+
+# Beside a published net: the share of pairs of strangers that match at a cosine.
+STRANGERS = WEIGHTS / "default.strangers.csv"
+
+
+def published_rates(net: str, file: Path = STRANGERS) -> pd.DataFrame | None:
+    """How many strangers match, as was measured when a net was published.
+
+    Args:
+        net: its fingerprint.
+        file: the table.
+
+    Returns:
+        rows ``false_match_rate, threshold, strangers``, the rate falling; None of another net.
+    """
+    table = pd.read_csv(file) if file.is_file() else pd.DataFrame({"net": []})
+    own = table[table["net"] == net]
+    return own if len(own) else None
+
+
+def published_calibration(net: str, fpir: float, people: int) -> Calibration:
+    """The threshold at which a stranger is taken for one of so many people as rarely as is asked.
+
+    Args:
+        net: its fingerprint.
+        fpir: share of strangers who are taken for somebody, above 0 and at most 1.
+        people: enrolled, at least 1.
+
+    Raises:
+        TypeError: ``fpir`` is no number.
+        ValueError: ``fpir`` out of range.
+        NotSupportedError: of this net nothing was measured, or nothing so rare.
+
+    A stranger is compared with every person, so that FPIR = 1 - (1 - FMR)^people, where FMR is the
+    share of pairs of strangers that match.
+    """
+    fpir = checked_rate("fpir", checked_number("fpir", fpir))
+    rates = published_rates(net)
+    if rates is None:
+        raise NotSupportedError(
+            "embeddings: of strangers, are needed: how many match was published with the default "
+            "net alone"
+        )
+    rate = 1 - (1 - fpir) ** (1 / people)
+    least = float(rates["false_match_rate"].min())
+    if rate < least:
+        raise NotSupportedError(
+            f"fpir: of {people} people, {fpir:g} asks that {rate:.1g} of the pairs of strangers "
+            f"match, and no rate below {least:.1g} was measured: allow more, or set a threshold"
+        )
+    # Between two rates, along their logarithms.
+    known = np.log(rates["false_match_rate"].to_numpy(float))[::-1]
+    threshold = np.interp(np.log(rate), known, rates["threshold"].to_numpy(float)[::-1])
+    return Calibration(float(threshold), fpir, int(rates["strangers"].iloc[0]), people)
 
 
 def usual_threshold(net: Any) -> float:

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from thesislib import seeds
+from thesislib import seeds, storage
 from thesislib.data.images import read_photo
 from thesislib.data.schema import DatasetError
 from thesislib.engine.checkpoint import DEFAULT, DLIB, load_net, net_file, save_net, start_from
 from thesislib.engine.distil import face_photos, is_left_out, is_portrait
 from thesislib.engine.evaluate import SCORE_THRESHOLD
 from thesislib.engine.predict import predict
+from thesislib.metrics.operating_points import MIN_EXPECTED_ERRORS
+from thesislib.metrics.similarity import normalise
 from thesislib.metrics.verification import threshold_at
 from thesislib.models.joint import JointNet
 
@@ -30,6 +33,7 @@ DLIB_SHARE = 0.5
 FALSE_MATCHES = 1e-2  # share of pairs of strangers that match; of dlib at its 0.6 about as many
 MOST = 1000  # strangers that it is chosen on: half a million pairs
 FALSE_BOXES = 0.015  # per crop without a face, at a score of 0.5
+RATES = 41  # of matches, in the table of strangers
 TRIES = 30  # to find a crop without a face in a scene
 
 
@@ -87,7 +91,7 @@ def release(
         photo.path
         for photo in face_photos(photos, progress=progress)[0]
         if is_left_out(photo.path, leave_out) and is_portrait(photo)
-    ][:MOST]
+    ]
     if not chosen:
         raise DatasetError(
             f"{', '.join(map(str, photos))}: no portrait whose number is divisible by {leave_out}"
@@ -95,13 +99,46 @@ def release(
     found = [faces[0].embedding for faces in predict(made, chosen, progress=progress) if faces]
     if not found:
         raise DatasetError(f"{net}: it finds a face in none of {len(chosen)} portraits")
-    strangers = [str(at) for at in range(len(found))]
-    threshold = threshold_at(np.stack(found), strangers, FALSE_MATCHES)
+    vectors = np.stack(found[:MOST])  # type: ignore[arg-type]
+    threshold = threshold_at(vectors, [str(at) for at in range(len(vectors))], FALSE_MATCHES)
     found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}
     made.provenance = {**(made.provenance or {}), **found_here}
     file = net_file(out)
     save_net(file, made, half=True)
-    return load_net(file)
+    released = load_net(file)
+    rates = strangers(released, np.stack(found))  # type: ignore[arg-type]
+    text = rates.to_csv(index=False, lineterminator="\n")
+    storage.write_text(file.with_suffix(".strangers.csv"), text)
+    return released
+
+
+def strangers(net: JointNet, embeddings: np.ndarray) -> pd.DataFrame:
+    """How many pairs of strangers match at which threshold, for galleries without strangers at hand
+    (:func:`thesislib.deploy.threshold.published_calibration`).
+
+    Args:
+        net: whose embeddings these are.
+        embeddings: float [n, E], of n people.
+
+    Returns:
+        rows ``net, false_match_rate, threshold, strangers``, from one pair in ten to the rarest
+        rate that ten pairs have; none of so few people that one in ten is rarer.
+    """
+    unit = normalise(embeddings)
+    cosines = np.sort((unit @ unit.T)[np.triu_indices(len(unit), 1)])[::-1]
+    fewest = np.log10(MIN_EXPECTED_ERRORS / len(cosines))
+    rates = 10 ** np.linspace(-1, fewest, RATES if fewest < -1 else 0)
+    # The lowest threshold at which no more than so many match.
+    at = np.floor(rates * len(cosines) + 1e-9).astype(int)
+    thresholds = np.nextafter(cosines[at], np.inf)
+    return pd.DataFrame(
+        {
+            "net": net.fingerprint,
+            "false_match_rate": rates.round(8),
+            "threshold": thresholds.round(5),
+            "strangers": len(unit),
+        }
+    )
 
 
 def _nearer_to_dlib(net: JointNet) -> None:

@@ -34,6 +34,7 @@ from thesislib.models.heads import (
     full_precision,
 )
 from thesislib.models.pyramid import STRIDES, Pyramid, decode_places, decode_pyramid, places
+from thesislib.models.same_face import one_per_face
 
 if TYPE_CHECKING:
     from thesislib.data.schema import Dataset
@@ -322,8 +323,8 @@ class JointNet(nn.Module):
         if self.embedding_source == "landmarks":
             found = decode_pyramid(outputs.regression, size, *limits)
             assert found.landmarks is not None
-            refined = self.refined(outputs.source, found.photo, found.landmarks)
-            found = found._replace(landmarks=refined)
+            better = self.refined(outputs.source, found.photo, found.landmarks)
+            found = one_per_face(found._replace(landmarks=better))
         else:
             found = decode(outputs.regression, self.anchors, self.cell, size, *limits)
         # Only detections that are kept are embedded and named.

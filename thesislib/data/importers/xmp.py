@@ -23,10 +23,10 @@ from thesislib.data.importers.source import (
 from thesislib.data.importers.xml_files import read_xml, xml_of
 from thesislib.data.names import plain_name
 
-_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-_REGIONS = "{http://www.metadataworkinggroup.com/schemas/regions/}"
-_AREA = "{http://ns.adobe.com/xmp/sType/Area#}"
-_SIZE = "{http://ns.adobe.com/xap/1.0/sType/Dimensions#}"
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+REGIONS = "{http://www.metadataworkinggroup.com/schemas/regions/}"
+AREA = "{http://ns.adobe.com/xmp/sType/Area#}"
+SIZE = "{http://ns.adobe.com/xap/1.0/sType/Dimensions#}"
 
 
 def xmp(source: Source) -> list[Entry]:
@@ -53,7 +53,7 @@ def xmp(source: Source) -> list[Entry]:
             continue
         if entry.faces:
             entries.append(entry)
-            if entry.size not in (None, _stored_size(photo)) and entry.size == photo_size(photo):
+            if entry.size not in (None, stored_size(photo)) and entry.size == photo_size(photo):
                 source.note(photo, "its regions tell the size of the upright photo: taken so")
         else:
             source.note(photo, "no region of a face: left out")
@@ -77,49 +77,51 @@ def _entry(photo: Path, sidecar: Path | None) -> Entry:
     if packet:
         roots.append(xml_of(photo, packet))
     for root in roots:
-        size = _size(root) or _stored_size(photo)
+        size = told_size(root) or stored_size(photo)
         faces = tuple(
-            AnnotatedFace(plain_name(_value(region, _REGIONS + "Name")), _box(photo, region, size))
-            for region in _regions(root)
+            AnnotatedFace(
+                plain_name(value_of(region, REGIONS + "Name")), box_of_region(photo, region, size)
+            )
+            for region in regions_of(root)
         )
         if faces:
             return Entry(photo, faces, size=size, stored=True)
     return Entry(photo, ())
 
 
-def _stored_size(photo: Path) -> tuple[int, int]:
+def stored_size(photo: Path) -> tuple[int, int]:
     """Width and height before EXIF's turn."""
     width, height = photo_size(photo)
     return (height, width) if photo_orientation(photo) in SWAPS_SIDES else (width, height)
 
 
-def _regions(root: Element) -> Iterator[Element]:
+def regions_of(root: Element) -> Iterator[Element]:
     """The regions of faces; of those that do not say what they are, those with a name."""
-    for regions in root.iter(_REGIONS + "RegionList"):
-        for item in regions.iter(_RDF + "li"):
-            region = _described(item)
-            kind = _value(region, _REGIONS + "Type")
-            if kind.casefold() == "face" or (not kind and _value(region, _REGIONS + "Name")):
+    for regions in root.iter(REGIONS + "RegionList"):
+        for item in regions.iter(RDF + "li"):
+            region = described(item)
+            kind = value_of(region, REGIONS + "Type")
+            if kind.casefold() == "face" or (not kind and value_of(region, REGIONS + "Name")):
                 yield region
 
 
-def _described(node: Element) -> Element:
+def described(node: Element) -> Element:
     """Where the properties of a resource stand: in it, or in an rdf:Description in it."""
-    inner = node.find(_RDF + "Description")
+    inner = node.find(RDF + "Description")
     return node if inner is None else inner
 
 
-def _value(node: Element, name: str) -> str:
+def value_of(node: Element, name: str) -> str:
     """A property, which RDF writes as an attribute or as an element."""
     return (node.get(name) or node.findtext(name) or "").strip()
 
 
-def _size(root: Element) -> tuple[int, int] | None:
+def told_size(root: Element) -> tuple[int, int] | None:
     """Width and height of the photo that the regions were drawn on."""
-    for node in root.iter(_REGIONS + "AppliedToDimensions"):
-        told = _described(node)
+    for node in root.iter(REGIONS + "AppliedToDimensions"):
+        told = described(node)
         try:
-            width, height = (round(float(_value(told, _SIZE + side))) for side in "wh")
+            width, height = (round(float(value_of(told, SIZE + side))) for side in "wh")
         except (ValueError, OverflowError):
             continue
         if min(width, height) > 0:
@@ -127,19 +129,19 @@ def _size(root: Element) -> tuple[int, int] | None:
     return None
 
 
-def _box(photo: Path, region: Element, size: tuple[int, int]) -> Box:
+def box_of_region(photo: Path, region: Element, size: tuple[int, int]) -> Box:
     """A region's box in pixels of a photo of that size; an area has its middle and its sides.
 
     Raises:
         SourceError: no such area.
     """
-    area = region.find(_REGIONS + "Area")
+    area = region.find(REGIONS + "Area")
     if area is not None:
-        told = _described(area)
-        unit = (1, 1) if _value(told, _AREA + "unit") == "pixel" else size
+        told = described(area)
+        unit = (1, 1) if value_of(told, AREA + "unit") == "pixel" else size
         try:
             x, y, width, height = (
-                float(_value(told, _AREA + side)) for side in ("x", "y", "w", "h")
+                float(value_of(told, AREA + side)) for side in ("x", "y", "w", "h")
             )
             if not all(map(math.isfinite, (x, y, width, height))):
                 raise ValueError

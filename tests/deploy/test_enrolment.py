@@ -1,0 +1,107 @@
+"""A folder of people becomes a gallery; what cannot serve is told."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thesislib.deploy.enrolment import foremost, person_of
+from thesislib.deploy.gallery import Gallery
+from thesislib.faces import Face
+
+
+class Blocks:
+    """In place of a net: a photo of bands, 40 pixels wide; each that is not black shows a face.
+
+    Red is the face's side, green and blue the embedding.
+    """
+
+    embedding_dim, fingerprint = 2, "blocks"
+
+    def predict_arrays(self, photos, score_threshold):
+        found = []
+        for photo in photos:
+            faces = []
+            for at in range(photo.shape[1] // 40):
+                side, *embedding = photo[2, 40 * at + 20].astype(int)
+                if side > 4:
+                    box = np.float32([40 * at, 0, 40 * at + side, side])
+                    unit = np.float32(embedding) / np.linalg.norm(embedding)
+                    faces.append(Face(box, 0.9 - 0.1 * at, embedding=unit))
+            found.append([face for face in faces if face.score > score_threshold])
+        return found
+
+
+def write(path, *faces):
+    pixels = np.zeros((60, 40 * max(1, len(faces)), 3), np.uint8)
+    for at, colour in enumerate(faces):
+        pixels[:, 40 * at : 40 * at + 40] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+ANNA, BORIS = (30, 200, 20), (30, 20, 200)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    people = tmp_path / "мои люди"
+    write(people / "Анна" / "1.png", ANNA)
+    write(people / "Анна" / "2020" / "2.png", (12, 20, 200), ANNA)  # somebody behind her
+    write(people / "Анна" / "3.png", ANNA, BORIS)
+    write(people / "Анна" / "4.png")
+    write(people / "Boris.png", BORIS)
+    (people / "Анна" / "notes.txt").write_text("of 2020")
+    return people
+
+
+def test_everybody_with_a_folder_or_a_photo_is_enrolled(folder):
+    gallery = Gallery(Blocks())
+    left_out = gallery.enrol_folder(folder)
+    assert gallery.identities == ["Boris", "Анна"] and len(gallery) == 3
+    assert [(one.photo.name, one.reason) for one in left_out] == [
+        ("3.png", "2 faces, none of them clearly the largest; cut one out"),
+        ("4.png", "no face was found"),
+    ]
+    names, _ = gallery.identify([[200, 20], [20, 200]], threshold=0.999)
+    assert names == ["Анна", "Boris"]
+    with pytest.raises(ValueError, match=r"Анна.*: no face was found"):  # scores are 0.9 at most
+        Gallery(Blocks()).enrol_folder(folder, score_threshold=0.95)
+
+
+def test_a_folder_that_holds_nobody_is_told(folder, tmp_path):
+    gallery = Gallery(Blocks())
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder of people"):
+        gallery.enrol_folder(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: no photos in it"):
+        gallery.enrol_folder(tmp_path / "empty")
+    with pytest.raises(ValueError, match="score_threshold"):
+        gallery.enrol_folder(folder, score_threshold=2)
+    assert not len(gallery)
+
+
+def test_a_photo_that_cannot_be_read_is_left_out(folder):
+    (folder / "Vera").mkdir()
+    (folder / "Vera" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    gallery = Gallery(Blocks())
+    with pytest.warns(UserWarning, match=r"torn\.jpg"):
+        left_out = gallery.enrol_folder(folder)
+    assert "torn.jpg" in [one.photo.name for one in left_out]
+    assert gallery.identities == ["Boris", "Анна"]
+
+
+def test_whose_photo_it_is(tmp_path):
+    assert person_of(tmp_path / "Anna" / "a" / "b.jpg", tmp_path) == "Anna"
+    assert person_of(tmp_path / "Anna.B.jpg", tmp_path) == "Anna.B"
+
+
+def test_the_foremost_face_is_clearly_the_largest():
+    def face(side):
+        return Face(np.float32([0, 0, side, side]), 0.9)
+
+    large, small = face(30), face(19)
+    assert foremost([small, large]) is large
+    assert foremost([small, large, face(21)]) == (
+        "3 faces, none of them clearly the largest; cut one out"
+    )
+    assert foremost([small]) is small

@@ -1,0 +1,122 @@
+"""Photos by which people are enrolled: whose face in them is meant, and which cannot serve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from thesislib.data.names import MOST_TOLD
+from thesislib.engine.evaluate import SCORE_THRESHOLD
+from thesislib.engine.predict import Photo, System, photos_in, predict
+from thesislib.faces import Face, check_score_threshold
+
+FACE_SCORE = 0.5  # at which a detection is as likely a face as not
+# A photo of a person shows others behind them: theirs is the face whose side is so many times that
+# of any other.
+FOREMOST = 1.5
+
+
+def only_face(faces: Sequence[Face], photo: Photo, at: int, score_threshold: float) -> Face:
+    """The one face of a photo.
+
+    Args:
+        faces: found in it, best first, whatever their scores.
+        photo: as it was given.
+        at: its number.
+        score_threshold: detections with scores up to this one are no faces.
+
+    Raises:
+        ValueError: no face or several; the photo is named.
+    """
+    sure = [face for face in faces if face.score > score_threshold]
+    if not sure:
+        best = f"; the best detection has {faces[0].score:.2f}" if faces else ""
+        raise ValueError(
+            f"{_name_of(photo, at)}: no face with a score above {score_threshold:g}{best}"
+        )
+    if len(sure) > 1:
+        raise ValueError(
+            f"{_name_of(photo, at)}: {len(sure)} faces, and one was expected; cut it out"
+        )
+    return sure[0]
+
+
+def _name_of(photo: Photo, at: int) -> str:
+    if isinstance(photo, np.ndarray):
+        return f"photo {at} (an array of shape {list(photo.shape)})"
+    return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
+
+
+class LeftOut(NamedTuple):
+    """A photo by which nobody was enrolled."""
+
+    photo: Path
+    reason: str
+
+
+def faces_of_people(
+    net: System, folder: Path | str, score_threshold: float, progress: bool = False
+) -> tuple[list[str], list[Face], list[LeftOut]]:
+    """Faces of the people in a folder, as :meth:`thesislib.deploy.gallery.Gallery.enrol_folder`
+    reads it.
+
+    Args:
+        net: what finds faces.
+        folder: of the people.
+        score_threshold: detections with scores up to this one are no faces.
+        progress: show a bar.
+
+    Returns:
+        n names, their faces, and the photos that were left out.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no photos in it, or none of them can serve; a threshold out of range.
+    """
+    folder = Path(folder)
+    check_score_threshold(score_threshold)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of people")
+    photos = photos_in(folder)
+    least = min(SCORE_THRESHOLD, score_threshold)
+    found = predict(net, [folder], least, progress=progress)
+    names, chosen, left_out = [], [], []
+    for photo, faces in zip(photos, found, strict=True):
+        face = foremost([face for face in faces if face.score > score_threshold])
+        if isinstance(face, str):
+            left_out.append(LeftOut(photo, face))
+        else:
+            names.append(person_of(photo, folder))
+            chosen.append(face)
+    if not names:
+        told = "; ".join(f"{one.photo}: {one.reason}" for one in left_out[:MOST_TOLD])
+        raise ValueError(f"{folder}: nobody can be enrolled. {told}")
+    return names, chosen, left_out
+
+
+def person_of(photo: Path, folder: Path) -> str:
+    """Whose photo it is: of the folder in ``folder`` that holds it, or of its own name.
+
+    >>> person_of(Path("people/Anna/1.jpg"), Path("people"))
+    'Anna'
+    >>> person_of(Path("people/Boris.jpg"), Path("people"))
+    'Boris'
+    """
+    first, *inner = photo.relative_to(folder).parts
+    return first if inner else photo.stem
+
+
+def foremost(faces: Sequence[Face]) -> Face | str:
+    """The face that a photo of one person is of, or why there is none.
+
+    Args:
+        faces: of the photo.
+    """
+    if not faces:
+        return "no face was found"
+    sides = [float(np.sqrt(np.prod(face.box[2:] - face.box[:2]))) for face in faces]
+    order = np.argsort(sides)[::-1]
+    if len(faces) > 1 and sides[order[0]] < FOREMOST * sides[order[1]]:
+        return f"{len(faces)} faces, none of them clearly the largest; cut one out"
+    return faces[order[0]]
