@@ -149,8 +149,9 @@ def state_of(config: Config, target: Path | None) -> dict:
 
 
 TABLES = {"compare": "experiment1_seeds"}  # of commands that write one of another name
-# Of the default run, whose small nets keep no two cores busy, these are run beside each other: none
-# of them times anything. The second has no bars, which would be written over the first's.
+# Of the default run, whose small nets keep no two cores busy, these are run beside each other, with a
+# thread each: none of them times anything. The second has no bars, which would be written over the
+# first's.
 LANES = (("experiment2", "experiment2-started"), ("compare", "stand-in", "experiment3"))
 
 
@@ -170,10 +171,11 @@ def waits_for(names: list[str], beside: bool) -> dict[str, list[str]]:
     return found
 
 
-def interactive(words: list[str], bars: bool = True) -> Interactive:
+def interactive(words: list[str], bars: bool = True, threads: int | None = None) -> Interactive:
     """A command that writes to the terminal."""
-    silent = {} if bars else {"TQDM_DISABLE": "1"}
-    return Interactive(words, shell=False, env=os.environ | silent)
+    settings = {} if bars else {"TQDM_DISABLE": "1"}
+    settings |= {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return Interactive(words, shell=False, env=os.environ | settings)
 
 
 def task_experiment():
@@ -206,10 +208,14 @@ def task_experiment():
         commands["experiment3"] = command("experiment3", data=data, split=None, **once)
     waits = waits_for(list(commands), beside=default)
     for name, one in commands.items():
-        bars = not (default and name in LANES[1])
+        in_lane = default and any(name in lane for lane in LANES)
+        bars = not (in_lane and name in LANES[1])
         yield {
             "name": f"{name}:{run}",
-            "actions": [interactive(one, bars), (state_of, [config, target])],
+            "actions": [
+                interactive(one, bars, threads=1 if in_lane else None),
+                (state_of, [config, target]),
+            ],
             # Those of nets that start from dlib's recogniser are written into the same tables.
             "targets": []
             if name.endswith("-started") or name == "train-ahead"

@@ -63,7 +63,8 @@ def test_the_experiments_come_first_then_the_notebooks_in_order(dodo):
 
 
 def test_what_times_nothing_runs_beside_what_else(dodo, monkeypatch):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    for name in ("TQDM_DISABLE", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     waits = {
         task["name"].split(":")[0]: [one.split(":")[1] for one in task["task_dep"]]
         for task in dodo.task_experiment()
@@ -88,6 +89,12 @@ def test_what_times_nothing_runs_beside_what_else(dodo, monkeypatch):
         if task["actions"][0].pkwargs["env"].get("TQDM_DISABLE") == "1"
     ]
     assert silent == ["compare", "experiment3"]
+    alone = [
+        task["name"].split(":")[0]
+        for task in dodo.task_experiment()
+        if task["actions"][0].pkwargs["env"].get("OMP_NUM_THREADS") == "1"
+    ]
+    assert alone == ["compare", "experiment2", "experiment2-started", "experiment3"]
 
 
 def test_every_command_is_one_that_the_command_line_takes(dodo, monkeypatch):
