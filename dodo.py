@@ -149,9 +149,9 @@ def state_of(config: Config, target: Path | None) -> dict:
 
 
 TABLES = {"compare": "experiment1_seeds"}  # of commands that write one of another name
-# Of the default run, whose small nets keep no two cores busy, these are run beside each other, with a
-# thread each: none of them times anything. The second has no bars, which would be written over the
-# first's.
+# Of the default run, whose small nets keep no two cores busy, these are run beside each other, with
+# a thread each: none of them times anything. The second has no bars, which would be written over
+# the first's.
 LANES = (("experiment2", "experiment2-started"), ("compare", "stand-in", "experiment3"))
 
 
