@@ -192,7 +192,10 @@ def test_people_of_a_folder_are_recognised_and_drawn_beside_the_photo(
     assert "names written beside 1 photos" in capsys.readouterr().out
     sidecar = photo.with_name("party.png.xmp")
     assert "Анна Ким" in sidecar.read_text(encoding="utf-8")
-    # Of a folder in one beside it, which a second run does not take for photos.
+    # The picture is no photo of anybody, neither here nor for an import.
+    run("predict", tmp_path, "--net", net)
+    assert "party.png: " in (told := capsys.readouterr().out) and "party.recognised" not in told
+    # Of a folder in one beside it.
     run("recognise", people, "--people", people, "--net", net)
     drawn = tmp_path / "мои люди.recognised"
     found = sorted(path.relative_to(drawn).as_posix() for path in drawn.rglob("*.jpg"))

@@ -278,10 +278,11 @@ def test_hidden_files_are_listed_but_for_systems_own(tmp_path):
         write(folder / "anna" / name, "no photo")
     save(picture(4), folder / "...and friends/1.jpg")
     save(picture(5), folder / "anna/.hidden.jpg")
+    save(picture(6), folder / "anna/1.recognised.jpg")
     assert counts(quietly("folder", folder, tmp_path / "to")) == BOTH
     assert looks(tmp_path / "to") == dict.fromkeys(
         ["...and friends", "anna/.hidden.jpg"], "hidden: left out"
-    )
+    ) | {"anna/1.recognised.jpg": "a picture that was drawn, no photo: left out"}
 
 
 # --- what lies among photos --------------------------------------------------------------------

@@ -192,6 +192,8 @@ def _in_folder(draw: Path, photo: Path, more: tuple[Path, ...]) -> Callable[[Pat
 
 def _beside(photo: Path, more: tuple[Path, ...]) -> Callable[[Path, int], Path]:
     """A photo's picture beside it; those of a folder's photos in a folder beside that."""
+    from thesislib.data.images import DRAWN
+
     folders = [one.resolve() for one in (photo, *more) if one.is_dir()]
 
     def place(file: Path, at: int) -> Path:
@@ -199,7 +201,7 @@ def _beside(photo: Path, more: tuple[Path, ...]) -> Callable[[Path, int], Path]:
             if folder in file.resolve().parents:
                 name = file.resolve().relative_to(folder)
                 return folder.with_name(f"{folder.name}.recognised") / f"{name}.jpg"
-        return file.with_name(f"{file.stem}.recognised.jpg")
+        return file.with_name(f"{file.stem}{DRAWN}")
 
     return place
 

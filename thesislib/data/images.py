@@ -23,6 +23,9 @@ PHOTO_SUFFIXES = HEIC_SUFFIXES | {
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm"),
 }
 
+# How pictures end that are drawn beside photos: they are no photos of anybody.
+DRAWN = ".recognised.jpg"
+
 PHOTO_FORMS = (str, Path, np.ndarray, Image.Image)  # what is one photo, or its file
 
 _EXIF_ORIENTATION, _XMP_TAG = 0x0112, 700

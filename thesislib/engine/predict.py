@@ -19,7 +19,14 @@ from tqdm.auto import tqdm
 
 from thesislib import cache, storage
 from thesislib.data.columns import BOX, LANDMARKS
-from thesislib.data.images import PHOTO_FORMS, PHOTO_SUFFIXES, PhotoError, check_form, open_photo
+from thesislib.data.images import (
+    DRAWN,
+    PHOTO_FORMS,
+    PHOTO_SUFFIXES,
+    PhotoError,
+    check_form,
+    open_photo,
+)
 from thesislib.engine.checkpoint import (
     CHECKPOINT,
     NET,
@@ -131,7 +138,8 @@ def _is_folder(photo: object) -> bool:
 
 
 def photos_in(folder: Path | str) -> list[Path]:
-    """All photos of a folder and the folders in it, in order of their paths.
+    """All photos of a folder and the folders in it, in order of their paths; not pictures that were
+    drawn beside them, ``*.recognised.jpg``.
 
     Raises:
         ValueError: there is none.
@@ -140,7 +148,9 @@ def photos_in(folder: Path | str) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in PHOTO_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.endswith(DRAWN)
     )
     if not found:
         raise ValueError(f"{folder}: no photos in it")

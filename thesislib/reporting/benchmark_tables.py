@@ -96,7 +96,7 @@ def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             [
                 f"{timed_system_label(system)}{_cells_of(system, grid)}",
                 engine_label(engine),
-                f"{threshold:.1f}",
+                f"{threshold:g}",
                 *(_point(at.loc[count]) for count in counts),
             ]
         )

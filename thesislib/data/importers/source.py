@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from thesislib.data.images import PHOTO_SUFFIXES
+from thesislib.data.images import DRAWN, PHOTO_SUFFIXES
 from thesislib.data.names import decoded, plain_name
 
 SHORT_SIDE = 320  # pixels to which photos are scaled down, as the thesis did
@@ -147,6 +147,8 @@ class Source:
             return None
         if path.name.startswith("."):
             return "hidden: left out"
+        if path.name.endswith(DRAWN):
+            return "a picture that was drawn, no photo: left out"
         if path.is_symlink():
             if not self._stays(path):
                 return "a link that leads out of the folder or nowhere: left out"
