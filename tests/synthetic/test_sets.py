@@ -18,6 +18,7 @@ from thesislib import storage
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.schema import read_dataset
 from thesislib.synthetic import parameters, scene, spec, worker
+from thesislib.synthetic.parameters import FAMILIES, FAMILY
 from thesislib.synthetic.sets import SETS, make
 from thesislib.synthetic.spec import SyntheticSet
 
@@ -304,6 +305,9 @@ def test_sets_are_what_their_names_say():
     # These three are alike in the first people of one seed; all others share nobody.
     for name in ("smoke", "thesis", "crowd"):
         assert ranges["quick"] & ranges.pop(name)
+    # The same people, by themselves and together: whole families.
+    assert ranges["families"] == ranges.pop("parties") and SETS["parties"].sessions == 0
+    assert SETS["families"].first_identity == FAMILIES and SETS["families"].people % FAMILY == 0
     for one, other in itertools.combinations(ranges.values(), 2):
         assert not one & other
 

@@ -380,13 +380,14 @@ def album(
         out: Folder in which answers are kept while they come, ending as faces.csv.
         score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
-    from thesislib.deploy.album import faces_of_album
+    from thesislib.deploy.photo_faces import PhotoFaces
     from thesislib.reporting.album import write
 
     known = _people(people, gallery, net, fpir)
-    faces = faces_of_album(known, photos, score_threshold, out, progress())
+    found = PhotoFaces.find(known.net, photos, score_threshold, out, progress())
     if not is_main():
         return
+    faces = found.named(known)
     to = to or photos.with_name(f"{photos.resolve().name}.html")
     about = f"{faces['photo'].nunique()} photos with faces. {_told_of_threshold(known)}"
     write(faces, photos, to, title=photos.resolve().name, about=about)

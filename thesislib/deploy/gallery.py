@@ -316,15 +316,24 @@ class Gallery:
         return [self._named(faces) if faces else faces for faces in found]
 
     def _named(self, faces: list[Face]) -> list[Face]:
-        """The faces of one photo, no two of them the same person."""
         vectors: list[Any] = [face.embedding for face in faces]
-        people = min(max(2, len(faces)), len(self.templates.counts))
-        names, scores = self.search(np.stack(vectors), people)
-        named = one_person_each(names, scores.tolist(), self._checked_threshold())
+        names, scores = self.identify_together(np.stack(vectors))
         return [
             dataclasses.replace(face, name=name, name_score=score)
-            for face, (name, score) in zip(faces, named, strict=True)
+            for face, name, score in zip(faces, names, scores.tolist(), strict=True)
         ]
+
+    def identify_together(self, embeddings: ArrayLike) -> tuple[list[str], np.ndarray]:
+        """As :meth:`identify`, of the faces of one photo: no two of them are the same person.
+
+        The score of a face that has a name is that person's, see
+        :func:`thesislib.deploy.assignment.one_person_each`.
+        """
+        probes = self._probes(embeddings)
+        self._check_not_empty()
+        names, scores = self.search(probes, min(max(2, len(probes)), len(self.templates.counts)))
+        found = one_person_each(names, scores.tolist(), self._checked_threshold())
+        return [name for name, _ in found], np.array([score for _, score in found])
 
     def identify_boxes(
         self, photos: Sequence[np.ndarray], boxes: Sequence[np.ndarray]

@@ -16,6 +16,14 @@ from thesislib import seeds
 VERSION = 4
 FIRST_STRANGER = 10_000_000  # numbers from here on are nobody's in a set
 SCENE_PLACES = 9_000_000  # the number whose sessions light and furnish scenes
+# Numbers from here up to that are families of ten: two parents, then their children.
+FAMILIES, FAMILY, PARENTS = 8_000_000, 10, 2
+# What a child does not have of its parents.
+_OWN = {
+    *("femininity", "age", "lipstick", "eye_shadow", "eye_liner", "beard", "goatee", "moustache"),
+    *("beard_top", "hair_length", "hair_grey", "fringe", "glasses", "bald", "recession", "moles"),
+    *("fold", "wrinkles", "eye_bags", "jowls"),
+}
 CAMERAS = ("camera", "phone")
 
 # What a session and a shot vary, saved beside each face.
@@ -48,6 +56,9 @@ Parameters = Mapping[str, float]
 def identity_parameters(identity: int, seed: int) -> Parameters:
     """Shape and colouring of a person: a function of ``identity`` and ``seed`` alone.
 
+    Numbers from ``FAMILIES`` on are relatives: a child has each trait of one of its parents or from
+    between them, so that siblings are more alike than others.
+
     Args:
         identity: number of the person, 0 or more; there is no upper limit.
         seed: the dataset's seed.
@@ -56,6 +67,23 @@ def identity_parameters(identity: int, seed: int) -> Parameters:
         Parameters by name: lengths in half head heights, slopes without unit, amounts and
         probabilities in [0, 1].
     """
+    number = (identity - FAMILIES) % FAMILY
+    if not FAMILIES <= identity < SCENE_PLACES or number < PARENTS:
+        return _unrelated(identity, seed)
+    own = _unrelated(identity, seed)
+    parents = [_unrelated(identity - number + at, seed) for at in range(PARENTS)]
+    rng = seeds.generator(seed, "synthetic child", identity)
+    child = {}
+    for name, value in own.items():
+        # Mostly the one's or the other's, as one has a father's nose; else somewhere between.
+        share = float(np.clip(rng.uniform(-0.75, 1.75), 0, 1))
+        first, second = (parent[name] for parent in parents)
+        child[name] = value if name in _OWN else first + share * (second - first)
+    return child
+
+
+def _unrelated(identity: int, seed: int) -> Parameters:
+    """A person who is nobody's child."""
     rng = seeds.generator(seed, "synthetic identity", identity)
 
     def near(mean: float, reach: float) -> float:
