@@ -2,7 +2,7 @@
 # make test        the whole suite; notebooks run in profile smoke
 # make test-full   notebooks run in profile quick, and are compared with what is committed
 # make publish     takes the results of runs/ over into figures/, notebooks/, README and docs/
-# make benchmark   speed of every engine, 18 minutes; PEERS=<folder with OpenCV's weights>
+# make benchmark   speed of every engine, 25 minutes to an hour; PEERS=<folder with OpenCV's weights>
 # make docs        the site, runs/site/index.html      make lab   JupyterLab
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
 # EPOCHS, BATCH: in place of the profile's

@@ -264,7 +264,7 @@ def stand_in(
 def benchmark(
     size: Literal["benchmark", "smoke"] = "benchmark", seed: int = 0, peers: Path | None = None
 ) -> None:
-    """Speed and accuracy of every engine, turn by turn; 25 minutes on two cores.
+    """Speed and accuracy of every engine, turn by turn; 25 minutes to an hour.
 
     Args:
         size: How much is done; smoke takes a minute, and its numbers mean nothing.

@@ -414,9 +414,8 @@ def _people(people: Path | None, gallery: Path | None, net: Path, fpir: float | 
     return known
 
 
-# Share of strangers who may be taken for somebody, where nobody asks otherwise. It is told by small
-# photos of people from everywhere. Of 20 people of LFW with 3 photos each, 6 % of the other photos
-# got no name at it, and 1.3 % of the strangers one.
+# Share of strangers who may be taken for somebody, where nobody asks otherwise: of those in small
+# photos from everywhere that the net was published with.
 FPIR = 0.1
 
 
@@ -427,10 +426,7 @@ def _told_of_threshold(people: tl.Gallery) -> str:
     if people.calibration is None:
         return f"{told}; how many strangers that lets in is not known."
     of = f"{100 * people.calibration.fpir:.2g} in 100 strangers"
-    return (
-        f"{told}: in small photos so would {of}, in good ones fewer; of relatives, children and "
-        "people who look alike, more."
-    )
+    return f"{told}, as {of} would be; relatives, children and people who look alike more often."
 
 
 # --- datasets ---------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Importing it needs ipywidgets.
 
 import io
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class FaceNamer(widgets.VBox):
         try:
             self.name(group, name)
         except ValueError as error:
-            self.message.value = str(error)
+            self.message.value = escape(str(error))
 
     def _picture(self, at: int) -> bytes:
         if at not in self._pictures:

@@ -87,29 +87,49 @@ def release(
     shift = 0.0
     if scenes:
         shift = _shift(made, crops_without_faces(scenes, leave_out, seed), progress)
+    told = portraits_left_out(made, photos, leave_out, progress)
+    if all(embedding is None for embedding in told):
+        raise DatasetError(f"{net}: it finds a face in none of {len(told)} portraits")
+    found = np.stack([embedding for embedding in told if embedding is not None])
+    names = [str(at) for at in range(len(found))][:MOST]
+    threshold = threshold_at(found[:MOST], names, FALSE_MATCHES)
+    found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}
+    made.provenance = {**(made.provenance or {}), **found_here}
+    file = net_file(out)
+    save_net(file, made, half=True)
+    released = load_net(file)
+    rates = strangers(released, found)
+    text = rates.to_csv(index=False, lineterminator="\n")
+    storage.write_text(file.with_suffix(".strangers.csv"), text)
+    return released
+
+
+def portraits_left_out(
+    net: JointNet, photos: Sequence[Path | str], leave_out: int, progress: bool = True
+) -> list[np.ndarray | None]:
+    """Embeddings of the strangers that thresholds are told by.
+
+    Args:
+        net: what finds and reads them.
+        photos, leave_out, progress: see :func:`release`.
+
+    Returns:
+        of each portrait whose number is divisible float [E], of its surest face; None where none
+        is found.
+
+    Raises:
+        DatasetError: no such portrait.
+    """
     chosen = [
         photo.path
         for photo in face_photos(photos, progress=progress)[0]
         if is_left_out(photo.path, leave_out) and is_portrait(photo)
     ]
     if not chosen:
-        raise DatasetError(
-            f"{', '.join(map(str, photos))}: no portrait whose number is divisible by {leave_out}"
-        )
-    found = [faces[0].embedding for faces in predict(made, chosen, progress=progress) if faces]
-    if not found:
-        raise DatasetError(f"{net}: it finds a face in none of {len(chosen)} portraits")
-    vectors = np.stack(found[:MOST])  # type: ignore[arg-type]
-    threshold = threshold_at(vectors, [str(at) for at in range(len(vectors))], FALSE_MATCHES)
-    found_here = {"gallery_threshold": round(threshold, 3), "confidence_shift": round(shift, 3)}
-    made.provenance = {**(made.provenance or {}), **found_here}
-    file = net_file(out)
-    save_net(file, made, half=True)
-    released = load_net(file)
-    rates = strangers(released, np.stack(found))  # type: ignore[arg-type]
-    text = rates.to_csv(index=False, lineterminator="\n")
-    storage.write_text(file.with_suffix(".strangers.csv"), text)
-    return released
+        told = ", ".join(map(str, photos))
+        raise DatasetError(f"{told}: no portrait whose number is divisible by {leave_out}")
+    answers = predict(net, chosen, progress=progress)
+    return [faces[0].embedding if faces else None for faces in answers]
 
 
 def strangers(net: JointNet, embeddings: np.ndarray) -> pd.DataFrame:
