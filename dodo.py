@@ -24,7 +24,7 @@ from thesislib.engine.checkpoint import start_hash
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import why_others
-from thesislib.experiments.systems import systems_of
+from thesislib.experiments.systems import REPEATED
 from thesislib.profiles import PROFILES
 
 ROOT = Path(__file__).parent
@@ -152,7 +152,7 @@ TABLES = {"compare": "experiment1_seeds"}  # of commands that write one of anoth
 # Of the default run, whose small nets keep no two cores busy, these are run beside each other, with
 # a thread each: none of them times anything. The second has no bars, which would be written over
 # the first's.
-LANES = (("experiment2", "experiment2-started"), ("compare", "stand-in", "experiment3"))
+LANES = (("stand-in", "experiment2", "experiment2-started"), ("compare", "experiment3"))
 
 
 def waits_for(names: list[str], beside: bool) -> dict[str, list[str]]:
@@ -197,7 +197,7 @@ def task_experiment():
     commands["experiment1"] = command("experiment1", data=data)
     commands["experiment1-started"] = command("experiment1", begun, data=data)
     about = {"seed": None, "seeds": [one.seed for one in configs.with_seeds(config)]}
-    commands["compare"] = command("compare", data=data, **about, systems=list(systems_of(config)))
+    commands["compare"] = command("compare", data=data, **about, systems=list(REPEATED))
     if default and config.profile.name == "quick":
         commands["stand-in"] = command("stand-in", data=None, split=None)
     pair = {"data": None, "split": None, "source": str(source), "target": str(new)}
@@ -226,7 +226,7 @@ def task_experiment():
 
 
 def task_notebook():
-    """Execute the notebooks in order; they draw the figures from what the experiments kept."""
+    """Execute the notebooks, two at a time; they draw the figures from what experiments kept."""
     config, target = asked()
     run = run_name(config, target)
     before: list[str] = []
@@ -251,7 +251,7 @@ def task_notebook():
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],
             "targets": [executed],
             "uptodate": [lambda task, values: values == state_of(config, target)],
-            "task_dep": ["experiment", *before],
+            "task_dep": ["experiment", *before[-2:-1]],
         }
         before.append(f"notebook:{name}:{run}")
 

@@ -74,7 +74,7 @@ class Profile:
     label_smoothing: float = 0.0
     learned_balance: bool = False  # task uncertainty instead of the fixed lambdas
     transfer_steps: int = 1000  # optimiser steps to learn new people, Experiment 2
-    trainings: int = 3  # how often a system is trained, Experiments 1 and 2
+    trainings: int = 3  # how often a system is trained, Experiment 1
     started_px: int = 480  # input_px of a joint net that starts from dlib's recogniser
     # set of synthetic people, used when no dataset is given; a name in synthetic.sets.SETS
     people: str = "thesis"

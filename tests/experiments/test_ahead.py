@@ -55,6 +55,8 @@ def test_the_nets_are_those_that_the_experiments_look_for(config):
     quick = ahead.trainings_of(configs.make_config(None, "quick", seed=3))
     session = configs.make_config(None, "quick", "session", seed=3)  # of the stand-in
     assert quick[-1] == (session, "joint", False)
+    again = [job.system for job in quick if not job.of_strangers and job.config.seed > 3]
+    assert again == 2 * ["joint", "two_stage_photo"]
     strangers = [(job.config, job.system) for job in found if job.of_strangers]
     third = embeddings.make_config(None, "smoke", 3)
     main = arm_of(third, "normalised").config

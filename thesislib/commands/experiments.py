@@ -145,7 +145,8 @@ def experiment2(
         seed: First random seed.
         start: A net whose weights the source's net begins with; default is the published one.
         steps: Optimiser steps of each training of the equal budget; else the profile's.
-        seeds: Seeds of the source's nets and of what is done with them; else the profile's.
+        seeds: Seeds of the source's nets and of what is done with them; with three, differences
+            may be claimed.
         at_least: Photos a new person must have.
         variants: What is trained; else all that the profile has time for.
     """

@@ -51,6 +51,7 @@ def trainings_of(config: Config) -> list[Training]:
             Training(one, system, False)
             for one in with_seeds(config)
             for system in systems.systems_of(one)
+            if one.seed == config.seed or system in systems.REPEATED
         ),
     ]
     if config.profile.name == "quick" and config.split != "session":  # of the stand-in

@@ -55,6 +55,8 @@ LABELS = {
     "boxes_only": "boxes alone",
     "names_only": "names alone",
 }
+# Of random weights, what the default run trains more than once.
+REPEATED = ("joint", "two_stage_photo")
 # Terms of the loss that a single-task control learns by.
 _TASKS = {"boxes_only": ("box", "confidence", "no_object"), "names_only": ("identity",)}
 _PHOTO_CHUNK = 16  # photos searched at a time

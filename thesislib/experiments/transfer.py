@@ -45,7 +45,7 @@ from thesislib.environment import commit
 from thesislib.experiments import config as configs
 from thesislib.experiments.config import Config
 from thesislib.experiments.new_people import NewPeople, few_photos, new_people
-from thesislib.experiments.paired import difference, tested
+from thesislib.experiments.paired import LEAST_SEEDS, difference, tested
 from thesislib.experiments.references import BY_DLIB, MEASURED, is_measured, reference
 from thesislib.experiments.systems import calibration, net_folder, trained_joint
 from thesislib.models.joint import JointNet
@@ -135,7 +135,7 @@ def run(
     at_least: int = AT_LEAST,
 ) -> pd.DataFrame:
     """Every variant at every number of photos and seed, merged into ``experiment2.csv``; what
-    they differ by, into ``experiment2_pairs.csv``.
+    they differ by, of three seeds or more, into ``experiment2_pairs.csv``.
 
     Interrupted it goes on; asked again it reads what was found.
 
@@ -146,8 +146,8 @@ def run(
         steps: optimiser steps of each training of the equal budget; None for the profile's
             ``transfer_steps``.
         photos_per_person: numbers of photos, below ``at_least``.
-        run_seeds: of the source's net, the photos chosen and the trainings; none for those of
-            :func:`thesislib.experiments.config.with_seeds`.
+        run_seeds: of the source's net, the photos chosen and the trainings; none for the source's
+            own.
         variants: names in :data:`VARIANTS`; none for those of :func:`variants_of`.
         at_least: see :func:`thesislib.experiments.new_people.new_people`.
 
@@ -162,7 +162,7 @@ def run(
     asked = list(variants)
     variants = asked or list(variants_of(source))
     steps = steps or source.profile.transfer_steps
-    run_seeds = run_seeds or [one.seed for one in configs.with_seeds(source)]
+    run_seeds = run_seeds or [source.seed]
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise ValueError(f"unknown variants {', '.join(unknown)}; choose of {', '.join(VARIANTS)}")
     if max(counts) >= at_least:
@@ -184,7 +184,8 @@ def run(
             arms.setdefault(Arm(name, budget, count), {})[seed] = found
     rows = [found.rows for by_seed in arms.values() for found in by_seed.values()]
     table = configs.with_columns(pd.concat(rows, ignore_index=True), about)
-    pairs = differences(arms, source.seed)
+    # Of fewer seeds nothing could be claimed, and those of several would be lost.
+    pairs = differences(arms, source.seed) if len(run_seeds) >= LEAST_SEEDS else pd.DataFrame()
     if this_process().is_main_process:
         merge_table(paths.TABLES / RESULTS_TABLE, table)
         if len(pairs):
@@ -203,7 +204,6 @@ def _columns(
     variants: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What every row of a transfer carries; variants are those that were asked for by name."""
-    usual = [one.seed for one in configs.with_seeds(source)]
     run = configs.key(
         source, target=configs.read(target).content_hash, transfer_steps=steps, at_least=at_least
     )
@@ -214,7 +214,7 @@ def _columns(
         source=source.data.name,
         target=target.name,
         steps=steps,
-        seeds=None if list(run_seeds) == usual else list(run_seeds),
+        seeds=None if list(run_seeds) == [source.seed] else list(run_seeds),
         at_least=None if at_least == AT_LEAST else at_least,
         variants=list(variants) or None,
     )
