@@ -55,6 +55,7 @@ MAY_IMPORT = {
         "synthetic",
     },
     "reporting": {"data"},
+    "widgets": {"reporting", "deploy", "engine", "models", "baselines", "data", "metrics"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"ground"}
 # Methods of a net that are the front door's words; their work is done in the rooms above.

@@ -4,6 +4,11 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# How far the tip of the nose stands out before the eyes, in distances of the eyes: fitted on
+# photos of synthetic people, whose yaw is known.
+NOSE = 0.68
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,3 +56,17 @@ def check_score_threshold(threshold: float, highest: float = 1.0) -> None:
         raise ValueError("score_threshold: not a number")
     if math.isfinite(highest) and not 0 <= threshold <= highest:
         raise ValueError(f"score_threshold: expected 0 to {highest:g}, got {threshold:g}")
+
+
+def yaw_of(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """How far faces are turned, degrees [n], positive to the right of the photo.
+
+    The tip of the nose moves along the line of the eyes, by the tangent of the angle.
+
+    Args:
+        landmarks: float [n, 5, 2] pixels: eyes, nose, corners of the mouth, left before right.
+    """
+    left, right, nose = np.moveaxis(np.asarray(landmarks, dtype=np.float64)[:, :3], 1, 0)
+    across = right - left
+    away = ((nose - (left + right) / 2) * across).sum(axis=1) / (across**2).sum(axis=1)
+    return np.degrees(np.arctan(away / NOSE))

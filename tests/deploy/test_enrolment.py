@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thesislib.deploy import enrolment
 from thesislib.deploy.enrolment import foremost, person_of
 from thesislib.deploy.gallery import Gallery
 from thesislib.faces import Face
@@ -15,7 +16,7 @@ class Blocks:
     Red is the face's side, green and blue the embedding.
     """
 
-    embedding_dim, fingerprint = 2, "blocks"
+    embedding_dim, fingerprint, input_px = 2, "blocks", 480
 
     def predict_arrays(self, photos, score_threshold):
         found = []
@@ -56,9 +57,11 @@ def folder(tmp_path):
 
 def test_everybody_with_a_folder_or_a_photo_is_enrolled(folder):
     gallery = Gallery(Blocks())
-    left_out = gallery.enrol_folder(folder)
+    remarks = gallery.enrol_folder(folder)
     assert gallery.identities == ["Boris", "Анна"] and len(gallery) == 3
-    assert [(one.photo.name, one.reason) for one in left_out] == [
+    # Blocks are poor faces, and there are no others.
+    assert [one.photo.name for one in remarks if one.enrolled] == ["Boris.png", "1.png", "2.png"]
+    assert [(one.photo.name, one.reason) for one in remarks if not one.enrolled] == [
         ("3.png", "2 faces, none of them clearly the largest; cut one out"),
         ("4.png", "no face was found"),
     ]
@@ -85,9 +88,24 @@ def test_a_photo_that_cannot_be_read_is_left_out(folder):
     (folder / "Vera" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
     gallery = Gallery(Blocks())
     with pytest.warns(UserWarning, match=r"torn\.jpg"):
-        left_out = gallery.enrol_folder(folder)
-    assert "torn.jpg" in [one.photo.name for one in left_out]
+        remarks = gallery.enrol_folder(folder)
+    assert "torn.jpg" in [one.photo.name for one in remarks if not one.enrolled]
     assert gallery.identities == ["Boris", "Анна"]
+
+
+def test_a_poor_photo_serves_where_there_is_no_better_one(folder, monkeypatch):
+    poor = {(60, 80): ["small", "dark"]}  # of two bands
+    monkeypatch.setattr(
+        enrolment, "doubts", lambda photo, face, input_px: poor.get(photo.shape[:2], [])
+    )
+    write(folder / "Vera" / "1.png", (12, 20, 200), (30, 90, 90))
+    gallery = Gallery(Blocks())
+    told = {one.photo.name: str(one) for one in gallery.enrol_folder(folder)}
+    assert told["2.png"].endswith("2.png is left out: the face is small and dark")
+    assert told["1.png"].endswith(
+        "1.png is used, as there is no better one of this person: the face is small and dark"
+    )
+    assert gallery.templates.names.count("Анна") == 1 and "Vera" in gallery.identities
 
 
 def test_whose_photo_it_is(tmp_path):

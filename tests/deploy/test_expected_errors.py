@@ -48,8 +48,21 @@ def test_errors_are_those_of_a_loop(gallery):
     assert table["fpir"].iloc[2] == pytest.approx(1 - (1 - 10**-2.5) ** 6)
 
 
+def test_strangers_may_be_ones_own(gallery):
+    strangers = clusters(people=30, photos=1, spread=0.5, seed=7)[0]
+    table = expected_errors(gallery, [0.3, 0.8], strangers)
+    best = [max(float(one @ own) for own in gallery.templates.vectors) for one in unit(strangers)]
+    for row in table.itertuples():
+        assert row.fpir == sum(score >= row.threshold for score in best) / 30
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 def test_what_cannot_be_told_is_refused(gallery):
     other = Gallery.of_embeddings(2, "net 2")
+    other.enrol_embeddings("Anna", np.eye(2))
     with pytest.raises(NotSupportedError, match="nothing is known of strangers"):
         expected_errors(other, [0.5])
     few = Gallery.of_embeddings(2, "net 1")

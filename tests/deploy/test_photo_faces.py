@@ -3,7 +3,6 @@
 import pytest
 from test_enrolment import ANNA, BORIS, Blocks, write
 
-from thesislib.deploy.face_namer import FaceNamer
 from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.photo_faces import PhotoFaces
 
@@ -44,48 +43,3 @@ def test_what_cannot_be_named_is_told(photos, tmp_path):
         PhotoFaces.find(Blocks(), tmp_path / "empty")
     with pytest.raises(ValueError, match="the gallery is empty"):
         PhotoFaces.find(Blocks(), photos).named(Gallery(Blocks()))
-
-
-# --- named by a click -------------------------------------------------------------------------
-
-
-def shown(namer):
-    """Of each row the number of faces shown, and its words."""
-    rows = []
-    for row in namer.people.children:
-        *pictures, side = row.children
-        rows.append((len(pictures), side.children[0].value))
-    return rows
-
-
-def test_a_click_names_a_person_and_the_others_are_tried_again(photos, gallery):
-    write(photos / "d.png", BORIS)
-    told = []
-    namer = FaceNamer(PhotoFaces.find(Blocks(), photos), gallery, lambda: told.append(1))
-    assert shown(namer) == [(2, "2 faces"), (2, "2 faces")]
-    side = namer.people.children[1].children[-1]
-    side.children[1].value = " Vera "
-    side.children[2].click()
-    assert gallery.identities == ["Anna", "Vera"] and told == [1]
-    assert namer.message.value == "2 faces named"
-    assert shown(namer) == [(2, "2 faces")]
-    side = namer.people.children[0].children[-1]
-    side.children[2].click()  # without a name
-    assert "this is no name" in namer.message.value and told == [1]
-    assert side.children[1].options == ("Anna", "Vera")
-    with pytest.raises(ValueError, match="there is no group 7"):
-        namer.name(7, "Boris")
-
-
-def test_faces_like_the_one_that_was_named_get_the_name_too(photos, gallery):
-    # At 45 and 58 degrees one person; at 30 like the first, but less so like both on average.
-    write(photos / "a" / "2.png", (30, 106, 170))
-    write(photos / "d.png", (30, 139, 80))
-    gallery.threshold = 0.94
-    faces = PhotoFaces.find(Blocks(), photos)
-    namer = FaceNamer(faces, gallery)
-    assert namer.table["group"].tolist() == [-1, 0, 0, 1, 2]
-    group = namer.table.loc[namer.table["photo"] == "a/2.png", "group"].iloc[0]
-    namer.name(int(group), "Vera")
-    named = namer.table.loc[namer.table["name"] == "Vera", "photo"].tolist()
-    assert named == ["a/1.png", "a/2.png", "d.png"]

@@ -9,14 +9,8 @@ from PIL import Image
 from thesislib.data.schema import read_dataset
 from thesislib.engine.checkpoint import DEFAULT, net_file
 from thesislib.experiments import factors as module
-from thesislib.experiments.factors import (
-    NOSE,
-    factor_differences,
-    factors,
-    with_factors,
-    yaw_of,
-)
-from thesislib.faces import Face
+from thesislib.experiments.factors import factor_differences, factors, with_factors
+from thesislib.faces import NOSE, Face, yaw_of
 from thesislib.synthetic import sets
 
 

@@ -406,9 +406,9 @@ def _people(people: Path | None, gallery: Path | None, net: Path, fpir: float | 
         known = tl.Gallery.load(gallery, loaded)
     else:
         known = tl.Gallery(loaded)
-        left_out = known.enrol_folder(people, progress=progress())
+        remarks = known.enrol_folder(people, progress=progress())
         if is_main():
-            print("".join(f"{one.photo} is left out: {one.reason}\n" for one in left_out), end="")
+            print("".join(f"{one}\n" for one in remarks), end="")
     if fpir is not None or (gallery is None and published_rates(known.model) is not None):
         known.calibrate(None, FPIR if fpir is None else fpir)
     return known

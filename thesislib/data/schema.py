@@ -186,7 +186,7 @@ def check_named(dataset: Dataset) -> None:
     if len(people) > 1:
         return
     folder = shlex.quote(str(dataset.folder))
-    by_hand = f"the column identity of {ANNOTATIONS}, or thesislib.data.annotator.Annotator"
+    by_hand = f"the column identity of {ANNOTATIONS}, or thesislib.widgets.annotator.Annotator"
     if people:
         raise DatasetError(
             f"{dataset.folder}: only {people[0]!r} is named in it, and a net that knows one name "

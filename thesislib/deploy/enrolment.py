@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from thesislib.data.images import read_photo
 from thesislib.data.names import MOST_TOLD
+from thesislib.deploy.embedding_net import EmbeddingNet
+from thesislib.deploy.quality import doubts, told
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, System, photos_in, predict
+from thesislib.engine.predict import Photo, photos_in, predict
 from thesislib.faces import Face, check_score_threshold
 
 FACE_SCORE = 0.5  # at which a detection is as likely a face as not
@@ -48,16 +51,29 @@ def _name_of(photo: Photo, at: int) -> str:
     return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
 
 
-class LeftOut(NamedTuple):
-    """A photo by which nobody was enrolled."""
+class Remark(NamedTuple):
+    """A photo by which nobody should be enrolled.
+
+    Attributes:
+        photo: the file.
+        reason: why.
+        enrolled: whether it was used all the same, as there is no better one of the person.
+    """
 
     photo: Path
     reason: str
+    enrolled: bool = False
+
+    def __str__(self) -> str:
+        what = (
+            "is used, as there is no better one of this person" if self.enrolled else "is left out"
+        )
+        return f"{self.photo} {what}: {self.reason}"
 
 
 def faces_of_people(
-    net: System, folder: Path | str, score_threshold: float, progress: bool = False
-) -> tuple[list[str], list[Face], list[LeftOut]]:
+    net: EmbeddingNet, folder: Path | str, score_threshold: float, progress: bool = False
+) -> tuple[list[str], list[Face], list[Remark]]:
     """Faces of the people in a folder, as :meth:`thesislib.deploy.gallery.Gallery.enrol_folder`
     reads it.
 
@@ -68,7 +84,7 @@ def faces_of_people(
         progress: show a bar.
 
     Returns:
-        n names, their faces, and the photos that were left out.
+        n names, their faces, and what is to be said of photos.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -81,18 +97,24 @@ def faces_of_people(
     photos = photos_in(folder)
     least = min(SCORE_THRESHOLD, score_threshold)
     found = predict(net, [folder], least, progress=progress)
-    names, chosen, left_out = [], [], []
+    chosen: list[tuple[str, Face, Path, str]] = []  # with what speaks against it
+    remarks: list[Remark] = []
     for photo, faces in zip(photos, found, strict=True):
         face = foremost([face for face in faces if face.score > score_threshold])
         if isinstance(face, str):
-            left_out.append(LeftOut(photo, face))
+            remarks.append(Remark(photo, face))
         else:
-            names.append(person_of(photo, folder))
-            chosen.append(face)
-    if not names:
-        told = "; ".join(f"{one.photo}: {one.reason}" for one in left_out[:MOST_TOLD])
-        raise ValueError(f"{folder}: nobody can be enrolled. {told}")
-    return names, chosen, left_out
+            poor = doubts(read_photo(photo), face, net.input_px)
+            chosen.append((person_of(photo, folder), face, photo, told(poor)))
+    if not chosen:
+        why = "; ".join(f"{one.photo}: {one.reason}" for one in remarks[:MOST_TOLD])
+        raise ValueError(f"{folder}: nobody can be enrolled. {why}")
+    good = {name for name, _, _, poor in chosen if not poor}
+    remarks += [
+        Remark(photo, poor, enrolled=name not in good) for name, _, photo, poor in chosen if poor
+    ]
+    used = [(name, face) for name, face, _, poor in chosen if not poor or name not in good]
+    return [name for name, _ in used], [face for _, face in used], sorted(remarks)
 
 
 def person_of(photo: Path, folder: Path) -> str:

@@ -9,30 +9,51 @@ from thesislib.deploy.threshold import published_rates
 from thesislib.metrics.checks import NotSupportedError
 
 
-def expected_errors(gallery: Gallery, thresholds: ArrayLike) -> pd.DataFrame:
-    """Errors to be expected of a gallery, told by the strangers that its net was published with and
-    by the photos of the people enrolled, each compared with the others.
+def expected_errors(
+    gallery: Gallery, thresholds: ArrayLike, strangers: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Errors to be expected of a gallery, told by strangers and by the photos of the people
+    enrolled, each compared with the others.
 
     Args:
         gallery: people enrolled, some of them by two photos or more.
         thresholds: [T] cosines.
+        strangers: [n, E], embeddings of people none of whom is enrolled; None for those that the
+            net was published with.
 
     Returns:
-        rows ``threshold, fpir, fnir``: the share of strangers who are taken for somebody
-        (1 - (1 - FMR)^people, NaN where the share FMR of matching pairs was not measured), and of
-        photos of people enrolled that get no name or another's.
+        rows ``threshold, fpir, fnir``: the share of strangers who are taken for somebody (of the
+        published ones 1 - (1 - FMR)^people, NaN where the share FMR of matching pairs was not
+        measured), and of photos of people enrolled that get no name or another's.
 
     Raises:
         NotSupportedError: nobody is enrolled by two photos, or nothing is known of strangers.
-        ValueError: nobody is enrolled.
+        ValueError: nobody is enrolled, or bad embeddings.
     """
-    rates = published_rates(gallery.model)
-    if rates is None:
-        raise NotSupportedError("gallery: nothing is known of strangers to its net")
+    thresholds = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     own, others = _left_out(gallery)
     if not len(own):
         raise NotSupportedError("gallery: nobody is enrolled by two photos or more")
-    thresholds = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if strangers is None:
+        fpir = _of_published_strangers(gallery, thresholds)
+    else:
+        best = gallery.search(strangers)[1][:, 0]
+        fpir = (best >= thresholds[:, None]).mean(axis=1)
+    right = (own >= thresholds[:, None]) & (own > others)
+    return pd.DataFrame(
+        {
+            "threshold": thresholds,
+            "fpir": fpir,
+            "fnir": 1 - right.mean(axis=1),
+        }
+    )
+
+
+def _of_published_strangers(gallery: Gallery, thresholds: np.ndarray) -> np.ndarray:
+    """Share of them who are taken for somebody at each threshold."""
+    rates = published_rates(gallery.model)
+    if rates is None:
+        raise NotSupportedError("gallery: nothing is known of strangers to its net")
     matching = np.exp(
         np.interp(
             thresholds,
@@ -42,15 +63,7 @@ def expected_errors(gallery: Gallery, thresholds: ArrayLike) -> pd.DataFrame:
             right=np.nan,
         )
     )
-    people = len(gallery.identities)
-    right = (own >= thresholds[:, None]) & (own > others)
-    return pd.DataFrame(
-        {
-            "threshold": thresholds,
-            "fpir": 1 - (1 - matching) ** people,
-            "fnir": 1 - right.mean(axis=1),
-        }
-    )
+    return 1 - (1 - matching) ** len(gallery.identities)
 
 
 def _left_out(gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:

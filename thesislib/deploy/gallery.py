@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from thesislib.data.names import plain_name
 from thesislib.data.schema import Dataset
 from thesislib.deploy.assignment import one_person_each
+from thesislib.deploy.closer_look import with_closer_look
 from thesislib.deploy.embedding_net import EmbeddingNet, EmbeddingsOnly
-from thesislib.deploy.enrolment import FACE_SCORE, LeftOut, faces_of_people, only_face
+from thesislib.deploy.enrolment import FACE_SCORE, Remark, faces_of_people, only_face
 from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
 from thesislib.deploy.threshold import (
     Calibration,
@@ -64,7 +65,7 @@ class Gallery:
             :mod:`thesislib.deploy.templates`.
 
     Attributes:
-        net: as given.
+        net: as given, or in a :class:`thesislib.deploy.closer_look.CloserLook`.
         model: the net's fingerprint when the gallery was made.
         templates: what people are compared with.
         calibration: the last :class:`Calibration`, or None.
@@ -86,7 +87,7 @@ class Gallery:
                     "net: expected one that finds faces and gives their embeddings (a JointNet or "
                     f"a Recogniser), got {type(net).__name__}"
                 )
-        self.net, self.model = net, net.fingerprint
+        self.net, self.model = with_closer_look(net), net.fingerprint
         self.templates = Templates(net.embedding_dim, exact_up_to)
         self.calibration: Calibration | None = None
         self.threshold = usual_threshold(net) if threshold is None else threshold
@@ -199,12 +200,13 @@ class Gallery:
 
     def enrol_folder(
         self, folder: Path | str, score_threshold: float = FACE_SCORE, progress: bool = False
-    ) -> list[LeftOut]:
+    ) -> list[Remark]:
         """Add everybody who has a folder of photos, or a photo, in a folder.
 
         A folder ``people/Anna`` holds photos of Anna, in folders of its own as well; a photo
         ``people/Boris.jpg`` is one of Boris. In a photo of several people the foremost face is
-        meant, if it is clearly the largest.
+        meant, if it is clearly the largest. A face that is small, dark, blurred or turned away is
+        left out where there is a better one of the person.
 
         Args:
             folder: of the people.
@@ -212,17 +214,17 @@ class Gallery:
             progress: show a bar.
 
         Returns:
-            photos that show no such face, or cannot be read, and why.
+            photos that show no such face, cannot be read, or are poor, and why.
 
         Raises:
             FileNotFoundError: no such folder.
             ValueError: no photos in it, or none of them can serve; a threshold out of range.
             NotSupportedError: a gallery without a net.
         """
-        names, faces, left_out = faces_of_people(self.net, folder, score_threshold, progress)
+        names, faces, remarks = faces_of_people(self.net, folder, score_threshold, progress)
         vectors: list[Any] = [face.embedding for face in faces]
         self.enrol_embeddings(names, np.stack(vectors))
-        return left_out
+        return remarks
 
     def enrol_embeddings(self, names: str | Sequence[str], embeddings: ArrayLike) -> None:
         """Add templates, all of them or, on an error, none; a person may be enrolled again.

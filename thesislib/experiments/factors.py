@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from thesislib.baselines.references import cut_out
 from thesislib.data.columns import BOX, FACTOR
@@ -17,6 +17,7 @@ from thesislib.data.images import read_photo
 from thesislib.engine.checkpoint import DEFAULT, load_net, net_file, start_hash
 from thesislib.engine.predict import predict
 from thesislib.experiments.config import shows_progress
+from thesislib.faces import yaw_of
 from thesislib.metrics.boxes import box_iou
 from thesislib.metrics.similarity import normalise
 from thesislib.metrics.statistics import bootstrap_interval
@@ -25,9 +26,6 @@ _YAW_EDGES = np.array([0, 5, 10, 15, 20, 30, 40, 60, 120], float)  # degrees
 _LIGHT_EDGES = np.array([0, 10, 20, 30, 45, 60, 90, 180], float)  # degrees
 _BRIGHTNESS_EDGES = np.array([0, 10, 20, 30, 45, 60, 90, 256], float)  # of 255
 _SIZE_EDGES = np.array([0, 32, 48, 64, 96, 128, 192, 10_000], float)  # pixels
-# How far the tip of the nose stands out before the eyes, in distances of the eyes: fitted on
-# photos of synthetic people, whose yaw is known.
-NOSE = 0.68
 _MIN_IOU = 0.5  # of a found face with the annotated one
 _LIGHT = [f"{FACTOR}light_azimuth", f"{FACTOR}light_elevation"]
 _COLUMNS = ["factor", "pairs", "low", "high", "mean", "interval_low", "interval_high", "n"]
@@ -38,20 +36,6 @@ def light_directions(faces: pd.DataFrame) -> NDArray[np.float64]:
     azimuth, elevation = np.radians(faces[_LIGHT].to_numpy(float)).T
     across = np.cos(elevation)
     return np.stack([across * np.sin(azimuth), np.sin(elevation), across * np.cos(azimuth)], axis=1)
-
-
-def yaw_of(landmarks: ArrayLike) -> NDArray[np.float64]:
-    """How far faces are turned, degrees [n], positive to the right of the photo.
-
-    The tip of the nose moves along the line of the eyes, by the tangent of the angle.
-
-    Args:
-        landmarks: float [n, 5, 2] pixels: eyes, nose, corners of the mouth, left before right.
-    """
-    left, right, nose = np.moveaxis(np.asarray(landmarks, dtype=np.float64)[:, :3], 1, 0)
-    across = right - left
-    away = ((nose - (left + right) / 2) * across).sum(axis=1) / (across**2).sum(axis=1)
-    return np.degrees(np.arctan(away / NOSE))
 
 
 def landmarks_from() -> str | None:

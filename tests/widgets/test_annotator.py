@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from thesislib import storage
-from thesislib.data.annotator import BEFORE_EDITS, Annotator, drop_box, replace_box
 from thesislib.data.columns import BOX
 from thesislib.data.schema import DatasetError, read_dataset
+from thesislib.widgets.annotator import BEFORE_EDITS, Annotator, drop_box, replace_box
 
 ROWS = """photo,identity,session,width,height,x1,y1,x2,y2,box_source
 1.png,anna,,48,32,5.0,4.0,25.0,24.0,detector

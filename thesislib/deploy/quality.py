@@ -1,0 +1,77 @@
+"""Why a face should not be enrolled: what else would be like it are other poor photos.
+
+The limits were chosen on `lfw`: photos of 120 people were made smaller, blurred and darker, and
+compared with other photos of the same people. At each limit the published net finds about half as
+many of them to be the same person as before.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from thesislib.faces import Face, yaw_of
+
+LEAST_PX = 72  # side of a face in the net's input
+LEAST_GREY = 25  # mean of the face, of 255
+LEAST_SHARPNESS = 0.12  # see sharpness
+MOST_YAW = 50  # degrees
+_SIDE = 64  # pixels, at which faces are compared in sharpness
+
+
+def doubts(photo: np.ndarray, face: Face, input_px: int) -> list[str]:
+    """What speaks against enrolling somebody by a face.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB.
+        face: found in it.
+        input_px: shorter side that the net scales photos to, pixels.
+
+    Returns:
+        any of ``"small"``, ``"dark"``, ``"blurred"`` and, where it has landmarks, ``"turned
+        away"``.
+    """
+    x1, y1, x2, y2 = np.clip(face.box, 0, [photo.shape[1], photo.shape[0]] * 2)
+    found = []
+    # A photo that is enlarged gains nothing.
+    scale = min(1.0, input_px / min(photo.shape[:2]))
+    if scale * np.sqrt((x2 - x1) * (y2 - y1)) < LEAST_PX:
+        found.append("small")
+    grey = Image.fromarray(photo).crop(tuple(np.rint([x1, y1, x2, y2]).astype(int))).convert("L")
+    if 0 in grey.size:
+        return found
+    if np.asarray(grey, float).mean() < LEAST_GREY:
+        found.append("dark")
+    if sharpness(grey) < LEAST_SHARPNESS:
+        found.append("blurred")
+    if face.landmarks is not None and abs(float(yaw_of(face.landmarks[None])[0])) > MOST_YAW:
+        found.append("turned away")
+    return found
+
+
+def told(poor: Sequence[str]) -> str:
+    """Doubts as a sentence; "" where there are none.
+
+    >>> told(["small", "dark", "blurred"])
+    'the face is small, dark and blurred'
+    """
+    *most, last = poor or [""]
+    words = f"{', '.join(most)} and {last}" if most else last
+    return f"the face is {words}" if words else ""
+
+
+def sharpness(face: Image.Image) -> float:
+    """How much of a face changes from pixel to pixel, whatever its size and contrast.
+
+    Args:
+        face: grey picture, cut out.
+
+    Returns:
+        the standard deviation of its Laplacian at 64 x 64 pixels, in standard deviations of its
+        grey; 0 of an even picture.
+    """
+    grey = np.asarray(face.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), float)
+    inner = grey[1:-1, 1:-1]
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    spread = float(grey.std())
+    return float((4 * inner - around).std()) / spread if spread > 0 else 0.0

@@ -1,0 +1,1 @@
+"""What one clicks in a notebook; importing any of it needs ipywidgets."""
