@@ -31,6 +31,7 @@ COMMANDS: tuple[Callable, ...] = (
     experiments.experiment2,
     experiments.experiment3,
     experiments.recogniser,
+    experiments.face_sizes,
     experiments.pretraining,
     experiments.stand_in,
     experiments.benchmark,

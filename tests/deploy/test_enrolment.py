@@ -16,7 +16,7 @@ class Blocks:
     Red is the face's side, green and blue the embedding.
     """
 
-    embedding_dim, fingerprint, input_px = 2, "blocks", 480
+    embedding_dim, fingerprint = 2, "blocks"
 
     def predict_arrays(self, photos, score_threshold):
         found = []
@@ -95,9 +95,7 @@ def test_a_photo_that_cannot_be_read_is_left_out(folder):
 
 def test_a_poor_photo_serves_where_there_is_no_better_one(folder, monkeypatch):
     poor = {(60, 80): ["small", "dark"]}  # of two bands
-    monkeypatch.setattr(
-        enrolment, "doubts", lambda photo, face, input_px: poor.get(photo.shape[:2], [])
-    )
+    monkeypatch.setattr(enrolment, "doubts", lambda photo, face: poor.get(photo.shape[:2], []))
     write(folder / "Vera" / "1.png", (12, 20, 200), (30, 90, 90))
     gallery = Gallery(Blocks())
     told = {one.photo.name: str(one) for one in gallery.enrol_folder(folder)}

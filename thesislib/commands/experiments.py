@@ -195,6 +195,7 @@ def recogniser(
     data: tuple[Path, ...],
     net: Path = Path("default"),
     engine: str | None = None,
+    closer: bool = False,
     leave: int = 0,
     photos: int | None = None,
     seed: int = 0,
@@ -207,6 +208,7 @@ def recogniser(
             photos without a face.
         net: Folder or file of a net; else the published one.
         engine: Measure the exported net on this engine instead, alone.
+        closer: Measure the net with a closer look at small faces instead, alone.
         leave: Where nobody is named, only photos whose number is divisible by this.
         photos: The first so many people, or photos where nobody is named; else all.
         seed: Random seed.
@@ -215,10 +217,34 @@ def recogniser(
     from thesislib.experiments import recogniser as experiment
 
     table = experiment.run(
-        data, net, engine=engine, leave=leave, photos=photos, seed=seed, draws=draws
+        data,
+        net,
+        engine=engine,
+        closer=closer,
+        leave=leave,
+        photos=photos,
+        seed=seed,
+        draws=draws,
     )
     if is_main():
         shown = table[["dataset", "measure", "system", "value", "low", "high", "n"]]
+        print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def face_sizes(data: Path, net: Path = Path("default"), people: int = 120, seed: int = 0) -> None:
+    """How small a face may be to be known again, read once and with a closer look.
+
+    Args:
+        data: Dataset of people with two photos or more.
+        net: Folder or file of a net; else the published one.
+        people: How many people, two photos each.
+        seed: Random seed of who they are.
+    """
+    from thesislib.experiments import face_sizes as experiment
+
+    table = experiment.run(data, net, people=people, seed=seed, progress=progress())
+    if is_main():
+        shown = table[["size_px", "reading", "measure", "value", "low", "high", "n"]]
         print(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 

@@ -25,11 +25,6 @@ class EmbeddingNet(System, Protocol):
         """What tells its embeddings from those of every other net."""
         ...
 
-    @property
-    def input_px(self) -> int:
-        """Shorter side that photos are scaled to, pixels."""
-        ...
-
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingsOnly:
@@ -38,12 +33,10 @@ class EmbeddingsOnly:
     Attributes:
         embedding_dim: length of an embedding.
         fingerprint: what tells the embeddings of this net from those of every other.
-        input_px: 0, of no photos.
     """
 
     embedding_dim: int
     fingerprint: str
-    input_px: int = 0
 
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float

@@ -8,10 +8,9 @@ import numpy as np
 
 from thesislib.data.images import read_photo
 from thesislib.data.names import MOST_TOLD
-from thesislib.deploy.embedding_net import EmbeddingNet
 from thesislib.deploy.quality import doubts, told
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, photos_in, predict
+from thesislib.engine.predict import Photo, System, photos_in, predict
 from thesislib.faces import Face, check_score_threshold
 
 FACE_SCORE = 0.5  # at which a detection is as likely a face as not
@@ -72,7 +71,7 @@ class Remark(NamedTuple):
 
 
 def faces_of_people(
-    net: EmbeddingNet, folder: Path | str, score_threshold: float, progress: bool = False
+    net: System, folder: Path | str, score_threshold: float, progress: bool = False
 ) -> tuple[list[str], list[Face], list[Remark]]:
     """Faces of the people in a folder, as :meth:`thesislib.deploy.gallery.Gallery.enrol_folder`
     reads it.
@@ -104,7 +103,7 @@ def faces_of_people(
         if isinstance(face, str):
             remarks.append(Remark(photo, face))
         else:
-            poor = doubts(read_photo(photo), face, net.input_px)
+            poor = doubts(read_photo(photo), face)
             chosen.append((person_of(photo, folder), face, photo, told(poor)))
     if not chosen:
         why = "; ".join(f"{one.photo}: {one.reason}" for one in remarks[:MOST_TOLD])

@@ -27,6 +27,7 @@ from thesislib.data.schema import (
     subset,
 )
 from thesislib.data.views import FacePhoto
+from thesislib.deploy.closer_look import CloserLook
 from thesislib.deploy.engines import ENGINES
 from thesislib.deploy.export import ABOUT, FORM, ExportError, export
 from thesislib.deploy.graph import USER_SCORE
@@ -60,6 +61,7 @@ from thesislib.tables import PRECISIONS, RECOGNISERS, merge_table
 MIN_PEOPLE = 40  # of ten folds, in every draw of a bootstrap
 DRAWS = 200
 TABLE = "recogniser.csv"
+CLOSER = "_closer"
 # What a spreadsheet made of two of FairFace's age groups before they were handed on.
 SPREADSHEET_DATES = {"03-Sep": "3-9", "Oct-19": "10-19"}
 CALIBRATION = 96  # photos of synthetic people, of 0 to 16 faces, that calibrate int8
@@ -151,6 +153,7 @@ def run(
     net: Path | str = "default",
     *,
     engine: str | None = None,
+    closer: bool = False,
     leave: int = 0,
     photos: int | None = None,
     seed: int = 0,
@@ -164,6 +167,8 @@ def run(
         net: as :func:`thesislib.engine.checkpoint.load_net` takes it.
         engine: measure the exported net on this engine of ``deploy.engines.ENGINES`` instead,
             alone; its system is ``<net>_<engine>``.
+        closer: measure the net in a :class:`thesislib.deploy.closer_look.CloserLook` instead,
+            alone; its system is ``<net>_closer``.
         leave: of a dataset without names, take only photos whose number is divisible by this.
         photos: the first so many people's photos, or photos where nobody is named; None for all.
         seed: of splits, folds and bootstraps.
@@ -175,17 +180,21 @@ def run(
 
     Raises:
         DatasetError: no such folder, or a dataset that breaks the form.
-        ValueError: an unknown engine; a net whose folder has the name of another system; a folder
-            without photos.
+        ValueError: an unknown engine, or one with ``closer``; a net whose folder has the name of
+            another system; a folder without photos.
     """
     if engine not in (None, "auto", *ENGINES):
         raise ValueError(f"engine: {engine!r} is unknown; choose auto, {', '.join(ENGINES)}")
+    if engine and closer:
+        raise ValueError("closer: exported nets read photos at one size")
     own_name = system_name(net)
     loaded: JointNet = load_net(net)
-    systems: dict[str, JointNet | DlibPipeline | Recogniser]
+    systems: dict[str, Any]
     if engine:
         made = Recogniser(exported(loaded), engine)
         systems = {f"{own_name}_{made.engine}": made}
+    elif closer:
+        systems = {f"{own_name}{CLOSER}": CloserLook(loaded)}
     else:
         systems = {own_name: loaded}
         systems["teacher_aligned"] = DlibPipeline(device=loaded.device)
@@ -215,7 +224,7 @@ def run(
                     **_learned_from(None if engine else taught),
                     commit=commit(),
                     run=cache.key(**about, seed=seed, draws=draws),
-                    command=_command(folder, net, engine, leave, photos, seed, draws),
+                    command=_command(folder, net, engine, closer, leave, photos, seed, draws),
                 )
             )
         parts.append(pd.concat(of_dataset, ignore_index=True))
@@ -246,11 +255,11 @@ def exported(net: JointNet, px: int | None = None) -> Path:
     return folder
 
 
-def _precision(system: JointNet | DlibPipeline | Recogniser) -> str:
+def _precision(system: Any) -> str:
     if isinstance(system, Recogniser):
         lowered = system.engine.rpartition("_")[2]
         return lowered if lowered in PRECISIONS else "fp32"
-    known = system.provenance if isinstance(system, JointNet) else None
+    known = getattr(system, "provenance", None)
     return (known or {}).get("precision", "fp32")
 
 
@@ -284,6 +293,7 @@ def _command(
     folder: Path | str,
     net: Path | str,
     engine: str | None,
+    closer: bool,
     leave: int,
     photos: int | None,
     seed: int,
@@ -295,6 +305,7 @@ def _command(
     given = {"net": Path(net).name, "engine": engine, "leave": leave, "photos": photos}
     given |= {"seed": seed, "draws": draws}
     words += [f"--{name} {value}" for name, value in given.items() if value != usual[name]]
+    words += ["--closer"] if closer else []
     return " ".join(words)
 
 

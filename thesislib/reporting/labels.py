@@ -87,6 +87,7 @@ ENGINE_LABELS = {
 }
 RECOGNISER_LABELS = {
     "default": "the published net",
+    "default_closer": "with a closer look",
     "teacher_aligned": "dlib, aligned",
     "dlib": "dlib itself",
     "yunet_dlib": "YuNet, then dlib's recogniser",
