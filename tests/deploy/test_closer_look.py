@@ -60,6 +60,12 @@ def test_small_faces_are_read_again_as_large_as_they_need(net, readings, sides, 
     assert sorted(np.float32([f.box[2] - f.box[0] for f in found]).tolist()) == sorted(sides)
 
 
+def test_what_is_hardly_a_face_is_not_worth_it(net, readings):
+    told = readings({480: [face(20, score=0.49)]})
+    CloserLook(net).predict_arrays([PHOTO], 0.05)
+    assert told == [480]
+
+
 def test_small_faces_are_those_of_the_second_reading(net, readings):
     large, small = face(100, 10, 0.8, "large"), face(30, 200, 0.7, "small")
     again = [face(101, 10, 0.9, "again"), face(31, 200, 0.95, "closer"), face(8, 300, 0.6, "new")]

@@ -17,6 +17,7 @@ from thesislib.models.joint import JointNet
 # Side of a face in the net's input, pixels, below which it is read again, that much larger or, if
 # it is still smaller then, by the last.
 SMALL_PX, TIMES = 96, (2, 3)
+SURE = 0.5  # score from which a small detection is worth it: as likely a face as not
 _SAME = 0.5  # IoU from which two readings are of one face
 
 
@@ -73,7 +74,8 @@ class CloserLook:
 
     def _times(self, photo: np.ndarray, faces: Sequence[Face], small: float) -> int:
         """How much larger a photo is to be read again, or 0."""
-        smallest = min((side_of(face) for face in faces), default=small)
+        sure = [side_of(face) for face in faces if face.score >= SURE]
+        smallest = min(sure, default=small)
         if smallest >= small:
             return 0
         wanted = next((one for one in TIMES if one * smallest >= small), TIMES[-1])

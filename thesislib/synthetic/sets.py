@@ -39,8 +39,8 @@ SETS = {
     ),
     # Three families of parents and children, by portraits and together: relatives are told apart
     # with more effort than strangers.
-    "families": SyntheticSet(people=30, photos=180, sessions=2, first_identity=8_000_000),
-    "parties": SyntheticSet(people=30, photos=24, sessions=0, first_identity=8_000_000),
+    "families": SyntheticSet(people=30, photos=120, sessions=2, first_identity=8_000_000),
+    "parties": SyntheticSet(people=30, photos=12, sessions=0, first_identity=8_000_000),
     "crowd": SyntheticSet(people=40, photos=600, sessions=0),
     # Disjoint from all others, for embeddings of people never seen.
     "strangers": SyntheticSet(people=100, photos=1200, sessions=3, first_identity=1_000_000),
