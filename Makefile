@@ -59,7 +59,7 @@ benchmark: $(READY)
 	@TQDM_DISABLE=1 $(BIN)/python -m thesislib benchmark --seed "$$SEED" $${PEERS:+--peers "$$PEERS"}
 
 lab: $(READY)
-	@$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks
+	@$(BIN)/jupyter lab --KernelManager.transport_encryption=auto --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks
 
 env: $(READY)
 

@@ -29,11 +29,13 @@ from thesislib.profiles import PROFILES
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
+    "00_start_here",
     "01_data_preparation",
     "02_joint_training",
     "03_baseline_comparison",
     "04_transfer_learning",
     "05_embeddings",
+    "06_your_own_photos",
 )
 # What draws the figures: cheap to run again when it was edited.
 DRAWING = [
@@ -235,12 +237,16 @@ def task_notebook():
         executed = paths.RUNS / "notebooks" / run / notebook.name
         convert = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook"]
         convert += ["--ExecutePreprocessor.record_timing=False", "--log-level", "ERROR"]
+        # Pictures in widgets would be kept twice, and are seen only where a kernel runs.
+        convert += ["--ExecutePreprocessor.store_widget_state=False"]
+        # Else the kernel warns of its open line to this process.
+        convert += ["--KernelManager.transport_encryption=auto"]
         # A busy machine takes longer than the usual minute to start a kernel.
         convert += ["--ExecutePreprocessor.startup_timeout=600"]
         convert += ["--output-dir", str(executed.parent), str(notebook)]
         published = [
             paths.PUBLISHED_TABLES / f"{t}.csv"
-            for t in ("benchmark", "experiment3", "recogniser", "recogniser_speed")
+            for t in ("benchmark", "experiment3", "face_sizes", "recogniser", "recogniser_speed")
         ]
         yield {
             "name": f"{name}:{run}",

@@ -55,7 +55,7 @@ def test_the_experiments_come_first_then_the_notebooks_in_order(dodo):
     experiments = [task["name"].split(":")[0] for task in dodo.task_experiment()]
     assert experiments == COMMANDS
     notebooks = list(dodo.task_notebook())
-    assert [task["name"][:2] for task in notebooks] == ["01", "02", "03", "04", "05"]
+    assert [task["name"][:2] for task in notebooks] == ["00", "01", "02", "03", "04", "05", "06"]
     # Two at a time: each waits for the one before the last.
     waits = [task["task_dep"] for task in notebooks]
     begun = [["experiment"], ["experiment"]]
@@ -249,7 +249,7 @@ def test_make_works_in_a_clone_of_any_path(make, tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(paths.ROOT / name, clone)
     told, _ = make("lab", clone=clone)
-    assert told[:2] == ["lab", f"--ServerApp.root_dir={clone}"]
+    assert told[0] == "lab" and f"--ServerApp.root_dir={clone}" in told
     assert make("publish", clone=clone)[0] == ["-m", "thesislib", "publish"]
 
 

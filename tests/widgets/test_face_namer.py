@@ -1,5 +1,6 @@
 """A click names a person, and the others are tried again."""
 
+import numpy as np
 import pytest
 from test_enrolment import ANNA, BORIS, Blocks, write
 
@@ -38,7 +39,7 @@ def shown(namer):
 def test_a_click_names_a_person_and_the_others_are_tried_again(photos, gallery):
     write(photos / "d.png", BORIS)
     told = []
-    namer = FaceNamer(PhotoFaces.find(Blocks(), photos), gallery, lambda: told.append(1))
+    namer = FaceNamer(PhotoFaces.find(Blocks(), photos), gallery, changed=lambda: told.append(1))
     assert shown(namer) == [(2, "2 faces"), (2, "2 faces")]
     side = namer.people.children[1].children[-1]
     side.children[1].value = " Vera "
@@ -66,3 +67,17 @@ def test_faces_like_the_one_that_was_named_get_the_name_too(photos, gallery):
     namer.name(int(group), "Vera")
     named = namer.table.loc[namer.table["name"] == "Vera", "photo"].tolist()
     assert named == ["a/1.png", "a/2.png", "d.png"]
+
+
+def test_among_more_people_the_gallery_is_calibrated_again(photos, gallery):
+    angles = np.radians(np.linspace(0, 90, 100))
+    strangers = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    before = gallery.calibrate(strangers, fpir=0.15)
+    namer = FaceNamer(PhotoFaces.find(Blocks(), photos), gallery, strangers)
+    namer.name(0, "Vera")
+    after = gallery.calibration
+    assert after.people == 2 and after.fpir <= before.fpir <= 0.15
+    assert after.threshold > before.threshold
+    gallery.threshold = 0.97  # chosen by hand, it stays
+    namer.name(0, "Boris")
+    assert gallery.threshold == 0.97

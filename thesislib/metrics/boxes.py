@@ -42,7 +42,7 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     array([[0.5, 0. ]])
     """
     pairs = torchvision.ops.box_iou(
-        torch.from_numpy(checked_boxes("a", a)), torch.from_numpy(checked_boxes("b", b))
+        torch.tensor(checked_boxes("a", a)), torch.tensor(checked_boxes("b", b))
     )
     return np.nan_to_num(pairs.numpy(), nan=0.0)
 

@@ -1,5 +1,6 @@
 """A photo with the faces that were found in it: boxes, names, landmarks."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -147,3 +148,10 @@ def _shared(a: Rectangle, b: Rectangle) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     return max(0.0, width) * max(0.0, height)
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """A picture as a notebook keeps it: a tenth of the bytes that it would have without loss."""
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=85)
+    return data.getvalue()

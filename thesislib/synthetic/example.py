@@ -63,7 +63,8 @@ def example_photos(folder: Path | str, progress: bool = True) -> Example:
         ValueError: a folder of synthetic people that others than this library wrote.
     """
     folder = Path(folder)
-    rows, copies = [], {}
+    rows: list[pd.DataFrame] = []
+    copies: dict[Path, Path] = {}
     for name in ("families", "parties"):
         source = paths.synthetic(name)
         make(source, get_set(name), progress=progress, wait=True)

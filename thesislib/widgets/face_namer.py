@@ -32,7 +32,9 @@ class FaceNamer(widgets.VBox):
 
     Args:
         faces: found in a folder of photos.
-        gallery: it gets the people who are named; somebody must be enrolled in it.
+        gallery: it gets the people who are named; somebody must be enrolled in it. If it is
+            calibrated, it is so again among more people, to the same FPIR.
+        strangers: [n, E], by whom it is calibrated; None for those that the net was published with.
         changed: called without arguments after each naming.
 
     Attributes:
@@ -43,9 +45,14 @@ class FaceNamer(widgets.VBox):
     """
 
     def __init__(
-        self, faces: PhotoFaces, gallery: Gallery, changed: Callable[[], None] | None = None
+        self,
+        faces: PhotoFaces,
+        gallery: Gallery,
+        strangers: np.ndarray | None = None,
+        changed: Callable[[], None] | None = None,
     ) -> None:
-        self.faces, self.gallery, self.changed = faces, gallery, changed
+        self.faces, self.gallery = faces, gallery
+        self.strangers, self.changed = strangers, changed
         self.table = faces.named(gallery)
         self.message = widgets.HTML()
         self.people = widgets.VBox()
@@ -69,8 +76,9 @@ class FaceNamer(widgets.VBox):
         before = int((self.table["name"] != "").sum())
         self.gallery.enrol_embeddings(name, self.faces.embeddings[own])
         calibration = self.gallery.calibration
-        if calibration is not None and published_rates(self.gallery.model) is not None:
-            self.gallery.calibrate(None, calibration.fpir)  # among more people
+        known = self.strangers is not None or published_rates(self.gallery.model) is not None
+        if calibration is not None and known:
+            self.gallery.calibrate(self.strangers, calibration.fpir)
         self.table = self.faces.named(self.gallery)
         more = int((self.table["name"] != "").sum()) - before - int(own.sum())
         also = f"; {more} more faces have a name now" if more > 0 else ""

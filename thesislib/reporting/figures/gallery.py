@@ -1,0 +1,80 @@
+"""Figures of a gallery: what its threshold costs, and how small a face may be."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from thesislib.reporting.figures.style import COLOURS, COLUMN, GREY, TEXT, styled, ticks_at
+
+_READINGS = {"closer": "small faces read again", "once": "read once"}
+_COLOURS = {"closer": COLOURS["joint"], "once": COLOURS["two_stage_photo"]}
+_MEASURES = {
+    "found": ("found, %", 100),
+    "known_again": ("known again, %", 100),
+    "strangers": ("strangers taken for them,\nin 1000", 1000),
+}
+
+
+@styled
+def threshold_costs(errors: pd.DataFrame, threshold: float) -> Figure:
+    """Errors to be expected of a gallery at every threshold.
+
+    Args:
+        errors: ``threshold, fpir, fnir``, see
+            :func:`thesislib.deploy.expected_errors.expected_errors`.
+        threshold: the gallery's, drawn as a line.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not len(errors):
+        raise ValueError("errors: no rows")
+    figure, axis = plt.subplots(figsize=(1.4 * COLUMN, 2.8))
+    told = {"fpir": "strangers taken for somebody (FPIR)", "fnir": "your people not named (FNIR)"}
+    for column, colour in (("fpir", COLOURS["two_stage_photo"]), ("fnir", COLOURS["joint"])):
+        dashes = "--" if column == "fpir" else "-"
+        axis.plot(
+            errors["threshold"], 100 * errors[column], dashes, color=colour, label=told[column]
+        )
+    axis.axvline(threshold, color=GREY, lw=1, label="threshold")
+    axis.set(xlabel="threshold, cosine", ylabel="%", ylim=(0, 102))
+    axis.margins(x=0)
+    figure.legend(loc="outside upper center", ncols=1)
+    return figure
+
+
+@styled
+def face_sizes(table: pd.DataFrame) -> Figure:
+    """Faces found, known again, and taken for others, against their size; bars are 95 % intervals
+    over people.
+
+    Args:
+        table: ``face_sizes.csv`` of one dataset: ``size_px, reading, measure, value, low, high``.
+
+    Raises:
+        ValueError: no rows, or of several datasets or profiles.
+    """
+    if not len(table) or len(table[["dataset", "profile"]].drop_duplicates()) > 1:
+        raise ValueError("face_sizes: expected the rows of one dataset and profile")
+    figure, axes = plt.subplots(1, len(_MEASURES), figsize=(TEXT, 2.2))
+    for axis, (measure, (label, factor)) in zip(axes, _MEASURES.items(), strict=True):
+        for reading, name in _READINGS.items():
+            own = table[(table["measure"] == measure) & (table["reading"] == reading)]
+            own = own.sort_values("size_px")
+            value = factor * own["value"]
+            axis.errorbar(
+                own["size_px"] * (1.02 if reading == "once" else 0.98),
+                value,
+                [(value - factor * own["low"]).abs(), (factor * own["high"] - value).abs()],
+                color=_COLOURS[reading],
+                linestyle="--" if reading == "once" else "-",
+                marker="s" if reading == "once" else "o",
+                label=name,
+            )
+        axis.set_xscale("log")
+        ticks_at(axis, "x", sorted(table["size_px"].unique().tolist()))
+        axis.set(xlabel="side of the face, pixels", ylabel=label)
+        axis.set_ylim(bottom=0)
+        axis.grid(axis="y")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
