@@ -143,3 +143,28 @@ def test_tables_that_hold_none_of_it():
         markdown("recogniser_curve", pd.DataFrame([row("ap50", "default", 1)]))
     with pytest.raises(ValueError, match="no rows of groups"):
         markdown("recogniser_groups", pd.DataFrame([row("ap50", "default", 1)]))
+
+
+def test_sizes_of_faces_read_once_and_again():
+    rows = [
+        {
+            **{"dataset": "lfw", "profile": "default", "size_px": size, "reading": reading},
+            **{"measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1},
+            **{"n": 120, "input_px": 480},
+        }
+        for size, value in ((64, 0.5), (24, 0.2))
+        for reading in ("once", "closer")
+        for measure in ("found", "known_again", "strangers")
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[table["reading"] == "closer", "value"] += 0.05
+    about, _, header, _, *lines = markdown("face_sizes", table).split("\n")
+    assert "120 people of lfw" in about and "480 pixels" in about
+    assert [cell.strip() for cell in header.split("|")[1:4]] == [
+        *("Side, pixels", "Found, read once", "Found, again"),
+    ]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[0][:3] == ["24", "20.0 [10.0, 30.0]", "25.0 [10.0, 30.0]"]
+    assert cells[1][5:] == ["500.0 [400.0, 600.0]", "550.0 [400.0, 600.0]"]
+    with pytest.raises(ValueError, match="rows of one dataset"):
+        markdown("face_sizes", pd.concat([table, table.assign(dataset="ytf")]))

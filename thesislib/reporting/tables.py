@@ -279,5 +279,6 @@ TABLES = {
     "recogniser_readings": _Source("recogniser.csv", _printed(recogniser_tables.readings)),
     "recogniser_curve": _Source("recogniser.csv", _printed(recogniser_tables.curve)),
     "recogniser_groups": _Source("recogniser.csv", _printed(recogniser_tables.groups)),
+    "face_sizes": _Source("face_sizes.csv", _printed(recogniser_tables.face_sizes)),
     "recogniser_speed": _Source("recogniser_speed.csv", _printed(recogniser_tables.speed)),
 }
