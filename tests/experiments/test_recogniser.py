@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from conftest import NO_BOX, face, noise
 
-from thesislib import paths
+from thesislib import paths, seeds
 from thesislib.data.columns import LANDMARKS
 from thesislib.data.schema import Dataset, DatasetError
+from thesislib.deploy import threshold
 from thesislib.engine.embed import annotated_faces
 from thesislib.experiments import recogniser_measures as measures
 from thesislib.experiments.recogniser import _learned_from, groups_of, run, system_name
@@ -26,6 +27,7 @@ from thesislib.experiments.recogniser_measures import (
     landmark_rows,
     named_rows,
     open_set_rows,
+    published_rows,
     verification_rows,
 )
 from thesislib.faces import Face
@@ -353,3 +355,54 @@ def test_the_pipeline_of_dlib_is_its_own_recogniser(tmp_path):
     wanted = np.array(net.compute_face_descriptor(photo, shape))
     # The chip is cut by Pillow here and by dlib there.
     assert np.linalg.norm(found - wanted) < 0.1 < np.linalg.norm(wanted)
+
+
+def test_galleries_at_the_published_threshold_against_a_loop(tmp_path, monkeypatch):
+    rates = pd.DataFrame(
+        {"threshold": [0.2, 0.5], "false_match_rate": [0.03, 0.001], "strangers": 9}
+    )
+    for module in (measures, threshold):
+        monkeypatch.setattr(
+            module, "published_rates", lambda net: rates if net == "a net" else None
+        )
+    monkeypatch.setattr(measures, "GALLERIES", 2)
+
+    def blurred(row):
+        rng = np.random.default_rng(int(row.photo[-5]) + 10 * int(row.identity[1:]))
+        return direction(row.identity) + 1.2 * rng.normal(size=16).astype(np.float32)
+
+    told = answers(
+        tmp_path, table(photos=5), lambda row: row.photo != "photos/03_1.png", vector=blurred
+    )
+    rows = published_rows(told, "a net", seed=4)
+    assert [row["measure"] for row in rows] == [
+        *("published_fpir_5", "published_fnir_5", "published_fpir_20", "published_fnir_20"),
+    ]
+    vectors = told.embeddings / np.linalg.norm(told.embeddings, axis=1, keepdims=True)
+    names, found = told.faces["identity"].to_numpy(object), told.match >= 0
+    rng = seeds.generator(4, "galleries")
+    for people in (5, 20):
+        fpir, fnir = [], []
+        for _ in range(2):
+            chosen = rng.choice(np.array(sorted(set(names)), object), people, replace=False)
+            places = [rng.permutation(np.flatnonzero(found & (names == one))) for one in chosen]
+            enrolled = {at for own in places for at in own[:3]}
+            limit = threshold.published_calibration("a net", 0.1, people).threshold
+            strangers, missed = [], []
+            for at, name in enumerate(names):
+                scores = {
+                    one: max(float(vectors[at] @ vectors[other]) for other in own[:3])
+                    for one, own in zip(chosen, places, strict=True)
+                }
+                best = max(scores, key=scores.get)
+                given = best if found[at] and scores[best] >= limit else ""
+                if name not in chosen:
+                    strangers.append(given != "")
+                elif at not in enrolled:
+                    missed.append(given != name)
+            fpir.append(np.mean(strangers))
+            fnir.append(np.mean(missed))
+        assert value(rows, f"published_fpir_{people}") == pytest.approx(np.mean(fpir))
+        assert value(rows, f"published_fnir_{people}") == pytest.approx(np.mean(fnir))
+    assert 0 < np.mean(fpir) < 1 and 0 < np.mean(fnir) < 1
+    assert published_rows(told, "another net", seed=4) == []

@@ -397,7 +397,7 @@ def album(
 
 def _people(people: Path | None, gallery: Path | None, net: Path, fpir: float | None) -> tl.Gallery:
     """Who may be in photos, and from which similarity on."""
-    from thesislib.deploy.threshold import published_rates
+    from thesislib.deploy.threshold import FPIR, published_rates
 
     if (people is None) == (gallery is None):
         raise ValueError("one of --people and --gallery is needed: who may be in the photos")
@@ -412,11 +412,6 @@ def _people(people: Path | None, gallery: Path | None, net: Path, fpir: float | 
     if fpir is not None or (gallery is None and published_rates(known.model) is not None):
         known.calibrate(None, FPIR if fpir is None else fpir)
     return known
-
-
-# Share of strangers who may be taken for somebody, where nobody asks otherwise: of those in small
-# photos from everywhere that the net was published with.
-FPIR = 0.1
 
 
 def _told_of_threshold(people: tl.Gallery) -> str:

@@ -68,6 +68,9 @@ def calibrate(best: np.ndarray, fpir: float, people: int) -> Calibration:
     return Calibration(threshold, float((best >= threshold).mean()), strangers, people)
 
 
+# Share of strangers who may be taken for somebody, where nobody asks otherwise: of those in small
+# photos from everywhere that the net was published with.
+FPIR = 0.1
 # Beside a published net: the share of pairs of strangers that match at a cosine.
 STRANGERS = WEIGHTS / "default.strangers.csv"
 

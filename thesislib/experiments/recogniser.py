@@ -50,6 +50,7 @@ from thesislib.experiments.recogniser_measures import (
     landmark_rows,
     least_score,
     open_set_rows,
+    published_rows,
     session_rows,
     verification_rows,
 )
@@ -84,6 +85,7 @@ def rows_of(answers: Answers, net: JointNet | None, out: Path, seed: int, draws:
     rows: list[dict] = []
     if named >= MIN_PEOPLE:
         rows += verification_rows(answers, seed, draws) + open_set_rows(answers, seed, draws)
+        rows += published_rows(answers, net.fingerprint, seed) if net else []
         sessions = (faces["session"] != "").any()
         rows += session_rows(answers, seed) if sessions else enrolled_rows(answers, seed)
     elif len(faces):

@@ -19,7 +19,9 @@ from thesislib.baselines.dlib_pipeline import MIN_IOU
 from thesislib.data.columns import BOX, LANDMARKS
 from thesislib.data.schema import Dataset
 from thesislib.data.splits import make_split
+from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.graph import USER_SCORE
+from thesislib.deploy.threshold import FPIR, published_rates
 from thesislib.engine.embed import annotated_faces
 from thesislib.engine.evaluate import as_prediction, least_score, truths_of
 from thesislib.engine.predict import predict
@@ -39,6 +41,7 @@ ASKED, ENROLLED = 2, 10  # photos of a person in the enrolled measure: asked, an
 LARGE_PX = 32.0  # shorter side of a face from which it counts in ap50_32px
 FALSE_MATCHES = 1e-3  # share of all pairs of strangers that the threshold of the whole lets match
 MIN_GROUP = 30  # faces of a group from which it is reported
+GALLERY_PEOPLE, GALLERY_PHOTOS, GALLERIES = (5, 20), 3, 40  # enrolled, photos of each, drawn
 WHOLE = ""  # the group that everybody is in
 
 
@@ -136,6 +139,49 @@ def open_set_rows(answers: Answers, seed: int, draws: int) -> list[dict]:
         # The bootstrap's bias that is taken off can lead out of the range of a share.
         low, high = np.clip([low, high], 0, 1)
         rows.append(_row(measure, value, float(low), float(high), curve.mated_probes))
+    return rows
+
+
+def published_rows(answers: Answers, model: str, seed: int) -> list[dict]:
+    """What a gallery errs at the threshold that the net was published with for one stranger in ten:
+    ``published_fpir_<people>`` and ``published_fnir_<people>``, on average over galleries of so
+    many people, three photos each, drawn by the seed.
+
+    Everybody else is a stranger to a gallery. A face that was not found has no name.
+
+    Args:
+        answers: of the net.
+        model: its fingerprint.
+        seed: of the galleries.
+
+    Returns:
+        no rows of a net with which nothing was published, or of too few people.
+    """
+    if published_rates(model) is None:
+        return []
+    known = (answers.faces["identity"] != "").to_numpy()
+    embeddings, identities = answers.of(known)
+    names, found = np.array(identities, object), answers.match[known] >= 0
+    photos = pd.Series(names[found]).value_counts()
+    able = np.array(sorted(photos.index[photos > GALLERY_PHOTOS]), object)
+    rng = seeds.generator(seed, "galleries")
+    rows = []
+    for people in (size for size in GALLERY_PEOPLE if 2 * size <= len(able)):
+        errors = []
+        for _ in range(GALLERIES):
+            chosen = rng.choice(able, people, replace=False)
+            own = [rng.permutation(np.flatnonzero(found & (names == one))) for one in chosen]
+            by = np.concatenate([places[:GALLERY_PHOTOS] for places in own])
+            gallery = Gallery.of_embeddings(embeddings.shape[1], model)
+            gallery.enrol_embeddings(names[by].tolist(), embeddings[by])
+            gallery.calibrate(None, FPIR)
+            given = np.array(gallery.identify(embeddings)[0], object)
+            given[~found] = ""
+            mated = np.isin(names, chosen)
+            asked = mated & ~np.isin(np.arange(len(names)), by)
+            errors.append([(given[~mated] != "").mean(), (given != names)[asked].mean()])
+        for measure, value in zip(("fpir", "fnir"), np.mean(errors, axis=0), strict=True):
+            rows.append(_row(f"published_{measure}_{people}", float(value), n=int(known.sum())))
     return rows
 
 
