@@ -10,6 +10,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from thesislib.reporting import captions
+
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "figures"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -79,20 +81,9 @@ def without_notebook_style(text: str) -> str:
 
 def figures_page() -> str:
     """Every figure that is published, by dataset and split, with its caption and origin."""
-    lines = ["# Figures", "", "Drawn from the tables in `figures/tables/`; PDFs lie beside them."]
     manifest = json.loads((FIGURES / "manifest.json").read_text(encoding="utf-8"))
-    group = None
-    for name, about in sorted(manifest.items()):
-        if not (FIGURES / f"{name}.png").is_file():
-            continue
-        if group != name.partition("/")[0]:
-            group = name.partition("/")[0]
-            lines += ["", f"## {group}"]
-        caption = about["caption"]
-        notebook = Path(about["notebook"]).stem
-        lines += ["", f"### {name.partition('/')[2]}", "", f"![{caption}](figures/{name}.png)"]
-        lines += ["", f"{caption} ([{notebook}](notebooks/{notebook}.md))"]
-    return "\n".join(lines) + "\n"
+    there = {key: about for key, about in manifest.items() if (FIGURES / f"{key}.png").is_file()}
+    return captions.page(there, "figures/{name}.png", "notebooks/{name}.md")
 
 
 def api_pages() -> dict[str, list[str]]:

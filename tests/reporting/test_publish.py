@@ -87,6 +87,7 @@ def test_tables_figures_notebooks_and_pages_are_published(project):
     assert sorted(str(file.relative_to(project)) for file in changed) == [
         "README.md",
         "docs/deep/page.md",
+        "figures/README.md",
         "figures/manifest.json",
         "figures/synthetic-photo/errors.pdf",
         "figures/synthetic-photo/errors.png",
@@ -330,6 +331,6 @@ def test_what_changed_is_printed(project, capsys):
     assert main(["publish"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "figures/tables/experiment1.csv" in printed
-    assert printed[-1] == "3 files changed; `git diff` shows how"
+    assert printed[-1] == "4 files changed; `git diff` shows how"
     assert main(["publish"]) == 0
     assert capsys.readouterr().out == "nothing changed\n"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from thesislib import paths, storage, tables
 from thesislib.profiles import CHANGED
-from thesislib.reporting import readme
+from thesislib.reporting import captions, readme
 from thesislib.reporting.figures.save import MANIFEST, read_manifest
 from thesislib.reporting.tables import latex
 
@@ -30,8 +30,9 @@ def publish(
     stay. Of figures, those of the runs' manifest are copied; of notebooks, those executed with
     the default run. Rows and figures of the profile ``smoke`` are left out, as are figures of a
     profile in which something was changed: they would take the place of the profile's own. Then
-    README.md and ``docs/`` are filled from the tables. Each file is written whole or not at all;
-    all that can be refused is refused before the first is written.
+    the figures' README.md is written, and README.md and ``docs/`` are filled from the tables. Each
+    file is written whole or not at all; all that can be refused is refused before the first is
+    written.
 
     Args:
         runs_figures: ``paths.FIGURES`` where not given.
@@ -62,6 +63,9 @@ def publish(
     for name, rows in results.items():
         changed += _publish_table(target / "tables" / f"{name}.csv", rows)
     changed += _publish_figures(source, target, figures)
+    # With the captions of all figures, those of earlier runs among them.
+    told = captions.page(read_manifest(target), "{name}.png", "../notebooks/{name}.ipynb")
+    changed += [target / "README.md"] if _write(target / "README.md", told) else []
     changed += [
         paths.NOTEBOOKS / file.name
         for file in notebooks
