@@ -166,7 +166,7 @@ KEYS = {
     "stand_in_distances": ("dataset", "profile", "seed", "run"),
     "recogniser": ("dataset", "system", "profile", "seed"),
     "recogniser_speed": ("profile",),
-    "face_sizes": ("dataset", "profile"),
+    "face_sizes": ("dataset", "system", "profile"),
     "benchmark": ("profile",),
     "benchmark_limits": ("profile",),
     "benchmark_frontier": ("profile",),

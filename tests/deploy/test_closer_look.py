@@ -1,5 +1,8 @@
 """Photos with small faces are read again, larger; two readings become one answer."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -60,10 +63,52 @@ def test_small_faces_are_read_again_as_large_as_they_need(net, readings, sides, 
     assert sorted(np.float32([f.box[2] - f.box[0] for f in found]).tolist()) == sorted(sides)
 
 
-def test_what_is_hardly_a_face_is_not_worth_it(net, readings):
-    told = readings({480: [face(20, score=0.49)]})
-    CloserLook(net).predict_arrays([PHOTO], 0.05)
-    assert told == [480]
+@pytest.mark.parametrize(
+    "scores, asked",
+    [
+        ([0.19], [480]),
+        ([0.3], [480, 1440]),  # nothing is sure: the photo may be of many people
+        ([0.3, 0.9], [480]),  # what is sure is large
+    ],
+)
+def test_what_is_hardly_a_face_is_not_worth_it(net, readings, scores, asked):
+    faces = [face(20, score=scores[0]), *(face(90, 100, score) for score in scores[1:])]
+    told = readings({480: faces})
+    for threshold in (0.05, 0.5):
+        told.clear()
+        (found,) = CloserLook(net).predict_arrays([PHOTO], threshold)
+        assert told == asked
+        assert [one.score for one in found] == sorted(
+            (score for score in scores if score > threshold), reverse=True
+        )
+
+
+def test_given_boxes_are_read_as_large_as_found_ones(net, monkeypatch):
+    asked = []
+
+    def embeddings_at(self, photos, boxes):
+        asked.append((self.input_px, [len(own) for own in boxes]))
+        return [np.full((len(own), 2), self.input_px, np.float32) for own in boxes]
+
+    monkeypatch.setattr(JointNet, "embeddings_at", embeddings_at)
+    small, large = np.float32([0, 0, 30, 30]), np.float32([0, 0, 90, 90])
+    boxes = [np.stack([large, small]), large[None], np.zeros((0, 4), np.float32)]
+    found = CloserLook(net).embeddings_at([PHOTO] * 3, boxes)
+    assert asked == [(480, [2, 1, 0]), (960, [1])]
+    assert [one[:, 0].tolist() for one in found] == [[480, 960], [480], []]
+
+
+def test_it_can_be_copied_and_asked_for_photos(net, readings):
+    readings({480: [face(60)]})
+    copied = copy.deepcopy(Gallery(net)).net
+    assert copied.fingerprint == net.fingerprint
+    assert len(pickle.loads(pickle.dumps(CloserLook(net))).predict(PHOTO)) == 1
+
+
+def test_a_gallery_tells_its_answers_from_those_read_once(net):
+    read_once = Gallery.of_embeddings(128, net.fingerprint)
+    assert Gallery(net).model == read_once.model
+    assert Gallery(net).fingerprint != read_once.fingerprint
 
 
 def test_small_faces_are_those_of_the_second_reading(net, readings):

@@ -52,3 +52,12 @@ def test_faces_are_counted_once_and_those_not_found_come_last():
 def test_without_faces():
     assert outcomes(rows(), TRUTH, [])["outcome"].eq("not found").all()
     assert not len(outcomes(rows(), TRUTH[:0], []))
+
+
+def test_names_are_compared_as_they_read_and_rows_keep_their_order():
+    truth = rows(("a", 0, "Андре\u0438\u0306"), ("b", 0, "Anna"))  # as some disks spell it
+    truth = pd.concat([truth, truth[:1].assign(photo="c", x1=None, name="")])
+    found = rows(("a", 0, "Андрей"), ("b", 0, "Anna"), ("a", 50, ""))
+    told = outcomes(found, truth, ["Андрей", "Anna"])
+    assert told["photo"].tolist() == ["a", "b", "a"]
+    assert told["outcome"].tolist() == ["right name", "right name", "no face"]

@@ -32,6 +32,11 @@ def test_a_face_gets_the_size_asked_for_in_the_middle():
     np.testing.assert_allclose(box, [45, 45, 55, 55])
     assert picture[50, 50, 0] == 255 and (picture[0] == 127).all()
     assert (picture[50, 36:43] < 5).all()  # the photo's black, left of the face
+    photo = np.zeros((70, 100, 3), np.uint8)
+    photo[2:12, 2:12] = 255
+    picture, box = shrunk(photo, np.array([2.0, 2, 12, 12]), 10, 48)
+    np.testing.assert_allclose(box, [19, 19, 29, 29])  # of a face in a corner, too
+    assert (picture[20:28, 20:28] == 255).all()
 
 
 def test_pairs_are_two_photos_of_a_person(folder):
@@ -39,9 +44,21 @@ def test_pairs_are_two_photos_of_a_person(folder):
     assert len(pairs) == 11
     for pair in pairs:
         assert pair.reference[0] == pair.probe[0] and pair.reference != pair.probe
-    again = [one[:2] for one in pairs_of(read_dataset(folder), 11, seed=1)]
-    assert again == [one[:2] for one in pairs]
-    assert again != [one[:2] for one in pairs_of(read_dataset(folder), 11, seed=2)]
+    told = [(one.reference, one.probe) for one in pairs]
+    for seed in (1, 2):
+        again = pairs_of(read_dataset(folder), 11, seed)
+        assert ([(one.reference, one.probe) for one in again] == told) is (seed == 1)
+
+
+def test_of_a_photo_of_two_each_has_their_own_box(write_dataset):
+    rows = []
+    for who in "abcdefghij":
+        rows += [face(f"{who}{at}.png", who, (1, 1, 9, 9)) for at in (1, 2)]
+        rows += [face(f"{who}{at}.png", f"{who}{who}", (21, 1, 29, 9)) for at in (1, 2)]
+    for pair in pairs_of(read_dataset(write_dataset(rows)), 20, seed=0):
+        assert pair.box[0] == pair.reference_box[0] and pair.box[0] in (1, 21)
+    lefts = [pair.box[0] for pair in pairs_of(read_dataset(write_dataset(rows)), 20, seed=0)]
+    assert sorted(lefts) == [1] * 10 + [21] * 10
 
 
 def test_too_few_people(write_dataset):
@@ -115,6 +132,9 @@ def test_a_run_and_the_same_again(folder, net, monkeypatch, tmp_path):
     assert (value.xs("strangers", level="measure") == 0).all()
     stored = tables.read_table(tmp_path / "tables" / module.TABLE)
     assert len(stored) == len(table) == 12 and (stored["profile"] == "smoke").all()
+    assert (stored["system"] == "net").all()
+    told = "python -m thesislib face-sizes --data people --net net --people 10"
+    assert (stored["command"] == told).all()
 
     def never(*_, **__):
         raise AssertionError("done again")

@@ -32,7 +32,9 @@ def sizes():
         for size, value in ((64, 0.6 + shift), (24, 0.2 + shift))
     ]
     columns = ["size_px", "reading", "measure", "value", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(dataset="lfw", profile="default")
+    return pd.DataFrame(rows, columns=columns).assign(
+        dataset="lfw", system="default", profile="default"
+    )
 
 
 def test_sizes_of_both_readings():
@@ -42,9 +44,9 @@ def test_sizes_of_both_readings():
         closer, once = (one.lines[0].get_ydata() for one in axis.containers)
         assert closer == pytest.approx([factor * 0.5, factor * 0.9])
         assert once == pytest.approx([factor * 0.2, factor * 0.6])
-    with pytest.raises(ValueError, match="one dataset and profile"):
+    with pytest.raises(ValueError, match="one dataset, net and profile"):
         face_sizes(pd.concat([sizes(), sizes().assign(dataset="ytf")]))
-    with pytest.raises(ValueError, match="one dataset and profile"):
+    with pytest.raises(ValueError, match="one dataset, net and profile"):
         face_sizes(sizes()[:0])
 
 

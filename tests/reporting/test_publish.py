@@ -334,3 +334,11 @@ def test_what_changed_is_printed(project, capsys):
     assert printed[-1] == "4 files changed; `git diff` shows how"
     assert main(["publish"]) == 0
     assert capsys.readouterr().out == "nothing changed\n"
+
+
+def test_a_notebook_of_own_photos_is_not_published(project):
+    ran(row(), NEW)
+    own = paths.RUNS / "notebooks" / publish.DEFAULT_RUN / "01.ipynb"
+    storage.write_text(own, '{"text": ["own photos: True"]}')
+    with pytest.raises(ValueError, match=r"01\.ipynb: shows photos of your own"):
+        publish.publish()

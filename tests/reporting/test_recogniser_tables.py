@@ -150,7 +150,7 @@ def test_sizes_of_faces_read_once_and_again():
         {
             **{"dataset": "lfw", "profile": "default", "size_px": size, "reading": reading},
             **{"measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1},
-            **{"n": 120, "input_px": 480},
+            **{"n": 120, "input_px": 480, "system": "default"},
         }
         for size, value in ((64, 0.5), (24, 0.2))
         for reading in ("once", "closer")

@@ -81,3 +81,14 @@ def test_among_more_people_the_gallery_is_calibrated_again(photos, gallery):
     gallery.threshold = 0.97  # chosen by hand, it stays
     namer.name(0, "Boris")
     assert gallery.threshold == 0.97
+
+
+def test_where_it_cannot_be_calibrated_again_the_threshold_stays(photos, gallery):
+    angles = np.radians(np.linspace(0, 90, 100))
+    strangers = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    before = gallery.calibrate(strangers, fpir=0.15)
+    namer = FaceNamer(PhotoFaces.find(Blocks(), photos), gallery)  # and of Blocks nothing is known
+    namer.name(0, "Vera")
+    assert gallery.threshold == before.threshold and gallery.calibration is None
+    assert "the threshold stays as it was" in namer.message.value
+    assert gallery.templates.names.count("Vera") == 2

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from thesislib.data.images import PhotoError, read_photo
+from thesislib.engine.predict import photos_in
 from thesislib.widgets.upload import PhotoUpload
 
 
@@ -30,8 +31,8 @@ def test_photos_are_written_and_the_rest_is_told(tmp_path):
     assert [path.name for path in (tmp_path / "мои фото").iterdir()] == ["a b.png"]
     assert read_photo(tmp_path / "мои фото" / "a b.png").shape == (20, 30, 3)
     first, *wrong = upload.message.value.split("<br>")
-    assert first.startswith("1 photos written to") and told == [1]
-    assert [line.split(":")[0] for line in wrong] == ["notes.txt", "torn.png"]
+    assert first.startswith("1 photo written to") and told == [1]
+    assert [line.split(":")[0] for line in wrong] == ["notes.txt.jpg", "torn.png"]
     assert upload.button.value == ()
 
 
@@ -45,7 +46,11 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path):
 
 def test_no_name_leads_out_of_the_folder(tmp_path):
     upload = PhotoUpload(tmp_path / "here", of_people=True)
-    upload.name.value = "../Anna"
+    for person in ("../Anna", "Anna/Boris", "a:b", "..", "C:\\Anna"):
+        upload.name.value = person
+        with pytest.raises(ValueError, match="a folder is to bear this name"):
+            upload.add("1.png", photo())
+    upload.name.value = "Anna"
     for name in ("../../evil.png", "C:\\photos\\evil.png", "/evil.png"):
         assert upload.add(name, photo()) == tmp_path / "here" / "Anna" / "evil.png"
 
@@ -62,3 +67,27 @@ def test_of_people_a_name_is_needed(tmp_path):
     assert not list((tmp_path / "here").rglob("*.png"))
     upload.button.value = chosen(("1.png", photo()))
     assert (tmp_path / "here" / "Анна" / "1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        ("image", "image.png"),
+        ("", "photo.png"),
+        ("scan.pdf", "scan.pdf.png"),
+        ("IMG.JPG.download", "IMG.JPG.download.png"),
+        ("party.recognised.jpg", "party recognised.jpg"),
+        ("a.PNG", "a.PNG"),
+    ],
+)
+def test_every_photo_is_found_again_by_its_name(tmp_path, given, kept):
+    assert PhotoUpload(tmp_path).add(given, photo()).name == kept
+    assert [path.name for path in photos_in(tmp_path)] == [kept]
+
+
+def test_long_names_and_folders_that_cannot_be_written(tmp_path):
+    assert len(PhotoUpload(tmp_path).add(200 * "я" + ".png", photo()).name.encode()) <= 255
+    (tmp_path / "file").write_text("in the way")
+    upload = PhotoUpload(tmp_path / "file")
+    upload.button.value = chosen(("1.png", photo()))
+    assert "file" in upload.message.value and upload.button.value == ()

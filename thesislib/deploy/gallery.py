@@ -28,7 +28,7 @@ from thesislib.deploy.threshold import (
 from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
 from thesislib.engine.embed import annotated_faces, embed
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photos, one_by_one, predict
+from thesislib.engine.predict import Photos, answers_key, one_by_one, predict
 from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
@@ -143,8 +143,8 @@ class Gallery:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the net's fingerprint, the people and the threshold."""
-        about = [self.model, self.templates.names, self.threshold]
+        """SHA-256 of what the net's answers depend on, the people and the threshold."""
+        about = [answers_key(self.net), self.templates.names, self.threshold]
         digest = hashlib.sha256(json.dumps(about).encode())
         digest.update(np.ascontiguousarray(self.templates.vectors).tobytes())
         return digest.hexdigest()

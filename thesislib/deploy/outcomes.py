@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from thesislib.data.columns import BOX
+from thesislib.data.names import plain_name
 from thesislib.metrics.boxes import box_iou
 from thesislib.metrics.matching import match_at
 
@@ -29,21 +30,27 @@ def outcomes(found: pd.DataFrame, truth: pd.DataFrame, people: Collection[str]) 
         a row per face found, in order, and then one per face not found: ``photo, name`` (found, or
         ""), ``true_name`` and ``outcome``, one of :data:`OUTCOMES`.
     """
-    rows = []
+    truth = truth.dropna(subset=BOX)  # photos without a face have a row, too
+    truth = truth.assign(name=[plain_name(name) for name in truth["name"]])
     of_photo = dict(list(truth.groupby("photo", sort=False)))
+    enrolled = {plain_name(name) for name in people}
+    names = [plain_name(name) for name in found["name"]]
+    told: dict[int, tuple] = {}
     missed = []
-    for photo, own in found.groupby("photo", sort=False):
+    for photo, places in found.groupby("photo", sort=False).indices.items():
         there = of_photo.pop(photo, truth[:0])
+        own = found.iloc[places]
         overlap = box_iou(own[BOX].to_numpy(float), there[BOX].to_numpy(float))
         match = match_at(overlap, own["score"].to_numpy(float), _IOU)
-        for at, name in zip(match, own["name"], strict=True):
+        for place, at in zip(places, match, strict=True):
             true_name = there["name"].iloc[at] if at >= 0 else ""
-            outcome = _outcome(name, true_name, people) if at >= 0 else NO_FACE
-            rows.append((photo, name, true_name, outcome))
+            outcome = _outcome(names[place], true_name, enrolled) if at >= 0 else NO_FACE
+            told[place] = (photo, names[place], true_name, outcome)
         left = np.setdiff1d(np.arange(len(there)), match)
         missed += [(photo, "", name, NOT_FOUND) for name in there["name"].iloc[left]]
     for photo, there in of_photo.items():
         missed += [(photo, "", name, NOT_FOUND) for name in there["name"]]
+    rows = [told[place] for place in sorted(told)]
     return pd.DataFrame(rows + missed, columns=["photo", "name", "true_name", "outcome"])
 
 

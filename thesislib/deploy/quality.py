@@ -13,7 +13,7 @@ from PIL import Image
 
 from thesislib.faces import Face, yaw_of
 
-LEAST_PX = 32  # side of a face
+LEAST_PX = 32  # side of a face in the photo
 LEAST_GREY = 20  # mean of the face, of 255
 LEAST_SHARPNESS = 0.12  # see sharpness
 MOST_YAW = 50  # degrees
@@ -59,7 +59,8 @@ def told(poor: Sequence[str]) -> str:
 
 
 def sharpness(face: Image.Image) -> float:
-    """How much of a face changes from pixel to pixel, whatever its size and contrast.
+    """How much of a face changes from pixel to pixel, whatever its contrast. A smaller face has
+    less detail to lose, and is told apart by its size.
 
     Args:
         face: grey picture, cut out.

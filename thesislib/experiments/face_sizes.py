@@ -25,6 +25,7 @@ from thesislib.engine.checkpoint import load_net
 from thesislib.engine.predict import System, answers_key, predict
 from thesislib.environment import commit
 from thesislib.experiments.config import data_folder
+from thesislib.experiments.recogniser import system_name
 from thesislib.faces import Face
 from thesislib.metrics.statistics import bootstrap_interval
 from thesislib.tables import merge_table
@@ -38,9 +39,10 @@ _DRAWS = 2000
 
 
 class Pair(NamedTuple):
-    """Two photos of a person, and where the face is in the second."""
+    """Two photos of a person, and where the face is in each, pixels."""
 
     reference: str
+    reference_box: NDArray[np.float64]
     probe: str
     box: NDArray[np.float64]
 
@@ -57,10 +59,10 @@ def pairs_of(dataset: Dataset, people: int, seed: int) -> list[Pair]:
     for _, rows in named.groupby("identity"):
         photos = rows.drop_duplicates("photo")
         if len(photos) > 1:
+            boxes = photos[BOX].to_numpy(float)
             one, two = rng.permutation(len(photos))[:2]
-            probe = photos.iloc[two]
-            box = probe[BOX].to_numpy(float)
-            found.append(Pair(photos["photo"].iloc[one], probe["photo"], box))
+            names = photos["photo"].tolist()
+            found.append(Pair(names[one], boxes[one], names[two], boxes[two]))
     if len(found) < MIN_PEOPLE:
         raise DatasetError(
             f"{dataset.folder}: {len(found)} people have two photos, and at least {MIN_PEOPLE} are "
@@ -72,7 +74,7 @@ def pairs_of(dataset: Dataset, people: int, seed: int) -> list[Pair]:
 def shrunk(
     photo: np.ndarray, box: NDArray[np.float64], side: float, canvas: int
 ) -> tuple[np.ndarray, NDArray[np.float64]]:
-    """A photo made smaller, in the middle of an even grey.
+    """A photo at another size, on an even grey, with its face in the middle.
 
     Args:
         photo: uint8 [H, W, 3].
@@ -87,7 +89,8 @@ def shrunk(
     height, width = (max(1, round(scale * length)) for length in photo.shape[:2])
     small = Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS)
     picture = Image.new("RGB", (canvas, canvas), (_GREY, _GREY, _GREY))
-    left, top = (canvas - width) // 2, (canvas - height) // 2
+    middle = scale * (box[:2] + box[2:]) / 2
+    left, top = (round(canvas / 2 - at) for at in middle)
     picture.paste(small, (left, top))
     return np.asarray(picture), box * scale + np.array([left, top, left, top])
 
@@ -148,36 +151,39 @@ def run(
         progress: show bars.
 
     Returns:
-        rows ``dataset, size_px, reading, measure, value, low, high, n``.
+        rows ``dataset, system, size_px, reading, measure, value, low, high, n``.
 
     Raises:
-        DatasetError: a dataset that breaks the form, or of too few people.
+        DatasetError: a dataset that breaks the form, or of too few people who are found.
         ValueError: a net that does not read at landmarks.
     """
     dataset, loaded = read_dataset(data_folder(data)), load_net(net)
     readings: dict[str, System] = {"once": loaded, "closer": CloserLook(loaded)}
     pairs, canvas = pairs_of(dataset, people, seed), loaded.input_px
-    about = {"data": dataset.content_hash, "people": people, "seed": seed}
+    about = {"data": dataset.content_hash, "people": people, "seed": seed, "canvas": canvas}
     files = [dataset.folder / pair.reference for pair in pairs]
     kept = cache.folder("face-sizes", dataset.name, **about)
     out = kept / f"references-{answers_key(loaded)[:12]}"
-    answers, boxes = predict(loaded, files, FACE_SCORE, out, progress), _boxes(dataset)
+    answers = predict(loaded, files, FACE_SCORE, out, progress)
     references: list[Any] = [
-        face_at(faces, boxes[pair.reference]) for faces, pair in zip(answers, pairs, strict=True)
+        face_at(faces, pair.reference_box) for faces, pair in zip(answers, pairs, strict=True)
     ]
     there = [at for at, one in enumerate(references) if one is not None]
+    if len(there) < MIN_PEOPLE:
+        raise DatasetError(f"{dataset.folder}: {len(there)} people are found in a photo of theirs")
     known = np.stack([references[at] for at in there])
     rows = []
     for size in sizes:
-        photos, places = _photos(dataset, [pairs[at] for at in there], size, canvas, kept)
+        photos, places = _photos(dataset, pairs, size, canvas, kept)
         for reading, system in readings.items():
             out = kept / f"{size}-{reading}-{answers_key(system)[:12]}"
             found = predict(system, photos, FACE_SCORE, out=out, progress=progress)
-            probes = [face_at(faces, box) for faces, box in zip(found, places, strict=True)]
+            probes = [face_at(found[at], places[at]) for at in there]
             tested = measured(known, probes, usual_threshold(loaded))
             rows += _rows(tested, size, reading, seed)
     table = pd.DataFrame(rows).assign(
         dataset=dataset.name,
+        system=system_name(net),
         profile="default" if (tuple(sizes), people) == (SIZES, PEOPLE) else "smoke",
         seed=seed,
         backbone=loaded.backbone_name,
@@ -186,16 +192,17 @@ def run(
         precision="fp32",
         commit=commit(),
         run=cache.key(net=answers_key(loaded), sizes=sizes, **about),
-        command=f"python -m thesislib face-sizes --data {dataset.folder.name}",
+        command=_command(dataset, net, people, seed),
     )
     merge_table(paths.TABLES / TABLE, table)
     return table
 
 
-def _boxes(dataset: Dataset) -> dict[str, NDArray[np.float64]]:
-    named = dataset.table[dataset.table["identity"] != ""].dropna(subset=BOX)
-    first = named.drop_duplicates("photo")
-    return dict(zip(first["photo"], first[BOX].to_numpy(float), strict=True))
+def _command(dataset: Dataset, net: Path | str, people: int, seed: int) -> str:
+    given = {"net": Path(net).name, "people": people, "seed": seed}
+    usual = {"net": "default", "people": PEOPLE, "seed": 0}
+    words = [f" --{name} {value}" for name, value in given.items() if value != usual[name]]
+    return f"python -m thesislib face-sizes --data {dataset.name}{''.join(words)}"
 
 
 def _photos(

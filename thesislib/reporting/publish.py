@@ -18,6 +18,7 @@ from thesislib.reporting.figures.save import MANIFEST, read_manifest
 from thesislib.reporting.tables import latex
 
 DEFAULT_RUN = "synthetic-photo-quick-seed0"  # whose notebooks are committed
+_OF_OWN_PHOTOS = "own photos: True"  # what notebook 06 says of a run that is private
 _MEANINGLESS = "smoke"  # the profile whose numbers mean nothing
 
 
@@ -143,6 +144,9 @@ def _notebooks(figures: dict[str, dict[str, Any]]) -> list[Path]:
         if key.startswith(f"{dataset}-{split}/") and record["private"]:
             raise ValueError(f"{key}: of a private dataset with the name of the default one")
     found = sorted((paths.RUNS / "notebooks" / DEFAULT_RUN).glob("*.ipynb"))
+    for file in found:
+        if _OF_OWN_PHOTOS in file.read_text(encoding="utf-8"):
+            raise ValueError(f"{file}: shows photos of your own; run it as it was and publish then")
     return [file for file in found if (paths.NOTEBOOKS / file.name).is_file()]
 
 

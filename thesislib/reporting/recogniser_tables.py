@@ -212,7 +212,7 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
 def face_sizes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """``face_sizes.csv`` of one dataset, a row a size, both readings of each measure beside each
     other."""
-    rows = table[table["profile"] == "default"]
+    rows = table[(table["profile"] == "default") & (table["system"] == "default")]
     if not len(rows) or rows["dataset"].nunique() > 1:
         raise ValueError("face_sizes: expected the rows of one dataset")
     rows = rows.set_index(["measure", "reading", "size_px"])

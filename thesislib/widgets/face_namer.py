@@ -17,7 +17,7 @@ from thesislib.data.columns import BOX
 from thesislib.data.images import open_photo
 from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.photo_faces import PhotoFaces
-from thesislib.deploy.threshold import published_rates
+from thesislib.metrics.checks import NotSupportedError
 
 widgets: Any = environment.require("ipywidgets", extra="notebooks")
 
@@ -75,17 +75,26 @@ class FaceNamer(widgets.VBox):
             raise ValueError(f"group: there is no group {group}")
         before = int((self.table["name"] != "").sum())
         self.gallery.enrol_embeddings(name, self.faces.embeddings[own])
-        calibration = self.gallery.calibration
-        known = self.strangers is not None or published_rates(self.gallery.model) is not None
-        if calibration is not None and known:
-            self.gallery.calibrate(self.strangers, calibration.fpir)
+        note = self._calibrated_again()
         self.table = self.faces.named(self.gallery)
         more = int((self.table["name"] != "").sum()) - before - int(own.sum())
         also = f"; {more} more faces have a name now" if more > 0 else ""
-        self.message.value = f"{int(own.sum())} faces named{also}"
+        self.message.value = f"{int(own.sum())} faces named{also}{note}"
         self._show()
         if self.changed is not None:
             self.changed()
+
+    def _calibrated_again(self) -> str:
+        """Calibrate among more people; where that cannot be done, the threshold stays, and why."""
+        calibration = self.gallery.calibration
+        if calibration is None:
+            return ""
+        try:
+            self.gallery.calibrate(self.strangers, calibration.fpir)
+        except (NotSupportedError, ValueError) as error:
+            self.gallery.threshold = calibration.threshold
+            return f"; the threshold stays as it was: {escape(str(error))}"
+        return ""
 
     def _show(self) -> None:
         unknown = self.table[self.table["group"] >= 0]

@@ -127,6 +127,7 @@ def _errors(
     if thresholds is None:
         changing = errors[(errors["fpir"] < 1) & (errors["fnir"] < 1)]["threshold"]
         if len(changing) > 1:
-            narrow = np.linspace(changing.iloc[0], changing.iloc[-1], STEPS)
+            ends = [*changing.iloc[[0, -1]], gallery.threshold]
+            narrow = np.linspace(min(ends), max(ends), STEPS)
             errors = expected_errors(gallery, narrow, strangers)
     return errors

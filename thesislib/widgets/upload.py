@@ -3,14 +3,17 @@
 Importing it needs ipywidgets.
 """
 
+import io
 from collections.abc import Callable
 from html import escape
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from PIL import Image
+
 from thesislib import environment, storage
-from thesislib.data.images import PhotoError, read_photo
-from thesislib.data.names import plain_name
+from thesislib.data.images import DRAWN, PHOTO_SUFFIXES, PhotoError, read_photo
+from thesislib.data.names import plain_name, short_name
 
 widgets: Any = environment.require("ipywidgets", extra="notebooks")
 
@@ -56,8 +59,7 @@ class PhotoUpload(widgets.VBox):
             ValueError: the field for the person's name is empty.
         """
         folder = self._folder()
-        plain = PureWindowsPath(name).name.strip(" .")  # whichever way the slashes lean
-        name = plain or "photo"
+        name = _file_name(name, content)
         path, number = folder / name, 1
         while path.exists() and path.read_bytes() != content:
             number += 1
@@ -74,9 +76,11 @@ class PhotoUpload(widgets.VBox):
     def _folder(self) -> Path:
         if not self.of_people:
             return self.folder
-        person = PureWindowsPath(plain_name(self.name.value)).name.strip(" .")
+        person = plain_name(self.name.value)
         if not person:
             raise ValueError("whose photos are these? Write the name first")
+        if set(person) & set("/\\:") or person.startswith("."):
+            raise ValueError(f"{person}: a folder is to bear this name; leave out / \\ : and dots")
         return self.folder / person
 
     def _take(self, files: Any) -> None:
@@ -86,10 +90,31 @@ class PhotoUpload(widgets.VBox):
         for file in files:
             try:
                 written.append(self.add(file["name"], bytes(file["content"])))
-            except (PhotoError, ValueError) as error:
+            except (PhotoError, ValueError, OSError) as error:
                 wrong.append(str(error))
-        told = [f"{len(written)} photos written to {written[0].parent}"] if written else []
+        count = "1 photo" if len(written) == 1 else f"{len(written)} photos"
+        told = [f"{count} written to {written[0].parent}"] if written else []
         self.message.value = "<br>".join(escape(line) for line in [*told, *wrong])
         self.button.value = ()  # the same file may be chosen again
         if written and self.changed is not None:
             self.changed()
+
+
+def _file_name(name: str, content: bytes) -> str:
+    """A name by which the photo is found again: that of the browser, with an ending that photos
+    have."""
+    plain = PureWindowsPath(name).name.strip(" .")  # whichever way the slashes lean
+    if plain.lower().endswith(DRAWN):
+        plain = f"{plain[: -len(DRAWN)]} recognised.jpg"
+    path = Path(plain or "photo")
+    ending = path.suffix.lower()
+    if ending not in PHOTO_SUFFIXES:
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                ending = {"JPEG": ".jpg", "MPO": ".jpg"}.get(
+                    image.format or "", f".{image.format}".lower()
+                )
+        except OSError:  # no photo: told when it is read
+            ending = ".jpg"
+        path = Path(f"{path.name}{ending}")
+    return short_name(path.stem, path.suffix)

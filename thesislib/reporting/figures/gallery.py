@@ -54,8 +54,8 @@ def face_sizes(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: no rows, or of several datasets or profiles.
     """
-    if not len(table) or len(table[["dataset", "profile"]].drop_duplicates()) > 1:
-        raise ValueError("face_sizes: expected the rows of one dataset and profile")
+    if not len(table) or len(table[["dataset", "system", "profile"]].drop_duplicates()) > 1:
+        raise ValueError("face_sizes: expected the rows of one dataset, net and profile")
     figure, axes = plt.subplots(1, len(_MEASURES), figsize=(TEXT, 2.2))
     for axis, (measure, (label, factor)) in zip(axes, _MEASURES.items(), strict=True):
         for reading, name in _READINGS.items():
