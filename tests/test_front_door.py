@@ -132,7 +132,7 @@ def test_predict_prints_and_draws_and_keeps(net, folders, capsys, tmp_path):
         "--draw", tmp_path / "drawn")  # fmt: skip
     told = capsys.readouterr().out
     assert str(photo) in told and re.search(r"name score +face score +box", told)
-    assert re.search(rf"{re.escape(str(alone))}: 1 face\n.*\n  Анна Ким +[01]\.\d\d ", told)
+    assert re.search(rf"{re.escape(str(alone))}: 1 face\n.*\n  Анна Ким +[01]\.\d\d\d ", told)
     table = pd.read_csv(tmp_path / "out" / "faces.csv", keep_default_na=False, dtype={"name": str})
     assert set(table["name"]) <= set(NAMES) and len(table)
     drawn = {file.name for file in (tmp_path / "drawn").glob("*.jpg")}
@@ -154,7 +154,7 @@ def test_enrol_and_recognise(net, folders, capsys, tmp_path):
     run("recognise", alone, "--net", net, "--gallery", gallery)
     told = capsys.readouterr().out
     assert "Анна Ким enrolled; 1 people" in told and "NA enrolled; 2 people" in told
-    assert re.search(r"Анна Ким +1\.00 ", told)
+    assert re.search(r"Анна Ким +1\.000 ", told)
     run("enrol", "001", photo, "--net", net, "--gallery", gallery, code=1)  # several faces
     assert tl.Gallery.load(gallery, tl.load(net)).identities == ["NA", "Анна Ким"]
     kept = tl.Gallery.load(gallery, tl.load(net)).templates.vectors.copy()
@@ -183,7 +183,7 @@ def test_people_of_a_folder_are_recognised_and_drawn_beside_the_photo(
     run("recognise", photo, "--people", people, "--net", net)
     told = capsys.readouterr().out
     assert re.search(r"similarity +face score +box", told)
-    assert re.search(r"Анна Ким +1\.00 +0\.\d\d +\d+, \d+, \d+, \d+", told)
+    assert re.search(r"Анна Ким +1\.000 +0\.\d\d +\d+, \d+, \d+, \d+", told)
     assert "how many strangers that lets in is not known" in told  # of this net
     picture = tmp_path / "party.recognised.jpg"
     assert f"drawn: {picture}" in told

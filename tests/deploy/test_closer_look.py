@@ -73,7 +73,7 @@ def test_small_faces_are_read_again_as_large_as_they_need(net, readings, sides, 
 )
 def test_what_is_hardly_a_face_is_not_worth_it(net, readings, scores, asked):
     faces = [face(20, score=scores[0]), *(face(90, 100, score) for score in scores[1:])]
-    told = readings({480: faces})
+    told = readings({480: sorted(faces, key=lambda one: -one.score)})
     for threshold in (0.05, 0.5):
         told.clear()
         (found,) = CloserLook(net).predict_arrays([PHOTO], threshold)

@@ -6,7 +6,7 @@ from test_enrolment import ANNA, BORIS, Blocks, write
 from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.photo_faces import PhotoFaces
 
-VERA = (30, 120, 120)
+VERA = (34, 120, 120)
 
 
 @pytest.fixture
@@ -43,3 +43,12 @@ def test_what_cannot_be_named_is_told(photos, tmp_path):
         PhotoFaces.find(Blocks(), tmp_path / "empty")
     with pytest.raises(ValueError, match="the gallery is empty"):
         PhotoFaces.find(Blocks(), photos).named(Gallery(Blocks()))
+
+
+def test_small_faces_are_one_person_each(photos, gallery):
+    small = (20, 120, 120)
+    write(photos / "a" / "2.png", small)
+    write(photos / "d.png", small)
+    table = PhotoFaces.find(Blocks(), photos).named(gallery)
+    assert table["name"].tolist() == ["Anna", "", "", "", ""]
+    assert table["group"].tolist() == [-1, 0, 2, 1, 3]

@@ -161,7 +161,7 @@ def _table(faces: list[tl.Face], likeness: str) -> str:
     rows = [("", likeness, "face score", "box x1, y1, x2, y2")]
     for face in faces:
         box = ", ".join(str(round(float(side))) for side in face.box)
-        rows.append((face.name or "nobody", f"{face.name_score:.2f}", f"{face.score:.2f}", box))
+        rows.append((face.name or "nobody", f"{face.name_score:.3f}", f"{face.score:.2f}", box))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         f"  {who:<{widths[0]}}  {like:>{widths[1]}}  {sure:>{widths[2]}}  {box}"
@@ -301,10 +301,16 @@ def forget(name: Positional[str], gallery: Path, net: Path = Path("default")) ->
 @contextlib.contextmanager
 def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
     """A gallery that is opened, or made, and saved at the end; nobody else changes it meanwhile."""
+    from thesislib.deploy.threshold import FPIR, published_rates, usual_threshold
+
     loaded = tl.load(net)
     with folder_lock(gallery.parent, wait=True):
         people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
         yield people
+        if len(people) and published_rates(people.model) is not None:
+            usual = people.calibration is None and people.threshold == usual_threshold(loaded)
+            if usual or people.calibration is not None:
+                people.calibrate(None, people.calibration.fpir if people.calibration else FPIR)
         people.save(gallery)
 
 
@@ -337,6 +343,9 @@ def recognise(
         xmp: Write the names beside the photos too, as photo managers read them.
         score_threshold: Detections with scores up to this one are dropped; 0 to 1.
     """
+    for file in (photo, *more):  # before people are looked at, which takes longer
+        if not file.exists():
+            raise FileNotFoundError(f"{file}: there is no such photo or folder")
     known = _people(people, gallery, net, fpir)
     found = _found(known, [photo, *more], out, score_threshold)
     if not is_main():
@@ -420,8 +429,8 @@ def _told_of_threshold(people: tl.Gallery) -> str:
     told = f"A face is {who} from a similarity of {people.threshold:.3f} on"
     if people.calibration is None:
         return f"{told}; how many strangers that lets in is not known."
-    of = f"{100 * people.calibration.fpir:.2g} in 100 strangers"
-    return f"{told}, as {of} would be; relatives, children and people who look alike more often."
+    of = f"{100 * people.calibration.fpir:.2g} of 100 strangers"
+    return f"{told}. {of} would get a name wrongly; relatives, children and people alike more."
 
 
 # --- datasets ---------------------------------------------------------------------------------

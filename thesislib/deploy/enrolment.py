@@ -1,12 +1,13 @@
 """Photos by which people are enrolled: whose face in them is meant, and which cannot serve."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from thesislib.data.images import read_photo
+from thesislib.data.images import PhotoError, read_photo
 from thesislib.data.names import MOST_TOLD
 from thesislib.deploy.quality import doubts, told
 from thesislib.engine.evaluate import SCORE_THRESHOLD
@@ -95,13 +96,15 @@ def faces_of_people(
         raise FileNotFoundError(f"{folder}: no such folder of people")
     photos = photos_in(folder)
     least = min(SCORE_THRESHOLD, score_threshold)
-    found = predict(net, [folder], least, progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # those that cannot be read are told below
+        found = predict(net, [folder], least, progress=progress)
     chosen: list[tuple[str, Face, Path, str]] = []  # with what speaks against it
     remarks: list[Remark] = []
     for photo, faces in zip(photos, found, strict=True):
         face = foremost([face for face in faces if face.score > score_threshold])
         if isinstance(face, str):
-            remarks.append(Remark(photo, face))
+            remarks.append(Remark(photo, face if faces else why_none(photo)))
         else:
             poor = doubts(read_photo(photo), face)
             chosen.append((person_of(photo, folder), face, photo, told(poor)))
@@ -114,6 +117,15 @@ def faces_of_people(
     ]
     used = [(name, face) for name, face, _, poor in chosen if not poor or name not in good]
     return [name for name, _ in used], [face for _, face in used], sorted(remarks)
+
+
+def why_none(photo: Path) -> str:
+    """Why no face was found in a photo: it cannot be read, or shows none."""
+    try:
+        read_photo(photo)
+    except PhotoError as error:
+        return str(error).split(": ", 1)[-1]
+    return "no face was found"
 
 
 def person_of(photo: Path, folder: Path) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from thesislib.data.columns import BOX
 from thesislib.deploy.clusters import clusters
 from thesislib.deploy.gallery import Gallery
+from thesislib.deploy.quality import LEAST_PX
 from thesislib.engine.predict import System, photos_in, predict
 
 
@@ -69,7 +70,8 @@ class PhotoFaces:
 
         Returns:
             besides, ``name`` ("" for nobody), ``name_score`` and, of nobody, ``group``, a number
-            for each person (:func:`thesislib.deploy.clusters.clusters`); of people enrolled -1.
+            for each person (:func:`thesislib.deploy.clusters.clusters`; of faces that are small
+            one each); of people enrolled -1.
 
         Raises:
             ValueError: nobody is enrolled.
@@ -80,6 +82,11 @@ class PhotoFaces:
             name[at], score[at] = gallery.identify_together(self.embeddings[at])
         nobody = name == ""
         group = np.full(len(self.table), -1, dtype=np.int64)
-        photos = self.table["photo"][nobody]
-        group[nobody] = clusters(self.embeddings[nobody], gallery.threshold, photos)
+        # Small faces are like each other, whoever they are: each of them is somebody else.
+        x1, y1, x2, y2 = self.table[BOX].to_numpy(float).T
+        large = nobody & (np.sqrt((x2 - x1) * (y2 - y1)) >= LEAST_PX)
+        photos = self.table["photo"][large]
+        group[large] = clusters(self.embeddings[large], gallery.threshold, photos)
+        small = nobody & ~large
+        group[small] = group.max() + 1 + np.arange(small.sum())
         return self.table.assign(name=name, name_score=score, group=group)
