@@ -339,6 +339,9 @@ def test_what_changed_is_printed(project, capsys):
 def test_a_notebook_of_own_photos_is_not_published(project):
     ran(row(), NEW)
     own = paths.RUNS / "notebooks" / publish.DEFAULT_RUN / "01.ipynb"
-    storage.write_text(own, '{"text": ["own photos: True"]}')
+    source = r'["    print(\"own photos: True\")  # so\n"]'
+    storage.write_text(own, f'{{"source": {source}, "outputs": []}}')
+    publish.publish()
+    storage.write_text(own, f'{{"source": {source}, "text": ["own photos: True\\n"]}}')
     with pytest.raises(ValueError, match=r"01\.ipynb: shows photos of your own"):
         publish.publish()

@@ -18,7 +18,8 @@ from thesislib.reporting.figures.save import MANIFEST, read_manifest
 from thesislib.reporting.tables import latex
 
 DEFAULT_RUN = "synthetic-photo-quick-seed0"  # whose notebooks are committed
-_OF_OWN_PHOTOS = "own photos: True"  # what notebook 06 says of a run that is private
+# What notebook 06 prints of a run that is private, as the file has it.
+_OF_OWN_PHOTOS = r'"own photos: True\n"'
 _MEANINGLESS = "smoke"  # the profile whose numbers mean nothing
 
 

@@ -63,9 +63,13 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         "Whole photos in, the system's own boxes and landmarks; in percent but for AP50 and the "
         "distance, false matches in 1000; in brackets 95 % intervals over people. The published "
         f"net takes photos of {pixels.max():.0f} pixels on the shorter side. A face that is not "
-        "found is compared by noise, and left out of strangers who match. Galleries have the "
-        "threshold that was published for one stranger in ten; means over 40 of them."
+        "found is compared by noise, and left out of strangers who match."
     )
+    if rows["measure"].str.startswith("published_").any():
+        about += (
+            " Galleries have the threshold that was published for one stranger in ten; means over "
+            "40 of them."
+        )
     cells = []
     for measure, (label, scale, digits) in MEASURES.items():
         of_measure = rows[rows["measure"] == measure]
