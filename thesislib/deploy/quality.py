@@ -1,9 +1,7 @@
 """Why a face should not be enrolled: what else would be like it are other poor photos.
 
-The limits were chosen on `lfw`: photos of 120 people were made smaller, blurred and darker, and
-compared with other photos of the same people. At the limits of size and of blur the published net
-takes about half to three quarters as many of them for the same person as before. Darkness alone
-costs it little, where the camera's noise does not come with it.
+The limits are rules of thumb, chosen with photos of `lfw` that were made smaller, blurred and
+darker; what size costs is measured by ``python -m thesislib face-sizes``.
 """
 
 from collections.abc import Sequence
