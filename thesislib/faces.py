@@ -33,6 +33,11 @@ class Face:
     embedding: np.ndarray | None = None
     landmarks: np.ndarray | None = None
 
+    @property
+    def side(self) -> float:
+        """Root of the area of its box, pixels of the photo."""
+        return float(np.sqrt(np.prod(self.box[2:] - self.box[:2])))
+
     def __repr__(self) -> str:
         x1, y1, x2, y2 = (f"{value:.0f}" for value in self.box)
         return (

@@ -10,7 +10,7 @@ from thesislib.deploy import closer_look as module
 from thesislib.deploy.closer_look import CloserLook, merged, with_closer_look
 from thesislib.deploy.gallery import Gallery
 from thesislib.engine.distil import new_student
-from thesislib.engine.predict import answers_key
+from thesislib.engine.predict import answers_key, predict
 from thesislib.faces import Face
 from thesislib.models.joint import JointNet
 from thesislib.profiles import PROFILES
@@ -102,7 +102,7 @@ def test_it_can_be_copied_and_asked_for_photos(net, readings):
     readings({480: [face(60)]})
     copied = copy.deepcopy(Gallery(net)).net
     assert copied.fingerprint == net.fingerprint
-    assert len(pickle.loads(pickle.dumps(CloserLook(net))).predict(PHOTO)) == 1
+    assert len(predict(pickle.loads(pickle.dumps(CloserLook(net))), PHOTO)) == 1
 
 
 def test_a_gallery_tells_its_answers_from_those_read_once(net):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from thesislib.deploy import threshold as module
+from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.threshold import (
     STRANGERS,
     calibrate,
@@ -120,3 +121,31 @@ def test_the_published_net_has_its_strangers():
     # Ten pairs at the rarest.
     pairs = table["strangers"] * (table["strangers"] - 1) / 2
     assert (table["false_match_rate"] * pairs).min() == pytest.approx(10, rel=0.01)
+
+
+def test_among_more_people_the_promise_is_kept_and_a_choice_stays(monkeypatch):
+    rates = pd.DataFrame(
+        {"threshold": [0.1, 0.9], "false_match_rate": [0.5, 1e-4], "strangers": 300}
+    )
+    monkeypatch.setattr(module, "published_rates", lambda net: rates if net == "a net" else None)
+    gallery = Gallery.of_embeddings(2, "a net")
+    module.calibrate_again(gallery)  # of nobody
+    assert gallery.calibration is None
+    gallery.enrol_embeddings("Anna", [1, 0])
+    module.calibrate_again(gallery)
+    assert gallery.calibration.fpir == module.FPIR and gallery.calibration.people == 1
+    gallery.calibrate(None, 0.2)
+    gallery.enrol_embeddings("Boris", [0, 1])
+    module.calibrate_again(gallery)
+    assert gallery.calibration.fpir == 0.2 and gallery.calibration.people == 2
+    angles = np.linspace(0, 3, 100)
+    own = gallery.calibrate(np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.3)
+    module.calibrate_again(gallery)
+    assert gallery.calibration == own
+    gallery.threshold = 0.77
+    module.calibrate_again(gallery)
+    assert gallery.threshold == 0.77 and gallery.calibration is None
+    unknown = Gallery.of_embeddings(2, "another net")
+    unknown.enrol_embeddings("Anna", [1, 0])
+    module.calibrate_again(unknown)
+    assert unknown.calibration is None

@@ -301,16 +301,13 @@ def forget(name: Positional[str], gallery: Path, net: Path = Path("default")) ->
 @contextlib.contextmanager
 def _changing(gallery: Path, net: Path) -> Iterator[tl.Gallery]:
     """A gallery that is opened, or made, and saved at the end; nobody else changes it meanwhile."""
-    from thesislib.deploy.threshold import FPIR, published_rates, usual_threshold
+    from thesislib.deploy.threshold import calibrate_again
 
     loaded = tl.load(net)
     with folder_lock(gallery.parent, wait=True):
         people = tl.Gallery.load(gallery, loaded) if gallery.exists() else tl.Gallery(loaded)
         yield people
-        if len(people) and published_rates(people.model) is not None:
-            usual = people.calibration is None and people.threshold == usual_threshold(loaded)
-            if usual or people.calibration is not None:
-                people.calibrate(None, people.calibration.fpir if people.calibration else FPIR)
+        calibrate_again(people)
         people.save(gallery)
 
 

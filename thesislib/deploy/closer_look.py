@@ -4,13 +4,12 @@ import copy
 import functools
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thesislib.data.transforms import MAX_SCALED_PIXELS, scaled_size
-from thesislib.engine.predict import Photos, answers_key, predict
+from thesislib.engine.predict import answers_key
 from thesislib.faces import Face, check_score_threshold
 from thesislib.metrics.boxes import box_iou
 from thesislib.models.joint import JointNet
@@ -64,16 +63,6 @@ class CloserLook:
             net.input_px = times * self.net.input_px
         return nets
 
-    def predict(
-        self,
-        photos: Photos,
-        score_threshold: float = 0.5,
-        out: Path | str | None = None,
-        progress: bool = False,
-    ) -> list:
-        """Faces of photos; see :func:`thesislib.engine.predict.predict`."""
-        return predict(self, photos, score_threshold, out=out, progress=progress)
-
     def predict_arrays(
         self, photos: Sequence[np.ndarray], score_threshold: float = 0.5
     ) -> list[list[Face]]:
@@ -85,7 +74,7 @@ class CloserLook:
             sure = [face for face in faces if face.score >= SURE]
             seen = sure or [face for face in faces if face.score >= UNSURE]
             small = self._small(photo)
-            if times := self._times(photo, map(side_of, seen), small):
+            if times := self._times(photo, [face.side for face in seen], small):
                 (again,) = self._larger[times].predict_arrays([photo], score_threshold)
                 faces = merged(faces, again, small)
             answers[at] = [face for face in faces if face.score > score_threshold]
@@ -128,12 +117,6 @@ def with_closer_look(net: Any) -> Any:
     return CloserLook(net) if able else net
 
 
-def side_of(face: Face) -> float:
-    """Root of the area of a face's box, pixels."""
-    x1, y1, x2, y2 = face.box
-    return float(np.sqrt((x2 - x1) * (y2 - y1)))
-
-
 def merged(first: Sequence[Face], second: Sequence[Face], small: float) -> list[Face]:
     """Faces of two readings of a photo: the large ones of the first, the small ones of the second.
 
@@ -145,8 +128,8 @@ def merged(first: Sequence[Face], second: Sequence[Face], small: float) -> list[
         best first. A face that both readings tell, as its size lies at the limit, or that only the
         first one found, is the first's.
     """
-    found = [face for face in first if side_of(face) >= small]
-    for faces in ([face for face in second if side_of(face) < small], first):
+    found = [face for face in first if face.side >= small]
+    for faces in ([face for face in second if face.side < small], first):
         boxes = np.stack([face.box for face in found]) if found else np.zeros((0, 4))
         for face in faces:
             if not len(boxes) or box_iou(face.box[None], boxes).max() < _SAME:

@@ -148,7 +148,7 @@ def foremost(faces: Sequence[Face]) -> Face | str:
     """
     if not faces:
         return "no face was found"
-    sides = [float(np.sqrt(np.prod(face.box[2:] - face.box[:2]))) for face in faces]
+    sides = [face.side for face in faces]
     order = np.argsort(sides)[::-1]
     if len(faces) > 1 and sides[order[0]] < FOREMOST * sides[order[1]]:
         return f"{len(faces)} faces, none of them clearly the largest; cut one out"

@@ -126,10 +126,33 @@ def published_calibration(net: str, fpir: float, people: int) -> Calibration:
     return Calibration(float(threshold), fpir, int(rates["strangers"].iloc[0]), people)
 
 
+def is_published(calibration: Calibration, net: str) -> bool:
+    """Whether it is of the strangers that a net, known by its fingerprint, was published with."""
+    rates = published_rates(net)
+    if rates is None:
+        return False
+    return calibration == published_calibration(net, calibration.fpir, calibration.people)
+
+
 def usual_threshold(net: Any) -> float:
     """The threshold that a net was published with, else ``DEFAULT_THRESHOLD``."""
     told = getattr(net, "gallery_threshold", None)
     return DEFAULT_THRESHOLD if told is None else told
+
+
+def calibrate_again(gallery: Any) -> None:
+    """Calibrate a :class:`thesislib.deploy.gallery.Gallery` among as many people as it has now.
+
+    Left as it is where nothing was published with its net, or its threshold was chosen by other
+    means than the published strangers: by one's own, or by hand.
+    """
+    if not len(gallery) or published_rates(gallery.model) is None:
+        return
+    before = gallery.calibration
+    if before is None and gallery.threshold == usual_threshold(gallery.net):
+        gallery.calibrate(None, FPIR)
+    elif before is not None and is_published(before, gallery.model):
+        gallery.calibrate(None, before.fpir)
 
 
 def checked_threshold(value: object) -> float:

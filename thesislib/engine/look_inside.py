@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from thesislib.data.transforms import scaled_photo
 from thesislib.metrics.boxes import box_iou
-from thesislib.models.anchors import anchor_boxes, cell_centres, decode_boxes
-from thesislib.models.decode import kept
+from thesislib.models.anchors import anchor_boxes
+from thesislib.models.decode import cell_boxes, decode
 from thesislib.models.joint import JointNet
 
 _COVER = 127  # grey
@@ -63,18 +63,9 @@ def cells_of(net: JointNet, photo: np.ndarray, score_threshold: float = 0.5) -> 
     features = net.pool(net.features(pixels))
     with torch.no_grad():
         regression = net(scaled).regression.float()
-        centres = cell_centres(regression.shape[-2:], net.cell, net.device)
-        codes = regression[:, :, :4].permute(0, 1, 3, 4, 2)
-        boxes = decode_boxes(codes, centres, net.anchors[:, None, None], net.cell)
-        scores = regression[:, :, 4].sigmoid()
-        flat = kept(
-            boxes.flatten(1, 3),
-            scores.flatten(1),
-            size,
-            score_threshold,
-            net.nms_iou,
-            net.max_detections,
-        )
+        boxes, scores = cell_boxes(regression, net.anchors, net.cell)
+        limits = (score_threshold, net.nms_iou, net.max_detections)
+        place = decode(regression, net.anchors, net.cell, size, *limits).place
     _, row, column = np.unravel_index(int(scores[0].argmax()), scores.shape[1:])
     (gradient,) = torch.autograd.grad(features[0, :, row, column].abs().sum(), pixels)
     field = gradient[0].abs().sum(dim=0)
@@ -84,7 +75,7 @@ def cells_of(net: JointNet, photo: np.ndarray, score_threshold: float = 0.5) -> 
         anchor_boxes(net.anchors, regression.shape[-2:], net.cell).cpu().numpy(),
         scores[0].cpu().numpy(),
         boxes[0].cpu().numpy(),
-        flat.place.cpu().numpy(),
+        place.cpu().numpy(),
         (field / field.max().clamp(min=1e-12)).cpu().numpy(),
     )
 
@@ -123,10 +114,8 @@ def occlusion(
         raise ValueError(f"name: the net does not know {name!r}")
     if side < 1 or step < 1:
         raise ValueError(f"side and step: expected at least 1, got {side} and {step}")
-    own, corners = (
-        net.identities.index(name),
-        list(_corners(photo.shape[0], photo.shape[1], side, step)),
-    )
+    own = net.identities.index(name)
+    corners = list(_corners(photo.shape[0], photo.shape[1], side, step))
     changed = [photo]
     for top, left in corners:
         changed.append(photo.copy())

@@ -72,11 +72,26 @@ def decode(
         nms_iou: IoU above which the detection of the lower score is dropped.
         max_detections: detections kept in a photo.
     """
+    boxes, scores = cell_boxes(regression, anchors, cell)
+    flat = (boxes.flatten(1, 3), scores.flatten(1))
+    return kept(*flat, size, score_threshold, nms_iou, max_detections)
+
+
+def cell_boxes(
+    regression: torch.Tensor, anchors: torch.Tensor, cell: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What every anchor of every cell says, before any is dropped.
+
+    Args:
+        regression, anchors, cell: see :func:`decode`.
+
+    Returns:
+        boxes float [N, A, rows, columns, 4], pixels, and scores float [N, A, rows, columns].
+    """
     centres = cell_centres(regression.shape[-2:], cell, regression.device)
     codes = regression[:, :, :4].permute(0, 1, 3, 4, 2)  # [N, A, rows, columns, 4]
-    boxes = decode_boxes(codes, centres, anchors[:, None, None], cell).flatten(1, 3)
-    scores = regression[:, :, 4].sigmoid().flatten(1)
-    return kept(boxes, scores, size, score_threshold, nms_iou, max_detections)
+    boxes = decode_boxes(codes, centres, anchors[:, None, None], cell)
+    return boxes, regression[:, :, 4].sigmoid()
 
 
 def kept(

@@ -17,6 +17,7 @@ from thesislib.data.columns import BOX
 from thesislib.data.images import open_photo
 from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.photo_faces import PhotoFaces
+from thesislib.deploy.threshold import is_published
 from thesislib.metrics.checks import NotSupportedError
 
 widgets: Any = environment.require("ipywidgets", extra="notebooks")
@@ -90,6 +91,8 @@ class FaceNamer(widgets.VBox):
         if calibration is None:
             return ""
         try:
+            if self.strangers is None and not is_published(calibration, self.gallery.model):
+                raise NotSupportedError("it is of strangers that are not at hand")
             self.gallery.calibrate(self.strangers, calibration.fpir)
         except (NotSupportedError, ValueError) as error:
             self.gallery.threshold = calibration.threshold

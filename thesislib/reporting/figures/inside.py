@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from thesislib.reporting.figures.style import COLOURS, OUTLINE, RIGHT, TEXT, TRUTH, styled
+from thesislib.reporting.figures.photos import draw_box, in_32_tones
+from thesislib.reporting.figures.style import COLOURS, RIGHT, TEXT, TRUTH, styled
 
 
 @styled
@@ -38,7 +38,7 @@ def cells(
     for edge in range(0, photo.shape[0] + 1, cell):
         axes[0].axhline(edge, color="white", lw=0.6)
     for anchor in anchors[:, best[1], best[2]]:
-        _box(axes[0], anchor, TRUTH)
+        draw_box(axes[0], anchor, TRUTH)
     rows, columns = scores.shape[1:]
     axes[1].imshow(
         scores.max(axis=0),
@@ -63,11 +63,11 @@ def cells(
                 )
     for box, score in zip(boxes.reshape(-1, 4), scores.ravel(), strict=True):
         if score > 0.05:
-            _box(axes[2], box, COLOURS["two_stage_photo"], 0.8)
+            draw_box(axes[2], box, COLOURS["two_stage_photo"], width=0.8)
     for box in boxes.reshape(-1, 4)[kept]:
-        _box(axes[2], box, RIGHT, 1.6)
+        draw_box(axes[2], box, RIGHT, width=1.6)
     axes[3].imshow(np.sqrt(field), cmap="magma", alpha=0.75, extent=_extent(photo))
-    _box(axes[3], np.array([best[2], best[1], best[2] + 1, best[1] + 1]) * cell, "white")
+    draw_box(axes[3], np.array([best[2], best[1], best[2] + 1, best[1] + 1]) * cell, "white")
     return figure
 
 
@@ -116,14 +116,12 @@ def missed(
                 extent=_extent(photo),
                 interpolation="nearest",
             )
-            _box(axes[row, at], box, "white")
+            draw_box(axes[row, at], box, "white")
     return figure
 
 
 def _show(axis: Axes, photo: np.ndarray, title: str) -> None:
-    # In 32 tones a channel, which take a third of the bytes.
-    tones = np.minimum((photo.astype(int) + 4) // 8 * 8, 255).astype(np.uint8)
-    axis.imshow(tones, extent=_extent(photo), interpolation="nearest")
+    axis.imshow(in_32_tones(photo), extent=_extent(photo), interpolation="nearest")
     axis.set_title(title, fontsize=7, pad=2)
     axis.set(xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
     axis.axis("off")
@@ -131,17 +129,3 @@ def _show(axis: Axes, photo: np.ndarray, title: str) -> None:
 
 def _extent(photo: np.ndarray) -> tuple[float, float, float, float]:
     return (0, photo.shape[1], photo.shape[0], 0)
-
-
-def _box(axis: Axes, box: np.ndarray, colour: str, width: float = 1.0) -> None:
-    axis.add_patch(
-        Rectangle(
-            (box[0], box[1]),
-            box[2] - box[0],
-            box[3] - box[1],
-            fill=False,
-            edgecolor=colour,
-            linewidth=width,
-            path_effects=OUTLINE,
-        )
-    )
