@@ -2,29 +2,21 @@
 
 import numpy as np
 import pytest
-from test_enrolment import ANNA, BORIS, Blocks, write
+from blocks import BORIS, Blocks, knows_anna, three_photos, write
 
-from thesislib.deploy.gallery import Gallery
 from thesislib.deploy.photo_faces import PhotoFaces
 from thesislib.widgets.face_namer import FaceNamer
-
-VERA = (34, 120, 120)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "мои фото"
-    write(folder / "a" / "1.png", ANNA, VERA)
-    write(folder / "a" / "2.png", VERA)
-    write(folder / "b.png", BORIS)
+    folder = three_photos(tmp_path / "мои фото")
     return folder
 
 
 @pytest.fixture
 def gallery():
-    made = Gallery(Blocks(), threshold=0.98)
-    made.enrol_embeddings("Anna", [200, 20])
-    return made
+    return knows_anna()
 
 
 def shown(namer):

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import pytest
+from blocks import Blocks
 from PIL import Image
-from test_enrolment import Blocks
 
 from thesislib.deploy.gallery import Gallery
 from thesislib.faces import Face
