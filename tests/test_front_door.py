@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -136,7 +137,54 @@ def test_predict_prints_and_draws_and_keeps(net, folders, capsys, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "faces.csv", keep_default_na=False, dtype={"name": str})
     assert set(table["name"]) <= set(NAMES) and len(table)
     drawn = {file.name for file in (tmp_path / "drawn").glob("*.jpg")}
-    assert drawn == {f"0001 {photo.name}.faces.jpg", f"0002 {alone.name}.faces.jpg"}
+    assert drawn == {f"{photo.stem}.recognised.jpg", f"{alone.stem}.recognised.jpg"}
+
+
+def test_no_picture_takes_the_place_of_another(tmp_path):
+    from thesislib.commands.photos import _places
+
+    for name in ("a/party.jpg", "a/party.png", "b/party.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = [tmp_path / "a", tmp_path / "b"]
+    files = [tmp_path / "a/party.jpg", tmp_path / "a/party.png", tmp_path / "b/party.jpg"]
+    place = _places(folders, None)
+    assert [place(file).relative_to(tmp_path).as_posix() for file in files] == [
+        "a.recognised/party.recognised.jpg",
+        "a.recognised/party.png.recognised.jpg",
+        "b.recognised/party.recognised.jpg",
+    ]
+    place = _places(folders, tmp_path / "drawn")
+    assert [place(file).name for file in files] == [
+        "party.recognised.jpg", "party.png.recognised.jpg", "party.jpg.recognised.jpg"
+    ]  # fmt: skip
+    place = _places(files, None)
+    assert place(files[0]) == tmp_path / "a/party.recognised.jpg"
+
+
+def test_a_net_without_names_tells_none(capsys):
+    from thesislib.commands import photos
+
+    box = np.float32([4, 4, 40, 50])
+    right, left = (
+        tl.Face(box + np.float32([dx, 0, dx, 0]), score) for dx, score in ((60, 0.9), (0, 0.8))
+    )
+    photos._print([(Path("a.jpg"), [right, left])], None)
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "a.jpg: 2 faces", "  face score  box x1, y1, x2, y2",
+        "        0.80  4, 4, 40, 50", "        0.90  64, 4, 100, 50",
+    ]  # fmt: skip
+
+
+def test_of_nobody_the_nearest_person_is_told(capsys):
+    from thesislib.commands import photos
+
+    gallery = tl.Gallery.of_embeddings(2, "a net", threshold=0.99)
+    gallery.enrol_embeddings(["Anna", "Boris"], [[1, 0], [0, 1]])
+    face = tl.Face(np.float32([4, 4, 40, 50]), 0.9, "", 0.8, np.float32([0.6, 0.8]))
+    photos._print([(Path("a.jpg"), [face])], "similarity", gallery)
+    assert "nobody (nearest: Boris)       0.800" in capsys.readouterr().out
 
 
 def test_evaluate_prints_every_measure(net, folders, capsys):
@@ -153,20 +201,23 @@ def test_enrol_and_recognise(net, folders, capsys, tmp_path):
     run("enrol", "NA", alone.with_name("002.png"), "--net", net, "--gallery", gallery)
     run("recognise", alone, "--net", net, "--gallery", gallery)
     told = capsys.readouterr().out
-    assert "Анна Ким enrolled; 1 people" in told and "NA enrolled; 2 people" in told
+    assert "Анна Ким enrolled; 1 person in" in told and "NA enrolled; 2 people" in told
     assert re.search(r"Анна Ким +1\.000 ", told)
-    run("enrol", "001", photo, "--net", net, "--gallery", gallery, code=1)  # several faces
+    run("enrol", "001", photo, "--net", net, "--gallery", gallery, code=1)
+    assert "none of them clearly the largest" in capsys.readouterr().err
+    run("people", gallery)
+    assert re.search(r"person +faces\n +NA +1\nАнна Ким +1\n", capsys.readouterr().out)
     assert tl.Gallery.load(gallery, tl.load(net)).identities == ["NA", "Анна Ким"]
     kept = tl.Gallery.load(gallery, tl.load(net)).templates.vectors.copy()
     name = json.dumps("Анна Ким").strip('"').encode()
     assert name in gallery.read_bytes()
     run("forget", "Анна Ким", "--net", net, "--gallery", gallery)
-    assert "Анна Ким forgotten; 1 people" in capsys.readouterr().out
+    assert "Анна Ким forgotten; 1 person in" in capsys.readouterr().out
     stored = gallery.read_bytes()
     assert kept[1].tobytes() in stored and kept[0].tobytes() not in stored
     assert name not in stored
     run("forget", "Анна Ким", "--net", net, "--gallery", gallery, code=1)
-    assert "'Анна Ким' is not enrolled" in capsys.readouterr().err
+    assert "'Анна Ким' is not enrolled; enrolled: NA" in capsys.readouterr().err
     run("forget", "NA", "--net", net, "--gallery", tmp_path / "none.safetensors", code=1)
     assert "no such gallery" in capsys.readouterr().err
 
@@ -189,7 +240,7 @@ def test_people_of_a_folder_are_recognised_and_drawn_beside_the_photo(
     assert f"drawn: {picture}" in told
     assert Image.open(picture).size[0] >= 480
     run("recognise", photo, "--people", people, "--net", net, "--xmp")
-    assert "names written beside 1 photos" in capsys.readouterr().out
+    assert "names written beside 1 photo\n" in capsys.readouterr().out
     sidecar = photo.with_name("party.png.xmp")
     assert "Анна Ким" in sidecar.read_text(encoding="utf-8")
     # The picture is no photo of anybody, neither here nor for an import.
@@ -199,7 +250,11 @@ def test_people_of_a_folder_are_recognised_and_drawn_beside_the_photo(
     run("recognise", people, "--people", people, "--net", net)
     drawn = tmp_path / "мои люди.recognised"
     found = sorted(path.relative_to(drawn).as_posix() for path in drawn.rglob("*.jpg"))
-    assert found == ["NA/002.png.jpg", "Анна Ким/001.png.jpg"]
+    assert found == ["NA/002.recognised.jpg", "Анна Ким/001.recognised.jpg"]
+    gallery = tmp_path / "people.safetensors"
+    run("enrol-folder", people, "--net", net, "--gallery", gallery)
+    assert f"{people} enrolled; 2 people in {gallery}" in capsys.readouterr().out
+    assert tl.Gallery.load(gallery, tl.load(net)).identities == ["NA", "Анна Ким"]
     for wrong in ((), ("--people", people, "--gallery", tmp_path / "x.safetensors")):
         run("recognise", photo, "--net", net, *wrong, code=1)
         assert "one of --people and --gallery is needed" in capsys.readouterr().err
@@ -333,8 +388,8 @@ def test_a_forgotten_operand_is_a_usage_error(words, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "distil", "release", "predict", "evaluate", "enrol", "enrol-dataset", "forget",
-     "recognise", "album",
+    ["train", "distil", "release", "predict", "evaluate", "enrol", "enrol-folder", "enrol-dataset",
+     "people", "forget", "recognise", "album", "train-ahead", "compare", "face-sizes",
      "export", "data", "recogniser",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",
      "recogniser-speed", "gallery-speed", "training-speed", "publish"],

@@ -10,21 +10,23 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-from thesislib.commands import experiments, nets
+from thesislib.commands import experiments, galleries, nets, photos
 
 COMMANDS: tuple[Callable, ...] = (
+    photos.recognise,
+    photos.album,
+    galleries.enrol,
+    galleries.enrol_folder,
+    galleries.enrol_dataset,
+    galleries.people,
+    galleries.forget,
+    photos.predict,
+    nets.data,
     nets.train,
+    nets.evaluate,
+    nets.export,
     nets.distil,
     nets.release,
-    nets.predict,
-    nets.evaluate,
-    nets.enrol,
-    nets.enrol_dataset,
-    nets.forget,
-    nets.recognise,
-    nets.album,
-    nets.export,
-    nets.data,
     experiments.train_ahead,
     experiments.experiment1,
     experiments.compare,

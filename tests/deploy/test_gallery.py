@@ -136,7 +136,7 @@ def test_a_photo_with_no_face_or_several_is_refused_by_name(painted, tmp_path):
         ([good, photo_of()], r"^photo 1 \(an array of shape \[3, 1, 3\]\): no face with a score "),
         (Image.fromarray(photo_of()), r"^photo 0 \(an image\): no face with a score "),
         (photo_of((0.4, 1, 2), (0.2, 1, 2)), r"no face .* above 0\.5; the best .* has 0\.40$"),
-        ([], "photos: none of 'Clara'"),
+        ([], "photos: none were given"),
     ):
         with pytest.raises(ValueError, match=message):
             painted.enrol("Clara", photos)

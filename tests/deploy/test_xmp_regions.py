@@ -8,6 +8,8 @@ from sources import picture, quietly, save, write
 
 from thesislib.data.columns import BOX
 from thesislib.data.importers import SourceError
+from thesislib.data.importers.xml_files import read_xml
+from thesislib.data.importers.xmp import REGIONS, regions_of, value_of
 from thesislib.deploy.xmp_regions import write_regions
 from thesislib.faces import Face
 
@@ -78,6 +80,26 @@ def test_what_stands_beside_the_photo_stays(tmp_path, name, there, left):
     np.testing.assert_allclose(found[BOX], [ANNA, BORIS], atol=0.06)
     text = sidecar.read_text(encoding="utf-8")
     assert "At the sea" in text and 'dc:format="image/jpeg"' in text
+
+
+def test_own_names_are_taken_back_and_those_of_people_stay(tmp_path):
+    photo = save(picture(), tmp_path / "in/1.jpg")
+    sidecar = write_regions(photo, faces(("Vera", ANNA), ("Boris", BORIS)))
+
+    def named():
+        regions = regions_of(read_xml(sidecar))
+        return [value_of(region, f"{REGIONS}Name") for region in regions]
+
+    # One was somebody else, and the other is nobody.
+    assert write_regions(photo, faces(("Anna", ANNA), ("", BORIS))) == sidecar
+    assert named() == ["Anna", ""]
+    # A person gives one another name: that stays.
+    text = sidecar.read_text(encoding="utf-8")
+    assert text.count('mwg-rs:Name="Anna"') == 1
+    write(sidecar, text.replace('mwg-rs:Name="Anna"', 'mwg-rs:Name="Anja"'))
+    write_regions(photo, faces(("Anna", ANNA)))
+    assert named() == ["Anja", ""]
+    assert write_regions(photo, faces(("Anna", ANNA))) is None
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -3,13 +3,16 @@
 import dataclasses
 import os
 import typing
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from thesislib.profiles import PROFILES, Margin, Profile
 
 Split = Literal["photo", "session"]
+# Beside one that must be given: a tuple alone may be empty.
+More = Positional[tuple[Path, ...]]
 
 
 def _changes() -> type:

@@ -1,17 +1,18 @@
 """Photos by which people are enrolled: whose face in them is meant, and which cannot serve."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thesislib.data.images import PhotoError, read_photo
-from thesislib.data.names import MOST_TOLD
+from thesislib.data.names import MOST_TOLD, told_names
 from thesislib.deploy.quality import doubts, told
 from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photo, System, photos_in, predict
+from thesislib.engine.predict import Photo, Photos, System, one_by_one, predict
 from thesislib.faces import Face, check_score_threshold
 
 FACE_SCORE = 0.5  # at which a detection is as likely a face as not
@@ -51,6 +52,36 @@ def _name_of(photo: Photo, at: int) -> str:
     return str(photo) if isinstance(photo, str | Path) else f"photo {at} (an image)"
 
 
+def faces_alone(net: System, photos: Photos, score_threshold: float) -> NDArray[np.float32]:
+    """Embeddings of the only faces of photos.
+
+    Args:
+        net: what finds faces.
+        photos: as for :func:`thesislib.engine.predict.predict`.
+        score_threshold: detections with scores up to this one are no faces.
+
+    Returns:
+        float32 [n, E], in the photos' order.
+
+    Raises:
+        PhotoError: a photo cannot be read.
+        TypeError: neither path, array nor PIL image.
+        ValueError: no photos, a threshold out of range, or a photo with no face or several; it is
+            named.
+    """
+    check_score_threshold(score_threshold)
+    several = one_by_one(photos)
+    if not several:
+        raise ValueError("photos: none were given")
+    # Low, so that an error can tell how close the best detection came.
+    found = predict(net, several, min(SCORE_THRESHOLD, score_threshold))
+    embeddings: list[Any] = [
+        only_face(faces, photo, at, score_threshold).embedding
+        for at, (photo, faces) in enumerate(zip(several, found, strict=True))
+    ]
+    return np.stack(embeddings)
+
+
 class Remark(NamedTuple):
     """A photo by which nobody should be enrolled.
 
@@ -72,51 +103,55 @@ class Remark(NamedTuple):
 
 
 def faces_of_people(
-    net: System, folder: Path | str, score_threshold: float, progress: bool = False
-) -> tuple[list[str], list[Face], list[Remark]]:
-    """Faces of the people in a folder, as :meth:`thesislib.deploy.gallery.Gallery.enrol_folder`
-    reads it.
+    net: System,
+    photos: Sequence[Path],
+    person: Callable[[Path], str],
+    score_threshold: float,
+    progress: bool = False,
+) -> tuple[list[str], NDArray[np.float32], list[Remark]]:
+    """Faces by which people are enrolled, and photos by which nobody should be.
 
     Args:
         net: what finds faces.
-        folder: of the people.
+        photos: files, and folders of them.
+        person: whose a photo is, by its file.
         score_threshold: detections with scores up to this one are no faces.
         progress: show a bar.
 
     Returns:
-        n names, their faces, and what is to be said of photos.
+        n names, embeddings float32 [n, E] of their faces, and what is to be said of photos.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no photos in it, or none of them can serve; a threshold out of range.
+        PhotoError: a file cannot be read; those of folders are told in place of that.
+        ValueError: no photos, or none of them can serve; a threshold out of range.
     """
-    folder = Path(folder)
     check_score_threshold(score_threshold)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of people")
-    photos = photos_in(folder)
+    files = [Path(str(file)) for file in one_by_one(list(photos))]
     least = min(SCORE_THRESHOLD, score_threshold)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # those that cannot be read are told below
-        found = predict(net, [folder], least, progress=progress)
+        found = predict(net, list(photos), least, progress=progress)
     chosen: list[tuple[str, Face, Path, str]] = []  # with what speaks against it
     remarks: list[Remark] = []
-    for photo, faces in zip(photos, found, strict=True):
+    for photo, faces in zip(files, found, strict=True):
         face = foremost([face for face in faces if face.score > score_threshold])
         if isinstance(face, str):
             remarks.append(Remark(photo, face if faces else why_none(photo)))
         else:
             poor = doubts(read_photo(photo), face)
-            chosen.append((person_of(photo, folder), face, photo, told(poor)))
+            chosen.append((person(photo), face, photo, told(poor)))
     if not chosen:
         why = "; ".join(f"{one.photo}: {one.reason}" for one in remarks[:MOST_TOLD])
-        raise ValueError(f"{folder}: nobody can be enrolled. {why}")
+        raise ValueError(
+            f"{told_names([str(photo) for photo in photos])}: nobody can be enrolled. {why}"
+        )
     good = {name for name, _, _, poor in chosen if not poor}
     remarks += [
         Remark(photo, poor, enrolled=name not in good) for name, _, photo, poor in chosen if poor
     ]
     used = [(name, face) for name, face, _, poor in chosen if not poor or name not in good]
-    return [name for name, _ in used], [face for _, face in used], sorted(remarks)
+    vectors: list[Any] = [face.embedding for _, face in used]
+    return [name for name, _ in used], np.stack(vectors), sorted(remarks)
 
 
 def why_none(photo: Path) -> str:

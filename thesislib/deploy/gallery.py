@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
-from thesislib.data.names import plain_name
+from thesislib.data.names import plain_name, told_names
 from thesislib.data.schema import Dataset
+from thesislib.deploy import gallery_file
 from thesislib.deploy.assignment import one_person_each
 from thesislib.deploy.closer_look import with_closer_look
 from thesislib.deploy.embedding_net import EmbeddingNet, EmbeddingsOnly
-from thesislib.deploy.enrolment import FACE_SCORE, Remark, faces_of_people, only_face
+from thesislib.deploy.enrolment import FACE_SCORE, Remark, faces_alone, faces_of_people, person_of
 from thesislib.deploy.templates import EXACT_TEMPLATES, Templates
 from thesislib.deploy.threshold import (
     Calibration,
@@ -25,15 +25,12 @@ from thesislib.deploy.threshold import (
     published_calibration,
     usual_threshold,
 )
-from thesislib.engine.checkpoint import CheckpointError, read_tensors, write_tensors
+from thesislib.engine.checkpoint import CheckpointError
 from thesislib.engine.embed import annotated_faces, embed
-from thesislib.engine.evaluate import SCORE_THRESHOLD
-from thesislib.engine.predict import Photos, answers_key, one_by_one, predict
-from thesislib.faces import Face, check_score_threshold
+from thesislib.engine.predict import Photos, answers_key, predict
+from thesislib.faces import Face
 from thesislib.metrics.checks import NotSupportedError
 from thesislib.metrics.similarity import normalise
-
-FORMAT, VERSION = "thesislib gallery", 1
 
 
 class Gallery:
@@ -186,17 +183,7 @@ class Gallery:
             NotSupportedError: a gallery without a net.
         """
         _check_name("name", name)
-        check_score_threshold(score_threshold)
-        several = one_by_one(photos)
-        if not several:
-            raise ValueError(f"photos: none of {name!r}")
-        # Low, so that an error can tell how close the best detection came.
-        found = predict(self.net, several, min(SCORE_THRESHOLD, score_threshold))
-        embeddings = [
-            only_face(faces, photo, at, score_threshold).embedding
-            for at, (photo, faces) in enumerate(zip(several, found, strict=True))
-        ]
-        self.enrol_embeddings(name, np.stack(embeddings))  # type: ignore[arg-type]
+        self.enrol_embeddings(name, faces_alone(self.net, photos, score_threshold))
 
     def enrol_folder(
         self, folder: Path | str, score_threshold: float = FACE_SCORE, progress: bool = False
@@ -221,9 +208,39 @@ class Gallery:
             ValueError: no photos in it, or none of them can serve; a threshold out of range.
             NotSupportedError: a gallery without a net.
         """
-        names, faces, remarks = faces_of_people(self.net, folder, score_threshold, progress)
-        vectors: list[Any] = [face.embedding for face in faces]
-        self.enrol_embeddings(names, np.stack(vectors))
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder of people")
+        names, embeddings, remarks = faces_of_people(
+            self.net, [folder], lambda photo: person_of(photo, folder), score_threshold, progress
+        )
+        self.enrol_embeddings(names, embeddings)
+        return remarks
+
+    def enrol_person(
+        self, name: str, photos: Sequence[Path | str], score_threshold: float = FACE_SCORE
+    ) -> list[Remark]:
+        """Add a person by photos that may show others too, as :meth:`enrol_folder` reads them.
+
+        Args:
+            name: the person's.
+            photos: files, and folders of them.
+            score_threshold: detections with scores up to this one are no faces.
+
+        Returns:
+            photos that are left out, or poor, and why.
+
+        Raises:
+            PhotoError: a file cannot be read.
+            ValueError: an empty name, no photos, or none of them can serve; a threshold out of
+                range.
+            NotSupportedError: a gallery without a net.
+        """
+        _check_name("name", name)
+        names, embeddings, remarks = faces_of_people(
+            self.net, [Path(one) for one in photos], lambda _: name, score_threshold
+        )
+        self.enrol_embeddings(names, embeddings)
         return remarks
 
     def enrol_embeddings(self, names: str | Sequence[str], embeddings: ArrayLike) -> None:
@@ -274,7 +291,8 @@ class Gallery:
         """
         name = plain_name(name)
         if name not in self.templates.counts:
-            raise ValueError(f"name: {name!r} is not enrolled")
+            enrolled = told_names(self.identities) or "nobody"
+            raise ValueError(f"name: {name!r} is not enrolled; enrolled: {enrolled}")
         self.templates.remove(name)
 
     # --- who it is ----------------------------------------------------------------------------
@@ -477,20 +495,12 @@ class Gallery:
             OSError: it cannot be written; what was there stays.
         """
         about = {
-            "format": FORMAT,
-            "version": VERSION,
             "model": self.model,
             "embedding_dim": self.embedding_dim,
             "threshold": self.threshold,
             "calibration": self.calibration and self.calibration._asdict(),
         }
-        # Names are data too: a header may not grow beyond 100 MB.
-        names = np.frombuffer(json.dumps(self.templates.names).encode(), np.uint8)
-        tensors = {
-            "names": torch.from_numpy(names.copy()),
-            "templates": torch.from_numpy(self.templates.vectors),
-        }
-        write_tensors(path, tensors, about)
+        gallery_file.write(path, self.templates.names, self.templates.vectors, about)
 
     @classmethod
     def load(
@@ -508,13 +518,7 @@ class Gallery:
             CheckpointError: missing, truncated, altered, of another kind, a pickle among them,
                 which is never executed; or made with another net.
         """
-        tensors, about = read_tensors(path, "gallery")
-        if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: this is not a gallery")
-        if about["version"] != VERSION:
-            raise CheckpointError(
-                f"{path}: version {about['version']} of the format; this code reads {VERSION}"
-            )
+        names, embeddings, about = gallery_file.read(path)
         gallery = cls(net, about["threshold"], exact_up_to)
         for what in ("embedding_dim", "model"):
             wanted = getattr(gallery, what)
@@ -523,11 +527,9 @@ class Gallery:
                     f"{path}: holds embeddings of another net ({what} {about[what]}, not "
                     f"{wanted}): enrol the people again with this one"
                 )
-        names = json.loads(tensors["names"].numpy().tobytes())
         if names:
             # Copied there: what was read is a view of the file, which others may write over.
-            names = [plain_name(name) for name in names]  # earlier ones are as they were written
-            gallery.templates.add(names, tensors["templates"].numpy())
+            gallery.templates.add(names, embeddings)
         if about["calibration"]:
             gallery.calibration = Calibration(**about["calibration"])
         return gallery

@@ -30,7 +30,17 @@ from thesislib.metrics.boxes import box_iou
 
 _SAME = 0.4  # IoU from which a region that is there already is of the face
 _META = "{adobe:ns:meta/}"
-_PREFIXES = {"x": _META, "rdf": RDF, "mwg-rs": REGIONS, "stArea": AREA, "stDim": SIZE}
+# Marks a name that was written here, by its value: a name that differs is a person's.
+_THESISLIB = "{urn:thesislib:recognised}"
+_OWN = f"{_THESISLIB}Name"
+_PREFIXES = {
+    "recognised": _THESISLIB,
+    "x": _META,
+    "rdf": RDF,
+    "mwg-rs": REGIONS,
+    "stArea": AREA,
+    "stDim": SIZE,
+}
 # Those of what else photos carry: names would be read all the same, but not by people.
 _OTHERS = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -48,7 +58,8 @@ def write_regions(photo: Path | str, faces: Sequence[Face]) -> Path | None:
     """Write the named faces of a photo into ``1.jpg.xmp`` beside ``1.jpg``, or the ``1.xmp`` there.
 
     What stands there already, or in the photo where there is no such file, stays: a region of a
-    face without a name gets it, one with a name keeps its own. Regions are of the photo as it is
+    face without a name gets it, one with a name that a person gave keeps it. Names written here
+    before, and not changed since, are taken back first. Regions are of the photo as it is
     stored, before EXIF's turn (Metadata Working Group 2010, Guidelines for Handling Image Metadata
     2.0, section 5.9).
 
@@ -57,7 +68,7 @@ def write_regions(photo: Path | str, faces: Sequence[Face]) -> Path | None:
         faces: found in it; those without a name are left out.
 
     Returns:
-        the file beside the photo; None where nobody has a name, and nothing is written.
+        the file beside the photo; None where there is nothing to change in it.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -67,14 +78,16 @@ def write_regions(photo: Path | str, faces: Sequence[Face]) -> Path | None:
     """
     photo = Path(photo)
     named = [face for face in faces if face.name]
-    if not named:
-        return None
     beside = [photo.with_name(f"{name}.xmp") for name in (photo.name, photo.stem)]
     sidecar = next((file for file in beside if file.exists()), beside[0])
+    if not named and not sidecar.exists():
+        return None
     root = _there_already(photo, sidecar)
+    changed = _withdraw_own(root)
     told = told_size(root) or stored_size(photo)
     frame = (told, photo_size(photo), photo_orientation(photo))
-    boxes = boxes_as_told(np.stack([face.box for face in named]), *frame, stored=True)
+    found = np.array([face.box for face in named], np.float32).reshape(-1, 4)
+    boxes = boxes_as_told(found, *frame, stored=True)
     if boxes is None:
         raise SourceError(f"{sidecar}: its regions are of a photo of another shape")
     faces_there = list(regions_of(root))
@@ -83,13 +96,16 @@ def write_regions(photo: Path | str, faces: Sequence[Face]) -> Path | None:
     listed = _region_list(root, told)
     for face, box, shared in zip(named, boxes, overlap, strict=True):
         if not len(shared) or shared.max() < _SAME:
-            _add(listed, face.name, box, told)
-            continue
-        region = faces_there[int(shared.argmax())]
-        if not value_of(region, f"{REGIONS}Name"):
-            for empty in region.findall(f"{REGIONS}Name"):
-                region.remove(empty)
-            region.set(f"{REGIONS}Name", face.name)
+            region = _add(listed, face.name, box, told)
+        else:
+            region = faces_there[int(shared.argmax())]
+            if value_of(region, f"{REGIONS}Name"):
+                continue
+            _set(region, f"{REGIONS}Name", face.name)
+        _set(region, _OWN, face.name)
+        changed = True
+    if not changed:
+        return None
     for prefix, space in _PREFIXES.items():
         register_namespace(prefix, space[1:-1])
     for prefix, uri in _OTHERS.items():
@@ -136,7 +152,34 @@ def _resource(parent: Element, name: str) -> Element:
     return SubElement(parent, name, {f"{RDF}parseType": "Resource"})
 
 
-def _add(bag: Element, name: str, box: np.ndarray, size: tuple[int, int]) -> None:
+def _withdraw_own(root: Element) -> bool:
+    """Take back the names that were written here; says whether there were any.
+
+    Their regions stay, of faces without a name.
+    """
+    own = [region for region in regions_of(root) if value_of(region, _OWN)]
+    withdrawn = False
+    for region in own:
+        name = value_of(region, f"{REGIONS}Name")
+        if name == value_of(region, _OWN):
+            _set(region, f"{REGIONS}Name", "")
+            withdrawn = True
+        _set(region, _OWN, "")
+    return withdrawn
+
+
+def _set(region: Element, name: str, value: str) -> None:
+    """Give a region a value, in place of the one it has; "" for none."""
+    region.attrib.pop(name, None)
+    for old in region.findall(name):
+        region.remove(old)
+    if value and f"{RDF}parseType" in region.attrib:  # which may have no values as attributes
+        SubElement(region, name).text = value
+    elif value:
+        region.set(name, value)
+
+
+def _add(bag: Element, name: str, box: np.ndarray, size: tuple[int, int]) -> Element:
     """A region of a face; an area has its middle and its sides, in shares of the photo's."""
     region = SubElement(SubElement(bag, f"{RDF}li"), f"{RDF}Description")
     region.set(f"{REGIONS}Name", name)
@@ -147,3 +190,4 @@ def _add(bag: Element, name: str, box: np.ndarray, size: tuple[int, int]) -> Non
     for side, share in shares.items():
         area.set(AREA + side, f"{share:.6f}")
     area.set(f"{AREA}unit", "normalized")
+    return region
