@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from reporting.conftest import text_outside
 from thesislib.reporting.figures import style
+from thesislib.reporting.figures.layout import problems
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,15 @@ def test_dollars_in_a_name_are_no_mathematics():
     assert text._preprocess_math(text.get_text()) == ("$_$", False)
 
 
-def test_text_outside_a_figure_is_found():
+def test_text_that_cannot_be_read_is_found():
     # The test of all other figures' texts can fail.
     figure, axis = plt.subplots(figsize=(2, 1))
     axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, "within", ha="center")
-    assert text_outside(figure) == []
+    assert problems(figure) == []
+    axis.text(0.55, 0.5, "upon", ha="center")
+    assert problems(figure) == ["'within' lies on 'upon'"]
+    axis.texts[-1].remove()
     axis.text(0.9, 0.5, "half of this is beside the page")
-    assert text_outside(figure) == ["half of this is beside the page"]
+    assert "'half of this is beside the page' is cut off" in problems(figure)
     axis.texts[-1].remove()

@@ -10,10 +10,19 @@ import matplotlib.pyplot as plt
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import (
+    FixedLocator,
+    Formatter,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from thesislib import fonts
 from thesislib.reporting.labels import STARTED_SYSTEMS
+from thesislib.reporting.language import language, localised
 from thesislib.tables import REFERENCES, SYSTEMS
 
 STYLE = Path(__file__).parent / "thesis.mplstyle"
@@ -55,9 +64,45 @@ def styled(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]:
             figure = draw(*args, **kwargs)
             # Ticks are made at the first drawing, in the style of that moment.
             figure.draw_without_rendering()
+            _localise(figure)
         return figure
 
     return drawn
+
+
+class _Localised(Formatter):
+    """Another formatter's tick labels, with numbers as the figure's language writes them."""
+
+    def __init__(self, inner: Formatter) -> None:
+        self.inner = inner
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return localised(self.inner(x, pos))
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        return [localised(text) for text in self.inner.format_ticks(values)]
+
+    def set_locs(self, locs: Any) -> None:
+        self.inner.set_locs(locs)
+
+    def get_offset(self) -> str:
+        return localised(self.inner.get_offset())
+
+
+def _localise(figure: Figure) -> None:
+    """Write the numbers of a drawn figure as its language does."""
+    if language() == "en":
+        return
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            for get, put in (
+                (axis.get_major_formatter, axis.set_major_formatter),
+                (axis.get_minor_formatter, axis.set_minor_formatter),
+            ):
+                if not isinstance(get(), _Localised):
+                    put(_Localised(get()))
+    for text in figure.findobj(Text):
+        text.set_text(localised(text.get_text()))
 
 
 def in_order(values: Iterable[Any], order: Sequence[Any]) -> list[Any]:
