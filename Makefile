@@ -5,6 +5,7 @@
 # make benchmark   speed of every engine, 25 minutes to an hour; PEERS=<folder with OpenCV's weights>
 # make docs        the site, runs/site/index.html      make lab   JupyterLab
 # PROFILE=quick|thesis|laptop|smoke   DATA=<dataset folder>   SPLIT=photo|session   SEED=0
+# FIGURES_LANGUAGE=ru: figures and tables in Russian, below runs/figures/ru
 # EPOCHS, BATCH: in place of the profile's
 # TARGET=<dataset folder>: new people for Experiment 2, in place of synthetic ones
 # PHOTOS=<folder with a folder of photos per person, or its archive>: made into the dataset
@@ -20,7 +21,7 @@ override IMPORT := $(value IMPORT)
 override DATA := $(value DATA)
 override TARGET := $(value TARGET)
 override PEERS := $(value PEERS)
-export PROFILE PHOTOS IMPORT DATA SPLIT SEED EPOCHS BATCH TARGET PEERS
+export PROFILE PHOTOS IMPORT DATA SPLIT SEED EPOCHS BATCH TARGET PEERS FIGURES_LANGUAGE
 # Threads that wait for work sleep soon, so that a training beside other work is not many times slower.
 ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
@@ -31,7 +32,7 @@ BIN := .venv/bin
 ENGINES := tests/engines
 # Two workers; the tests of a file stay with one. Notebooks share nets, so one runs after the other.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-PLAIN := env -u PHOTOS -u DATA -u EPOCHS -u BATCH -u TARGET SPLIT=photo SEED=0 TQDM_DISABLE=1
+PLAIN := env -u PHOTOS -u DATA -u EPOCHS -u BATCH -u TARGET -u FIGURES_LANGUAGE SPLIT=photo SEED=0 TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
 # The environment is known by the content of what it is made from.
 READY := .venv/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)

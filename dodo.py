@@ -26,6 +26,7 @@ from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import why_others
 from thesislib.experiments.systems import REPEATED
 from thesislib.profiles import PROFILES
+from thesislib.reporting.language import language
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
@@ -41,7 +42,7 @@ NOTEBOOKS = (
 DRAWING = [
     path
     for path in sorted((ROOT / "thesislib" / "reporting").rglob("*"))
-    if path.suffix in (".py", ".mplstyle")
+    if path.suffix in (".py", ".mplstyle", ".po")
 ]
 
 
@@ -73,6 +74,7 @@ def asked() -> tuple[Config, Path | None]:
     if not os.access(ROOT, os.W_OK):
         sys.exit(f"{ROOT}: cannot be written to; make figures needs a clone of your own")
     try:
+        language()  # which may be none that is here
         config, target = configs.from_environment(), configs.target_from_environment()
     except ValueError as error:
         sys.exit(str(error))
@@ -231,6 +233,8 @@ def task_notebook():
     """Execute the notebooks, two at a time; they draw the figures from what experiments kept."""
     config, target = asked()
     run = run_name(config, target)
+    if language() != "en":
+        run += f"-{language()}"
     before: list[str] = []
     for name in NOTEBOOKS:
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
@@ -246,7 +250,10 @@ def task_notebook():
         convert += ["--output-dir", str(executed.parent), str(notebook)]
         published = [
             paths.PUBLISHED_TABLES / f"{t}.csv"
-            for t in ("benchmark", "experiment3", "face_sizes", "recogniser", "recogniser_speed")
+            for t in (
+                *("benchmark", "experiment1_pairs", "experiment1_seeds", "experiment3"),
+                *("face_sizes", "recogniser", "recogniser_speed"),
+            )
         ]
         yield {
             "name": f"{name}:{run}",

@@ -13,9 +13,7 @@ import os
 import re
 from pathlib import Path
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.numbers import get_decimal_symbol
+from thesislib.environment import require
 
 LANGUAGES = ("en", "ru")
 LOCALE = Path(__file__).parent / "locale"
@@ -37,10 +35,13 @@ def language() -> str:
 def _translations(name: str) -> gettext.NullTranslations:
     if name == "en":
         return gettext.NullTranslations()
+    pofile, mofile = (
+        require(f"babel.messages.{one}", extra="figures") for one in ("pofile", "mofile")
+    )
     with (LOCALE / f"{name}.po").open("rb") as file:
-        terms = read_po(file, locale=name)
+        terms = pofile.read_po(file, locale=name)
     compiled = io.BytesIO()
-    write_mo(compiled, terms)
+    mofile.write_mo(compiled, terms)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
@@ -68,9 +69,9 @@ def localised(text: str) -> str:
     >>> localised("96.3 [94.1, 98.0]")  # in Russian 96,3 [94,1; 98,0]
     '96.3 [94.1, 98.0]'
     """
-    mark = get_decimal_symbol(language())
-    if mark == ".":
+    if language() == "en":
         return text
+    mark = require("babel.numbers", extra="figures").get_decimal_symbol(language())
     text = re.sub(r"(?<=\d), (?=[-+−±]?\d)", "; ", text)
     # In mathematics a bare comma is followed by a gap.
     return re.sub(r"(?<=\d)\.(?=\d)", f"{{{mark}}}" if "$" in text else mark, text)
