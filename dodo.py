@@ -269,5 +269,19 @@ def task_notebook():
         before.append(f"notebook:{name}:{run}")
 
 
+def task_printed():
+    """Write the pages' tables in another language beside its figures."""
+    if language() == "en":
+        return
+    sources = [*paths.PUBLISHED_TABLES.glob("*.csv"), ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    yield {
+        "name": language(),
+        "actions": [interactive([sys.executable, "-m", "thesislib", "printed"])],
+        "file_dep": [*DRAWING, *sources],
+        "targets": [paths.FIGURES / language() / "README.md"],
+        "task_dep": ["notebook"],
+    }
+
+
 if __name__ == "__main__":
     sys.exit(import_photos())
