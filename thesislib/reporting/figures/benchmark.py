@@ -29,10 +29,8 @@ _MARKERS = {"two_stage_up1": "s", "two_stage_up0": "D", "default": "v", "yunet_d
 _GRID_SHADES = ("#8CC4E6", "#3E95CB", "#0B4F82", "#06243C")
 _PRECISION = {"fp32": "#A6A6A6", "bf16": "#009E73", "int8": "#8F3A00"}  # lighter is slower
 MOST_FALSE = 0.1  # boxes on no face, a photo: what the pipeline's detector is tuned to
-_FRONTIER = {
-    "recall_50": N_("faces found, IoU ≥ 0.5, %"),
-    "joint_accuracy_50": N_("found and named, %"),
-}
+_FOUND, _NAMED = N_("faces found, IoU ≥ 0.5, %"), N_("found and named, %")
+_FRONTIER = {"recall_50": _FOUND, "joint_accuracy_50": _NAMED}
 _BACKBONE_MARKS = ("o", "^", "s", "D")
 _BACKBONE_SHADES = (JOINT, "#6BB1DD", "#0B4F82", "#06243C")
 _DECADES = 200  # ticks are at decades alone where an axis spans more
@@ -89,7 +87,7 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
         axis.grid(axis="y")
     _plain_log(left, "y")
     left.set_ylabel(_("ms per photo, median"))
-    right.set(ylabel=_(_FRONTIER["recall_50"]), ylim=(-3, 103))
+    right.set(ylabel=_(_FOUND), ylim=(-3, 103))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3.5)
     return figure
 
@@ -151,7 +149,8 @@ def _crowd_label(system: str, grid: float) -> str:
     label = timed_system_label(system)
     if system != "joint":
         return label
-    return f"{label}, {_('{n} × {n} cells').format(n=f'{grid:.0f}')}"
+    cells = _("{n} × {n} cells").format(n=f"{grid:.0f}")
+    return f"{label}, {cells}"
 
 
 def _marker(system: str) -> str:
@@ -187,7 +186,7 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(TEXT, 0.9 + 0.165 * count))
     beside = axis.get_yaxis_transform()  # shares of the width, rows of bars
     bold = {"va": "center", "fontweight": "bold"}
-    columns = {0.79: _("ms per photo"), 1.0: _(_FRONTIER["joint_accuracy_50"])}
+    columns = {0.79: _("ms per photo"), 1.0: _(_NAMED)}
     for x, name in columns.items():
         axis.text(x, -1.2, name, transform=beside, va="center", ha="right")
     axis.axvline(1, color="#333333", linewidth=0.8, linestyle=(0, (3, 2)))
@@ -258,9 +257,10 @@ def roofline(limits: pd.DataFrame) -> Figure:
                     row["operations"] / row["bytes"],
                     row["operations_per_second"] / 1e9,
                     mark,
-                    color=colour,
                     markerfacecolor=face or colour,
-                    markersize=5,
+                    markeredgecolor=colour if training else "white",
+                    markeredgewidth=1 if training else 0.5,
+                    markersize=5.5,
                 )
             if len(rows):
                 label = backbone_label(backbone)
@@ -277,16 +277,14 @@ def _roofs(axis: Axes, limits: pd.DataFrame) -> None:
     """The limits of memory and of each precision's matrix product, in 10⁹ operations a second."""
     reached = limits["operations"] / limits["bytes"]
     left = (limits["peak"] / limits["memory"]).min() / 3
-    right = 3 * max(reached.max(), (limits["peak"] / limits["memory"]).max())
+    right = 8 * max(reached.max(), (limits["peak"] / limits["memory"]).max())  # for names
     for precision, own in limits.groupby("precision", sort=False):
         peak, memory = own["peak"].iloc[0], own["memory"].iloc[0]
         x = np.geomspace(left, right, 200)
         colour = _PRECISION[precision]
         axis.plot(x, np.minimum(peak, memory * x) / 1e9, color=colour, linewidth=1.3, zorder=1)
         axis.annotate(
-            _("matrix product, {precision}: {peak:.0f}").format(
-                precision=precision, peak=peak / 1e9
-            ),
+            _("peak of {precision}: {peak:.0f}").format(precision=precision, peak=peak / 1e9),
             (right, peak / 1e9),
             xytext=(0, 3),
             textcoords="offset points",
@@ -397,10 +395,10 @@ def _by_people(axis: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows["system"].isin(names)]
     for (system, faces), own in rows.groupby(["system", "faces"], sort=False):
         own = own.sort_values("people")
-        label = f"{names[system]}, {ngettext('{n} face', '{n} faces', faces).format(n=faces)}"
+        count = ngettext("{n} face", "{n} faces", faces).format(n=faces)
         colour, marker = styles[system]
         style = _line(colour, faces > 1, marker)
-        axis.plot(own["people"], own["ms_median"], label=label, **style)
+        axis.plot(own["people"], own["ms_median"], label=f"{names[system]}, {count}", **style)
     axis.set(xlabel=_("people known"), ylabel=_("ms, that step alone, median"))
     _plain_log(axis, "y")
     _plain_log(axis, "x")

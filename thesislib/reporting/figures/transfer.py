@@ -98,7 +98,10 @@ def _panels(rows: pd.DataFrame, named: int) -> tuple[Figure, list[tuple[Axes, pd
     pairs = _pairs(rows)
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
-    height = 2.1 * lines + (0.2 + 0.17 * -(-named // 3) if columns > 1 else 0.4)
+    if columns > 1:
+        height = 2.1 * lines + 0.17 * -(-named // 3) + 0.2
+    else:
+        height = max(2.5, 0.17 * named + 0.2)
     figure, axes = plt.subplots(lines, columns, figsize=(TEXT, height), sharey=True, squeeze=False)
     for axis in axes.flat[len(pairs) :]:
         axis.axis("off")
@@ -273,6 +276,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
         sharex="col",
         squeeze=False,
     )
+    figure.get_layout_engine().set(wspace=0.05)
     shades = dict(zip(photos, plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, len(photos))),
                       strict=True))  # fmt: skip
     for line, (source, target, profile, own) in zip(axes, pairs, strict=True):
