@@ -277,7 +277,7 @@ def _roofs(axis: Axes, limits: pd.DataFrame) -> None:
     """The limits of memory and of each precision's matrix product, in 10⁹ operations a second."""
     reached = limits["operations"] / limits["bytes"]
     left = (limits["peak"] / limits["memory"]).min() / 3
-    right = 8 * max(reached.max(), (limits["peak"] / limits["memory"]).max())  # for names
+    right = 12 * max(reached.max(), (limits["peak"] / limits["memory"]).max())  # for names
     for precision, own in limits.groupby("precision", sort=False):
         peak, memory = own["peak"].iloc[0], own["memory"].iloc[0]
         x = np.geomspace(left, right, 200)

@@ -277,7 +277,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
         squeeze=False,
     )
     figure.get_layout_engine().set(wspace=0.05)
-    shades = dict(zip(photos, plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, len(photos))),
+    shades = dict(zip(photos, plt.get_cmap("viridis")(np.linspace(0.05, 0.88, len(photos))[::-1]),
                       strict=True))  # fmt: skip
     for line, (source, target, profile, own) in zip(axes, pairs, strict=True):
         for axis, metric in zip(line, metrics, strict=True):
