@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import pandas as pd
 
 from thesislib.reporting.experiment1_tables import difference_cells, finding
-from thesislib.reporting.labels import ARM_LABELS, PEOPLE_LABELS, seen_by
+from thesislib.reporting.labels import (
+    ARM_LABELS,
+    PEOPLE_LABELS,
+    arm_label,
+    people_label,
+    seen_by,
+    system_label,
+)
 from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 _COLUMNS = {
@@ -39,7 +46,7 @@ def systems(table: pd.DataFrame) -> _Table:
     for people, arm, own in _lines(table):
         if arm in (MAIN_ARM, STARTED_ARM):
             rows.append([*seen_by(people, own["start"].iloc[0]), *_cells(own)])
-    groups = [*PEOPLE_LABELS.values(), *(row[0] for row in rows)]
+    groups = [*map(people_label, PEOPLE_LABELS), *(row[0] for row in rows)]
     rows.sort(key=lambda row: groups.index(row[0]))
     return _MEASURES, pd.DataFrame(rows, columns=_header("People", "Seen by")), 2
 
@@ -47,11 +54,11 @@ def systems(table: pd.DataFrame) -> _Table:
 def arms(table: pd.DataFrame) -> _Table:
     """People never seen, by what was changed in training."""
     rows = [
-        [ARM_LABELS.get(arm, arm), *_cells(own)]
+        [arm_label(arm), *_cells(own)]
         for group, arm, own in _lines(table)
         if group == "unseen" and not arm.startswith(("people_", "photos_"))
     ]
-    order = [*ARM_LABELS.values(), *(row[0] for row in rows)]
+    order = [*map(arm_label, ARM_LABELS), *(row[0] for row in rows)]
     rows.sort(key=lambda row: order.index(row[0]))
     about = f"People never seen, by what was changed in training. {_MEASURES}"
     return about, pd.DataFrame(rows, columns=_header("Arm")), 1
@@ -71,7 +78,7 @@ def learning(table: pd.DataFrame) -> _Table:
             rows.append([seen_by(people)[0], *map(str, learned), *_cells(own)])
     if not any(arm.startswith(("people_", "photos_")) for _, arm, _ in _lines(table)):
         raise ValueError("experiment3_seeds: no rows of arms people_<number> or photos_<number>")
-    rows.sort(key=lambda row: (row[0] != PEOPLE_LABELS["unseen"], row[0], int(row[1]), int(row[2])))
+    rows.sort(key=lambda row: (row[0] != people_label("unseen"), row[0], int(row[1]), int(row[2])))
     about = (
         "People never seen, by how many people and photos were learned, on average over seeds, in "
         f"equally many steps. {_MEASURES}"
@@ -132,8 +139,8 @@ def _told_of_both(row: pd.Series) -> tuple[str, str]:
 def _told(people: str, arm: str, start: str) -> str:
     system = seen_by(people, start)[1]
     if arm in (MAIN_ARM, STARTED_ARM):
-        return f"{system}, {ARM_LABELS[arm]}" if system == "joint net" else system
-    return ARM_LABELS.get(arm, arm)
+        return f"{system}, {arm_label(arm)}" if system == system_label("joint") else system
+    return arm_label(arm)
 
 
 def _header(*first: str) -> list[str]:

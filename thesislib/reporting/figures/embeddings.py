@@ -17,7 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, styled
-from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, seen_by
+from thesislib.reporting.labels import (
+    ARM_GROUPS,
+    ARM_LABELS,
+    PEOPLE_LABELS,
+    arm_label,
+    people_label,
+    seen_by,
+)
 from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
@@ -265,7 +272,7 @@ def _by_group(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         place=rows["people"].map(order).fillna(len(order)),
     )
     rows = rows.sort_values(["place"], kind="stable")
-    groups = in_order(rows["group"], list(PEOPLE_LABELS.values()))
+    groups = in_order(rows["group"], [people_label(one) for one in PEOPLE_LABELS])
     return [(group, rows[rows["group"] == group]) for group in groups]
 
 
@@ -313,8 +320,8 @@ def ablation(
     blocks = []
     for group in (*ARM_GROUPS, others):
         lines = [
-            _Line(label, rows[rows["arm"] == arm], people_style(people))
-            for arm, label in group.items()
+            _Line(arm_label(arm), rows[rows["arm"] == arm], people_style(people))
+            for arm in group
             if (rows["arm"] == arm).any()
         ]
         if lines:
@@ -326,7 +333,7 @@ def ablation(
             for value in base.loc[base["metric"] == name, "value"]:
                 axis.axvline(_metric(name).scale * value, **_BASES[arm], zorder=0)
     handles = [
-        Line2D([], [], **_BASES[arm], label=ARM_LABELS[arm])
+        Line2D([], [], **_BASES[arm], label=arm_label(arm))
         for arm, base in bases.items()
         if len(base)
     ]
