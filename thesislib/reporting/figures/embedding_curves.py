@@ -1,5 +1,7 @@
 """Figures of Experiment 3: curves, similarities, nuisance factors."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -111,7 +113,8 @@ def curves(table: pd.DataFrame, arm: str = "normalised") -> Figure:
         scale = 1 if curve in ("cmc", "joint_open_set") else 100
         _draw_curves(axis, drawn, scale)
         if curve == "roc":
-            x = np.geomspace(*axis.get_xlim(), 100)
+            low, high = axis.get_xlim()
+            x = np.geomspace(low, high, 100)
             axis.plot(x, x, color=GREY, linewidth=0.9, linestyle=":")
         axis.set(ylim=(0, 102), xlabel=_(x_label), ylabel=_(y_label))
         axis.tick_params(labelleft=True)
@@ -139,7 +142,7 @@ def _draw_curves(axis: Axes, drawn: pd.DataFrame, scale: float) -> None:
             axis.plot(scale * line["x"], 100 * line["y"], **_curve_style(people) | width)
 
 
-def _curve_style(people: str) -> dict[str, object]:
+def _curve_style(people: str) -> dict[str, Any]:
     if people in _CHANCE:
         return {"color": "#BBBBBB", "linewidth": 1.0}
     return {name: people_style(people)[name] for name in ("color", "linestyle")}

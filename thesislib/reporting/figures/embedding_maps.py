@@ -189,8 +189,8 @@ def _draw_thumbnails(
                 if (apart < side / 2).any():
                     continue
                 hidden = weights[np.abs(points - at).max(axis=1) < side / 2].sum()
-                if hidden + distance < least:
-                    best, least = at, hidden + distance
+                if hidden + 4 * distance < least:
+                    best, least = at, hidden + 4 * distance
         if best is None:
             continue
         taken = np.vstack([taken, best])

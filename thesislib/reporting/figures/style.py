@@ -39,7 +39,7 @@ SYSTEM_ORDER = (*SYSTEMS, *STARTED_SYSTEMS, *REFERENCES)
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
 SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
-MIDDLE = {"ha": "center", "va": "center"}
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 Drawing = ParamSpec("Drawing")
 
