@@ -80,7 +80,7 @@ def test_saved_figure_is_recorded_and_nothing_is_left_over(folder):
         ({"seed": [0, 2]}, "profile quick, synthetic people, photo split, seeds 0, 2"),
         (
             {"compared": ("photo", "session")},
-            "profile quick, synthetic people, photo and session split, seed 0",
+            "profile quick, synthetic people, photo split, session split, seed 0",
         ),
         (
             {"dataset": "ytf", "private": True, "split": "session"},

@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from thesislib.reporting.labels import ENGINE_LABELS, RECOGNISER_LABELS, engine_label
+from thesislib.reporting.labels import (
+    ENGINE_LABELS,
+    RECOGNISER_LABELS,
+    engine_label,
+    recogniser_label,
+)
 from thesislib.reporting.language import N_, _, ngettext
 from thesislib.tables import RECOGNISERS
 
@@ -216,9 +221,7 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             for count in counts
         ]
         seen = f"{at['found'][most]:.0f}" if most in at.index else "–"
-        cells.append(
-            [RECOGNISER_LABELS.get(system, system), engine_label(engine), f"{px}", *times, seen]
-        )
+        cells.append([recogniser_label(system), engine_label(engine), f"{px}", *times, seen])
     faces = [ngettext("{n} face", "{n} faces", count).format(n=count) for count in counts]
     columns = [_("System"), _("Engine"), _("Input"), *faces, _("Found of {n}").format(n=most)]
     return about, pd.DataFrame(cells, columns=columns), 2
@@ -272,8 +275,8 @@ def _label(system: str) -> str:
     """Name of a system; of one that an engine runs, that of the engine behind it."""
     net = _net_of(system)
     if net != system:
-        return f"{RECOGNISER_LABELS.get(net, net)}, {ENGINE_LABELS[system.removeprefix(net + '_')]}"
-    return RECOGNISER_LABELS.get(system, system)
+        return f"{recogniser_label(net)}, {engine_label(system.removeprefix(net + '_'))}"
+    return recogniser_label(system)
 
 
 def _net_of(system: str) -> str:

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from thesislib import fonts, paths, storage
 from thesislib.reporting.figures.style import DPI, house_style, short
+from thesislib.reporting.labels import SYNTHETIC_PEOPLE, seeds_label, split_label
 from thesislib.reporting.language import LANGUAGES, _, language
 
 MANIFEST = "manifest.json"
@@ -55,20 +56,21 @@ def save(
     Returns:
         the PNG file.
     """
-    people = short(dataset, 40) if private else "synthetic people"
-    runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
-    splits = " and ".join(compared or [split])
+    people = short(dataset, 40) if private else _(SYNTHETIC_PEOPLE)
+    told = [_("profile {profile}").format(profile=profile), people]
+    told += map(split_label, compared or [split])
+    told.append(seeds_label([seed] if isinstance(seed, int) else seed))
+    about = ", ".join(told)
     hidden = faces and private
     key = f"{dataset}-{split}/{name}"
     folder = folder_of(language())
     base = (folder / paths.PRIVATE_FIGURES.name if hidden else folder) / key
-    about = f"profile {profile}, {people}, {splits} split, {runs}"
-    told = {"pdf": {"Title": _(caption), "Subject": about}}
-    told["png"] = {"Title": _(caption), "Description": about}
+    within = {"pdf": {"Title": _(caption), "Subject": about}}
+    within["png"] = {"Title": _(caption), "Description": about}
     files = {kind: base.with_name(f"{name}.{kind}") for kind in ("pdf", "png")}
     with house_style():
         for kind, file in files.items():
-            _write(figure, kind, file, told)
+            _write(figure, kind, file, within)
     if not hidden:
         record = {
             "notebook": notebook,

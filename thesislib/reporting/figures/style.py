@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -40,8 +39,7 @@ SYSTEM_ORDER = (*SYSTEMS, *STARTED_SYSTEMS, *REFERENCES)
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
 SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
-MIDDLE = {"ha": "center", "va": "center"}
-OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="#222222")]
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 Drawing = ParamSpec("Drawing")
 

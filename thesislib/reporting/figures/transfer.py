@@ -23,7 +23,12 @@ from thesislib.reporting.figures.style import (
     short,
     styled,
 )
-from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS, system_label
+from thesislib.reporting.labels import (
+    STARTS,
+    TRANSFER_VARIANTS,
+    started_from,
+    variant_label,
+)
 from thesislib.reporting.language import N_, _, ngettext
 from thesislib.tables import REFERENCES, one_run
 
@@ -64,7 +69,7 @@ def _style(variant: str) -> dict[str, Any]:
 
 
 def _label(variant: str) -> str:
-    return TRANSFER_VARIANTS.get(variant, system_label(variant))
+    return variant_label(variant)
 
 
 def _rows(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -87,7 +92,7 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
         title = f"{source} → {target}"
         one_run(own, f"experiment2, {title}, {profile}, {begun}", columns=(), by=_REPEATED)
         words = [profile] if several else []
-        words += [STARTS[begun]] if begun in STARTS else []
+        words += [started_from(begun)] if begun in STARTS else []
         found.append((source, target, "".join(f", {word}" for word in words), own))
     return found
 
