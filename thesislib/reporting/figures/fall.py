@@ -1,5 +1,7 @@
 """The figure of what a split is worth: frames of the same clips against frames of other clips."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -70,7 +72,7 @@ def fall(results: pd.DataFrame) -> Figure:
         "photo": _("tested on frames of the clips learned from"),
         "session": _("on frames of other clips"),
     }
-    plain = {"color": GREY, "linestyle": ""}
+    plain: dict[str, Any] = {"color": GREY, "linestyle": ""}
     handles = [Line2D([], [], marker=_MARKS[split], label=told[split], **plain) for split in told]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
