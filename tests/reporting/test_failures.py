@@ -1,5 +1,7 @@
 """Galleries of failures: which faces are chosen, and what is drawn of them."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,6 +135,17 @@ def test_pairs_confused_most_often_come_first_each_with_a_training_face():
     assert titles == ["bob", "taken for\nann", "cyd", "taken for\nbob"]
     left, right = figure.axes[1].get_xlim()
     assert left < 20 and right > 50
+
+
+def test_saving_moves_nothing(tmp_path):
+    worst = failures.worst(FACES)
+    figure = failures.gallery(read(worst["photo"]), worst)
+    before = [axis.get_position().bounds for axis in figure.axes]
+    with style.house_style(), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for name in ("one.png", "two.pdf"):
+            figure.savefig(tmp_path / name)
+    assert [axis.get_position().bounds for axis in figure.axes] == before
 
 
 def test_a_photo_of_the_table_must_be_there():

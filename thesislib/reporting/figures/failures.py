@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.lines import Line2D
 from PIL import Image
 
@@ -118,7 +119,7 @@ def gallery(photos: Mapping[str, np.ndarray], failures: pd.DataFrame) -> Figure:
     kinds = [(kind, failures[failures["failure"] == kind]) for kind in HEADINGS]
     titles = {"missed": _LINE + 0.04, "box": 2 * _LINE + 0.04, "name": 3 * _LINE + 0.04}
     heights = [_HEADING + (titles[kind] + _TILE if len(rows) else 0.17) for kind, rows in kinds]
-    figure = plt.figure(figsize=(TEXT, _LEGEND + sum(heights)), layout="none")
+    figure = _page(_LEGEND + sum(heights))
     top = _LEGEND
     for (kind, rows), height in zip(kinds, heights, strict=True):
         _write(figure, top + 0.25, _(HEADINGS[kind]))
@@ -147,7 +148,7 @@ def confused(photos: Mapping[str, np.ndarray], pairs: pd.DataFrame) -> Figure:
     _check(photos, [*pairs["photo"], *pairs["other_photo"]])
     in_row = COLUMNS // 2
     rows, height = -(-len(pairs) // in_row), 2 * _LINE + 0.1 + _TILE
-    figure = plt.figure(figsize=(TEXT, rows * height or 0.4), layout="none")
+    figure = _page(rows * height or 0.4)
     if not rows:
         _write(figure, 0.2, _("no such face"), color=GREY)
     for at, (_at, pair) in enumerate(pairs.iterrows()):
@@ -184,6 +185,13 @@ def _told(kind: str, face: pd.Series) -> str:
 def _name(name: str) -> str:
     """A name that is no wider than a photo."""
     return short(name, 9 if fonts.is_cjk(name) else 17)
+
+
+def _page(height: float) -> Figure:
+    """A figure of so many inches in which everything is placed by hand."""
+    # Without an engine of its own it is given the style's when it is saved.
+    engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+    return plt.figure(figsize=(TEXT, height), layout=engine)
 
 
 def _write(figure: Figure, down: float, text: str, **style: Any) -> None:
