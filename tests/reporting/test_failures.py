@@ -148,6 +148,15 @@ def test_saving_moves_nothing(tmp_path):
     assert [axis.get_position().bounds for axis in figure.axes] == before
 
 
+def test_who_is_called_nobody_is_taken_for_nobody():
+    faces = pd.DataFrame([face("unnamed", "ann", "", BOX)])
+    worst = failures.worst(faces)
+    figure = failures.gallery(read(worst["photo"]), worst)
+    assert [axis.get_title() for axis in figure.axes][1] == "ann\n→ nobody\nscore 0.90"
+    strangers = TRAINING.assign(identity="")
+    assert not len(failures.taken_for(faces, strangers))
+
+
 def test_a_photo_of_the_table_must_be_there():
     worst, pairs = failures.worst(FACES), failures.taken_for(FACES, TRAINING)
     with pytest.raises(ValueError, match="photos: missed of the table is missing"):

@@ -1,6 +1,7 @@
 """Figures and tables in Russian: every word has a translation, and numbers have a comma."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -28,18 +29,15 @@ def terms():
 
 
 def captions():
-    """What the notebooks call their figures."""
+    """What the notebooks call their figures: the third argument of each ``show``."""
     found = set()
     for file in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
-        import json
-
-        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "code" and "caption=" in source:
-                for node in ast.walk(ast.parse(source)):
-                    if isinstance(node, ast.keyword) and node.arg == "caption":
-                        assert isinstance(node.value, ast.Constant), source
-                        found.add(node.value.value)
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        for source in ("".join(one["source"]) for one in cells if one["cell_type"] == "code"):
+            for call in ast.walk(ast.parse(source)):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "show":
+                    assert len(call.args) == 3 and isinstance(call.args[2], ast.Constant), source
+                    found.add(call.args[2].value)
     return found
 
 

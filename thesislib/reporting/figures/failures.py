@@ -80,7 +80,8 @@ def taken_for(faces: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
     """
     faces = _of_one(faces)
     pair = ["identity", "predicted_identity"]
-    wrong = faces[_mistaken(faces)].sort_values("score", ascending=False, kind="stable")
+    another = _mistaken(faces) & (faces["predicted_identity"] != "")
+    wrong = faces[another].sort_values("score", ascending=False, kind="stable")
     often = wrong.groupby(pair).size().rename("faces").reset_index()
     size = (training["x2"] - training["x1"]) * (training["y2"] - training["y1"])
     boxed = training.assign(size=size).dropna(subset="size").sort_values("size", kind="stable")
@@ -179,7 +180,8 @@ def _told(kind: str, face: pd.Series) -> str:
     if kind == "box":
         return f"{who}\nIoU {face['iou_calibrated']:.2f}"
     score = _("score {value}").format(value=f"{face['score']:.2f}")
-    return f"{who}\n→ {_name(face['predicted_identity'] or _('nobody'))}\n{score}"
+    named = _name(face["predicted_identity"] or _("nobody"))
+    return f"{who}\n→ {named}\n{score}"
 
 
 def _name(name: str) -> str:
