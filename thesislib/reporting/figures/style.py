@@ -28,8 +28,12 @@ STYLE = Path(__file__).parent / "thesis.mplstyle"
 COLUMN, TEXT = 3.3, 6.9  # inches: one column of a page, and its whole text
 DPI = 200
 
-# The two-stage systems share a detector: where their curves coincide, dashes show both.
-DASHES = {"two_stage_face": (0, (2.5, 1.5)), "two_stage_aligned": (0, (1, 1.5))}
+# In grey two systems look alike: dashes tell them apart.
+DASHES = {
+    "two_stage_photo": (0, (6, 1.5)),
+    "two_stage_face": (0, (2.5, 1.5)),
+    "two_stage_aligned": (0, (1, 1.5)),
+}
 # Okabe and Ito's colours. Systems and verdicts share none.
 COLOURS = {"joint": "#0072B2", "two_stage_photo": "#E69F00", "two_stage_face": "#CC79A7"}
 COLOURS |= {"two_stage_aligned": "#7B4B94"}
