@@ -145,7 +145,7 @@ def test_in_russian(monkeypatch):
     ).assign(machine="here, 2 threads, torch")
     about, _, header, _, line = markdown("recogniser", table).split("\n")
     assert about.startswith("На входе — целые фото") and "480 пикселей" in about
-    assert header.startswith("| Величина") and line.startswith("| тот же человек?")
+    assert header.startswith("| Показатель") and line.startswith("| тот же человек?")
     assert "| под рамкой " in markdown("recogniser_readings", table)
     assert "| Портреты " in markdown("recogniser_curve", table)
 

@@ -35,7 +35,8 @@ def page(manifest: Mapping[str, Mapping[str, Any]], picture: str, notebook: str)
         picture: link to a figure's picture, with ``{name}`` for its key.
         notebook: link to a notebook, with ``{name}`` for its name without suffix.
     """
-    lines, group = [f"# {_('Figures')}", "", *textwrap.wrap(_(_HEAD), 100)], None
+    heading = _("Figures")
+    lines, group = [f"# {heading}", "", *textwrap.wrap(_(_HEAD), 100)], None
     for key, about in sorted(manifest.items()):
         section, name = key.split("/", 1)
         if section != group:
@@ -47,7 +48,7 @@ def page(manifest: Mapping[str, Mapping[str, Any]], picture: str, notebook: str)
         told = f"{caption} [{drawn_by}]({notebook.format(name=drawn_by)})"
         if commands:
             told += f"; `thesislib {commands}`; `{tables}`"
-        profile = _("profile {name}").format(name=about["profile"])
+        profile = _("profile {profile}").format(profile=about["profile"])
         lines.append(f"{told}; {profile}, {_seeds(about['seed'])}.")
     return "\n".join(lines) + "\n"
 

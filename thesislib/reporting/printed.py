@@ -35,7 +35,8 @@ def write(
     source, to = tables_folder or paths.PUBLISHED_TABLES, to or folder_of(language())
     manifest = read_manifest(to)
     told = [captions.page(manifest, "{name}.png", "../../notebooks/{name}.ipynb")]
-    told += ["", f"# {_('Tables')}"]
+    heading = _("Tables")
+    told += ["", f"# {heading}"]
     files: dict[Path, str] = {}
     for query in dict.fromkeys(query for page in pages for query in readme.tables_in(page)):
         name, rows = readme.rows_of(query, source)

@@ -48,7 +48,7 @@ def _placed(figure: Figure) -> list[tuple[Text, Bbox]]:
             drawn.append((self, self.get_window_extent(renderer)))
         draw(self, renderer)
 
-    Text.draw = noted  # type: ignore[method-assign]
+    Text.draw = noted  # type: ignore[assignment, method-assign]
     try:
         figure.canvas.draw()
     finally:

@@ -244,7 +244,7 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     handles = [Line2D([], [], **_style(v), label=_label(v)) for v in variants]
     _finish(figure, panels, metric, handles)
     handles = [Line2D([], [], linewidth=0, label=_("photos per person:"))]
-    point = {"color": GREY, "marker": "o", "linewidth": 0}
+    point: dict[str, Any] = {"color": GREY, "marker": "o", "linewidth": 0}
     handles += [
         Line2D([], [], **point, markersize=size, label=f"{count:g}")
         for count, size in sizes.items()
@@ -319,7 +319,7 @@ def forgetting(table: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
     handles.insert(0, Line2D([], [], linewidth=0, label=_("photos per person:")))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-    band = {"color": PALE, "linewidth": 6, "marker": "|", "markersize": 9}
+    band: dict[str, Any] = {"color": PALE, "linewidth": 6, "marker": "|", "markersize": 9}
     handles = [
         Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)),
         Line2D([], [], **band, markeredgecolor=GREY, label=_("before, mean and range")),
