@@ -44,7 +44,7 @@ SYSTEM_ORDER = (*SYSTEMS, *STARTED_SYSTEMS, *REFERENCES)
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
 SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
-MIDDLE = {"ha": "center", "va": "center"}
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="#222222")]
 
 Drawing = ParamSpec("Drawing")
@@ -83,7 +83,7 @@ class _Localised(Formatter):
     def __call__(self, x: float, pos: int | None = None) -> str:
         return localised(self.inner(x, pos))
 
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
+    def format_ticks(self, values: list[float]) -> list[str]:
         return [localised(text) for text in self.inner.format_ticks(values)]
 
     def set_locs(self, locs: Any) -> None:
