@@ -66,7 +66,9 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     curves: dict[tuple[bytes, bytes], list[str]] = {}  # those of one detector are the same
     for system in systems:
         rows = faces[faces["system"] == system]
-        raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
+        raw, calibrated = (
+            np.sort(rows[name].to_numpy(float)) for name in ("iou", "iou_calibrated")
+        )
         curves.setdefault((raw.tobytes(), calibrated.tobytes()), []).append(system)
     beside = len(systems) > 3  # more names would hide the curves
     figure, axis = plt.subplots(figsize=(TEXT if beside else COLUMN, 2.6))

@@ -34,8 +34,8 @@ def cells(
     width = TEXT / 4 - 0.06
     height = width * photo.shape[0] / photo.shape[1] + 0.2
     figure, axes = plt.subplots(1, 4, figsize=(TEXT, height))
-    names = (_("cells, anchors of the best"), _("score of each cell"))
-    names += (_("boxes above 0.05, and kept"), _("receptive field"))
+    names = [_("cells, anchors of the best"), _("score of each cell")]
+    names += [_("boxes above 0.05, and kept"), _("receptive field")]
     for axis, name in zip(axes, names, strict=True):
         _show(axis, photo, name)
     best = np.unravel_index(int(scores.argmax()), scores.shape)

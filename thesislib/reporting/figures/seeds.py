@@ -58,7 +58,8 @@ def _label_lanes(axis: Axes, lanes: _Lanes) -> None:
 
 @styled
 def systems(numbers: pd.DataFrame) -> Figure:
-    """What each system reaches, over the test faces of all seeds: a point with its 95 % interval.
+    """What each system reaches, over the test faces of all seeds: a point with its 95 % interval,
+    in groups by what training began from.
 
     Small dots are the seeds. References are grey. The thesis's numbers, of other photos, are
     hollow and have no interval; its mean IoU is that of boxes as detected.
