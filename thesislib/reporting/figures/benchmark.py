@@ -138,7 +138,12 @@ def frontier(table: pd.DataFrame, faces: Sequence[int] = (1, 4, 16)) -> Figure:
     for axis in axes.flat:
         _plain_log(axis, "x")
         axis.grid()
-    hollow = {"color": GREY, "marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
+    hollow: dict[str, Any] = {
+        "color": GREY,
+        "marker": "o",
+        "markersize": 3.5,
+        "markerfacecolor": "white",
+    }
     label = _("more than {share:g} false boxes a photo").format(share=MOST_FALSE)
     handles.append(Line2D([], [], linestyle="", label=label, **hollow))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.5)
@@ -211,7 +216,11 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
             ratio = row["ratio_to_thesis_pipeline"]
             of_one_net = system in ("joint", "default")
             axis.barh(at, ratio, 0.75, color=JOINT if of_one_net else PIPELINE)
-            place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            place: dict[str, Any] = {
+                "xytext": (4, 0),
+                "textcoords": "offset points",
+                "va": "center",
+            }
             axis.annotate(f"{ratio:.1f}", (ratio, at), **place)
             told = (f"{row['ms_median']:.1f}", f"{100 * row['joint_accuracy_50']:.1f}")
             for x, number in zip(columns, told, strict=True):
@@ -319,7 +328,11 @@ def _shares(axis: Axes, limits: pd.DataFrame, backbones: Sequence[str]) -> None:
             share = 100 * row["share_of_peak"]
             axis.barh(at, share, 0.7, color=_PRECISION[row["precision"]])
             back = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            place: dict[str, Any] = {
+                "xytext": (4, 0),
+                "textcoords": "offset points",
+                "va": "center",
+            }
             axis.annotate(f"{share:.0f}", (share, at), bbox=back, **place)
             ticks.append(at)
             training = _("training, {precision}").format(precision=row["precision"])
@@ -382,7 +395,7 @@ def _by_batch(axis: Axes, rows: pd.DataFrame) -> None:
         fastest = own[own["batch"] > 1]["engine"]
         own = own[own["engine"].isin(fastest)].sort_values("batch")
         if len(own):
-            style = {"marker": _BACKBONE_MARKS[at], "color": _BACKBONE_SHADES[at]}
+            style: dict[str, Any] = {"marker": _BACKBONE_MARKS[at], "color": _BACKBONE_SHADES[at]}
             label = f"{backbone_label(backbone)}, {engine_label(own['engine'].iloc[0])}"
             axis.plot(own["batch"], own["ms_median"], label=label, **style)
             _doubling(axis, own["batch"])

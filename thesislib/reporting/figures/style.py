@@ -82,7 +82,7 @@ class _Localised(Formatter):
         return localised(self.inner(x, pos))
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        return [localised(text) for text in self.inner.format_ticks(values)]
+        return [localised(text) for text in self.inner.format_ticks(list(values))]
 
     def set_locs(self, locs: Any) -> None:
         self.inner.set_locs(locs)
