@@ -1,8 +1,11 @@
 """One name a thing, in the language of the figures."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from thesislib.reporting import labels
+from thesislib.reporting.labels import busy_label, busy_sentence
 
 
 @pytest.fixture
@@ -57,3 +60,12 @@ def test_splits_are_named():
         "photo split",
         "of mine split",
     ]
+
+
+def test_times_of_a_busy_machine_are_told():
+    told = busy_label(pd.DataFrame({"others": [0.1, 0.42, np.nan]}))
+    assert told == "on a busy machine: other processes had 42 % of the cores"
+    quiet = ({"ms": [1.0]}, {"others": [np.nan]}, {"others": [0.15]}, {"others": []})
+    assert [busy_label(pd.DataFrame(one)) for one in quiet] == ["", "", "", ""]
+    assert busy_sentence(pd.DataFrame({"others": [0.42]})) == f" Timed {told}."
+    assert busy_sentence(pd.DataFrame({"ms": [1.0]})) == ""

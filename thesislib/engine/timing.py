@@ -12,15 +12,13 @@ import torch
 
 from thesislib.data.transforms import scaled_photo
 from thesislib.models.joint import JointNet
+from thesislib.tables import BUSY
 
 WARM_UPS, RUNS = 5, 30
 # Seconds before a timed call. An engine's threads stay awake for some milliseconds after a call,
 # and would take the cores from the system whose turn is next.
 PAUSE = 0.02
 
-# Share of the cores that other processes may have; above it calls wait for a core, and their times
-# say little of the systems. On two cores one busy process has a half.
-BUSY = 0.15
 _LEAST = 0.2  # seconds
 _TRIES = 2  # a machine is often busy for a moment only
 
@@ -37,8 +35,8 @@ def take_turns(
     """Time systems on the same photos, one after the other on each.
 
     What else the machine does hits all of them alike, so that ratios of two systems hold where
-    milliseconds do not. Where other processes have more than :data:`BUSY` of the cores, all is
-    timed once more.
+    milliseconds do not. Where other processes have more than :data:`thesislib.tables.BUSY` of the
+    cores, all is timed once more.
 
     Args:
         systems: by name, the work in named stages, each taking what the one before returned; the
@@ -53,7 +51,7 @@ def take_turns(
         turn add up to the whole call; ``others``: share of the cores that other processes had.
 
     Warns:
-        UserWarning: they had more than :data:`BUSY` the second time, too.
+        UserWarning: they had more than that the second time, too.
     """
     for _ in range(_TRIES):
         load = Load()

@@ -5,6 +5,7 @@ import pandas as pd
 from thesislib.reporting.labels import (
     PIPELINE_LABELS,
     backbone_label,
+    busy_sentence,
     engine_label,
     timed_system_label,
 )
@@ -41,7 +42,7 @@ def portraits(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         ]
         for _at, row in rows.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
     ]
-    return about, pd.DataFrame(cells, columns=header), 2
+    return about + busy_sentence(rows), pd.DataFrame(cells, columns=header), 2
 
 
 def faces(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -73,7 +74,7 @@ def faces(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         label = f"{timed_system_label(system)}{_cells_of(system, grid)}"
         cells.append([label, engine_label(engine), *pairs])
     header = [_("System"), _("Engine"), *(_faces(count) for count in counts)]
-    return about, pd.DataFrame(cells, columns=header), 2
+    return about + busy_sentence(rows), pd.DataFrame(cells, columns=header), 2
 
 
 def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -103,7 +104,7 @@ def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             ]
         )
     header = [_("System"), _("Engine"), _("Score"), *(_faces(count) for count in counts)]
-    return about, pd.DataFrame(cells, columns=header), 2
+    return about + busy_sentence(table), pd.DataFrame(cells, columns=header), 2
 
 
 def _point(row: pd.Series) -> str:

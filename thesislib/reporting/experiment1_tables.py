@@ -13,6 +13,7 @@ from thesislib.reporting.labels import (
     THESIS_EXPERIMENT1,
     THESIS_LABELS,
     begun_from,
+    busy_sentence,
     started_from,
     system_label,
 )
@@ -223,7 +224,8 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                     f"{100 * recall:.1f}" if recall == recall else "–",
                 ]
             )
-    return about, pd.DataFrame(rows, columns=header), 2
+    others = table[table["metric"] == "others"].rename(columns={"value": "others"})
+    return about + busy_sentence(others), pd.DataFrame(rows, columns=header), 2
 
 
 class _Arm(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from thesislib.reporting.language import N_, _, ngettext
-from thesislib.tables import REFERENCES, SYSTEMS
+from thesislib.tables import BUSY, REFERENCES, SYSTEMS
 
 SYSTEM_LABELS = {
     "joint": N_("joint net"),
@@ -240,3 +240,23 @@ def backbone_label(backbone: str) -> str:
 def timed_system_label(system: str) -> str:
     """Name of a system of the benchmark, whose pipelines differ in the detector's upsampling."""
     return _looked_up(SYSTEM_LABELS | RECOGNISER_LABELS | PIPELINE_LABELS, system)
+
+
+def busy_label(rows: pd.DataFrame) -> str:
+    """What is to be told of times, "" of those from a machine with nothing else to do.
+
+    Args:
+        rows: what was timed, with the column ``others``: the share of the cores that other
+            processes had, NaN where it was not watched; tables of earlier versions lack it.
+    """
+    most = rows["others"].max() if "others" in rows else 0.0
+    if not most > BUSY:
+        return ""
+    told = _("on a busy machine: other processes had {share:.0f} % of the cores")
+    return told.format(share=100 * most)
+
+
+def busy_sentence(rows: pd.DataFrame) -> str:
+    """The same as a sentence that follows others, with a space before it."""
+    told = busy_label(rows)
+    return " " + _("Timed {busy}.").format(busy=told) if told else ""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thesislib.reporting.figures.style import COLOURS, GREY, TEXT, styled, ticks_at
+from thesislib.reporting.figures.style import COLOURS, GREY, TEXT, styled, tell_busy, ticks_at
 from thesislib.reporting.labels import (
     PIPELINE_LABELS,
     backbone_label,
@@ -89,6 +89,7 @@ def cost_of_faces(table: pd.DataFrame) -> Figure:
     left.set_ylabel(_("ms per photo, median"))
     right.set(ylabel=_(_FOUND), ylim=(-3, 103))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3.5)
+    tell_busy(figure, table)
     return figure
 
 
@@ -147,6 +148,7 @@ def frontier(table: pd.DataFrame, faces: Sequence[int] = (1, 4, 16)) -> Figure:
     label = _("more than {share:g} false boxes a photo").format(share=MOST_FALSE)
     handles.append(Line2D([], [], linestyle="", label=label, **hollow))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.5)
+    tell_busy(figure, table)
     return figure
 
 
@@ -235,6 +237,7 @@ def engine_ratios(table: pd.DataFrame) -> Figure:
     axis.set(ylim=(at - 0.3, -1.8), xlim=(0, longest * 1.5))  # room for the columns
     axis.set_xticks(MaxNLocator(6, integer=True).tick_values(0, longest))
     axis.set_xlabel(_("frames per second, times those of the thesis's pipeline"), loc="left")
+    tell_busy(figure, table)
     return figure
 
 
@@ -279,6 +282,7 @@ def roofline(limits: pd.DataFrame) -> Figure:
                 handles.append(Line2D([], [], label=label, **style))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     _shares(shares, limits, backbones)
+    tell_busy(figure, limits)
     return figure
 
 
@@ -367,6 +371,7 @@ def cost_of_work(table: pd.DataFrame) -> Figure:
         if axis.get_legend_handles_labels()[0]:
             place = {"loc": "lower right", "bbox_to_anchor": (1.04, 1.0), "borderaxespad": 0.2}
             axis.legend(fontsize=7.5, handlelength=2.6, **place)
+    tell_busy(figure, table)
     return figure
 
 

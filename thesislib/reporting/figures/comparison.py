@@ -24,6 +24,7 @@ from thesislib.reporting.figures.style import (
     short,
     styled,
     system_line,
+    tell_busy,
 )
 from thesislib.reporting.labels import (
     system_label,
@@ -293,4 +294,5 @@ def stage_times(stages: pd.DataFrame) -> Figure:
         for label, colour in (STAGES.get(name, (name, WRONG)) for name in names)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(names), handlelength=1)
+    tell_busy(figure, stages)
     return figure

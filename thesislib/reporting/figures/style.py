@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -20,7 +21,7 @@ from matplotlib.ticker import (
 )
 
 from thesislib import fonts
-from thesislib.reporting.labels import STARTED_SYSTEMS
+from thesislib.reporting.labels import STARTED_SYSTEMS, busy_label
 from thesislib.reporting.language import language, localised
 from thesislib.tables import REFERENCES, SYSTEMS
 
@@ -122,6 +123,12 @@ def system_line(system: str) -> dict[str, Any]:
     """Colour and dashes of a system's curve."""
     of = system if system not in STARTED_SYSTEMS else SYSTEMS[STARTED_SYSTEMS.index(system)]
     return {"color": system_colour(system), "linestyle": DASHES.get(of, "-")}
+
+
+def tell_busy(figure: Figure, rows: pd.DataFrame) -> None:
+    """Say below a figure of times that the machine was busy, see :func:`busy_label`."""
+    if told := busy_label(rows):
+        figure.supxlabel(told, x=0.99, ha="right", fontsize=7.5, color=WRONG)
 
 
 def log_ticks(axis: Axes) -> None:
