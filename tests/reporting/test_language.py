@@ -10,6 +10,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from thesislib import paths
+from thesislib.deploy.quality import DOUBTS
 from thesislib.reporting import language
 from thesislib.reporting.language import _, localised, ngettext
 
@@ -28,21 +29,24 @@ def terms():
         return read_po(file, locale="ru", abort_invalid=True)
 
 
-def captions():
-    """What the notebooks call their figures: the third argument of each ``show``."""
+def of_notebooks():
+    """Captions, the third argument of each ``show``, and words that a notebook has translated."""
     found = set()
     for file in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
         for source in ("".join(one["source"]) for one in cells if one["cell_type"] == "code"):
             for call in ast.walk(ast.parse(source)):
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "show":
+                called = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
+                if called == "show":
                     assert len(call.args) == 3 and isinstance(call.args[2], ast.Constant), source
                     found.add(call.args[2].value)
+                elif called == "term":
+                    found.add(call.args[0].value)
     return found
 
 
 def wanted():
-    found = captions()
+    found = of_notebooks() | set(DOUBTS)
     for _file, _line, message, _comments, _context in extract_from_dir(FOLDER, keywords=KEYWORDS):
         found.add(message)
     return found

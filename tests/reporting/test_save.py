@@ -102,6 +102,14 @@ def test_what_it_was_drawn_from_stands_in_the_files(folder, changes, shown):
     assert shown.encode() in file.with_suffix(".pdf").read_bytes()
 
 
+def test_what_cannot_be_read_is_a_complaint(folder):
+    figure = curve()
+    figure.axes[0].text(0.5, 0.5, "one", ha="center")
+    figure.axes[0].text(0.5, 0.5, "other", ha="center")
+    save.save(figure, "iou", **SAVED)
+    assert save.check_manifest(folder) == ["synthetic-photo/iou: 'one' lies on 'other'"]
+
+
 def test_russian_figures_have_a_folder_of_their_own(folder, monkeypatch):
     english = save.save(curve(), "iou", **SAVED)
     before = (folder / "manifest.json").read_bytes()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from thesislib.faces import Face, yaw_of
 
+DOUBTS = ("small", "dark", "blurred", "turned away")
 LEAST_PX = 32  # side of a face, in the photo as it is read
 LEAST_GREY = 20  # mean of the face, of 255
 LEAST_SHARPNESS = 0.12  # see sharpness
@@ -28,8 +29,7 @@ def doubts(photo: np.ndarray, face: Face, read_px: int | None = None) -> list[st
             larger photo a face is as small as the net sees it.
 
     Returns:
-        any of ``"small"``, ``"dark"``, ``"blurred"`` and, where it has landmarks, ``"turned
-        away"``.
+        any of :data:`DOUBTS`, the last where it has landmarks.
     """
     x1, y1, x2, y2 = np.clip(face.box, 0, [photo.shape[1], photo.shape[0]] * 2)
     found = []

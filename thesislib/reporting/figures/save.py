@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from thesislib import fonts, paths, storage
+from thesislib.reporting.figures.layout import problems
 from thesislib.reporting.figures.style import DPI, house_style, short
 from thesislib.reporting.labels import SYNTHETIC_PEOPLE, seeds_label, split_label
 from thesislib.reporting.language import LANGUAGES, _, language
@@ -69,6 +70,7 @@ def save(
     within["png"] = {"Title": _(caption), "Description": about}
     files = {kind: base.with_name(f"{name}.{kind}") for kind in ("pdf", "png")}
     with house_style():
+        faults = problems(figure)
         for kind, file in files.items():
             _write(figure, kind, file, within)
     if not hidden:
@@ -81,6 +83,7 @@ def save(
             "about": about,
             "private": private,
             "faces": faces,
+            "problems": faults,
             "sha256": {kind: storage.bytes_hash(file) for kind, file in files.items()},
         }
         with storage.folder_lock(folder, wait=True):
@@ -124,7 +127,8 @@ def check_manifest(figures_folder: Path | str) -> list[str]:
 
     Returns:
         complaints, empty where all is well: a file that is missing, that differs from its hash,
-        that the manifest does not know, or whose notebook is missing.
+        that the manifest does not know, whose notebook is missing, or that cannot be read
+        (:func:`thesislib.reporting.figures.layout.problems`).
     """
     folder = Path(figures_folder)
     complaints, known = [], set()
@@ -136,6 +140,7 @@ def check_manifest(figures_folder: Path | str) -> list[str]:
                 complaints.append(f"{key}.{kind}: missing")
             elif storage.bytes_hash(file) != wanted:
                 complaints.append(f"{key}.{kind}: differs from the manifest")
+        complaints += [f"{key}: {told}" for told in record.get("problems", ())]
         if not (paths.NOTEBOOKS / record["notebook"]).is_file():
             complaints.append(f"{key}: its notebook {record['notebook']} is missing")
     for file in sorted(folder.rglob("*")):

@@ -104,7 +104,11 @@ def _panels(rows: pd.DataFrame, named: int) -> tuple[Figure, list[tuple[Axes, pd
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
     if columns > 1:
-        height = 2.1 * lines + 0.17 * -(-named // 3) + 0.2
+        height = (
+            (2.1 + 0.14 * any(profile for *_pair, profile, _rows in pairs)) * lines
+            + 0.17 * -(-named // 3)
+            + 0.2
+        )
     else:
         height = max(2.5, 0.17 * named + 0.2)
     figure, axes = plt.subplots(lines, columns, figsize=(TEXT, height), sharey=True, squeeze=False)
@@ -112,7 +116,8 @@ def _panels(rows: pd.DataFrame, named: int) -> tuple[Figure, list[tuple[Axes, pd
         axis.axis("off")
     panels = []
     for axis, (source, target, profile, own) in zip(axes.flat, pairs, strict=False):
-        axis.set_title(f"{short(source, 24)} → {short(target, 24)}{profile}")
+        told = profile.replace(", ", "\n", 1)  # which would not fit in a line
+        axis.set_title(f"{short(source, 24)} → {short(target, 24)}{told}", linespacing=1.0)
         panels.append((axis, own))
     return figure, panels
 
