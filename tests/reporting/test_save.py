@@ -108,6 +108,7 @@ def test_what_cannot_be_read_is_a_complaint(folder):
     figure.axes[0].text(0.5, 0.5, "other", ha="center")
     save.save(figure, "iou", **SAVED)
     assert save.check_manifest(folder) == ["synthetic-photo/iou: 'one' lies on 'other'"]
+    plt.close(figure)
 
 
 def test_russian_figures_have_a_folder_of_their_own(folder, monkeypatch):

@@ -104,11 +104,8 @@ def _panels(rows: pd.DataFrame, named: int) -> tuple[Figure, list[tuple[Axes, pd
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
     if columns > 1:
-        height = (
-            (2.1 + 0.14 * any(profile for *_pair, profile, _rows in pairs)) * lines
-            + 0.17 * -(-named // 3)
-            + 0.2
-        )
+        two_lines = any(profile for *_pair, profile, _rows in pairs)
+        height = (2.1 + 0.14 * two_lines) * lines + 0.17 * -(-named // 3) + 0.2
     else:
         height = max(2.5, 0.17 * named + 0.2)
     figure, axes = plt.subplots(lines, columns, figsize=(TEXT, height), sharey=True, squeeze=False)
