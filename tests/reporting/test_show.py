@@ -1,7 +1,11 @@
 """A notebook's figures are saved, drawn once, and have their captions below them."""
 
+import io
+
 import matplotlib.pyplot as plt
+import PIL.Image
 import pytest
+from conftest import noise
 
 from thesislib import paths
 from thesislib.reporting import language
@@ -40,7 +44,8 @@ def curve():
 def test_a_figure_is_saved_and_drawn_once_with_its_caption_below(seen):
     figure = curve()
     assert showing(**ABOUT)(figure, "iou", "A curve.") is None
-    assert seen[0] is figure
+    with PIL.Image.open(io.BytesIO(seen[0].data)) as picture:
+        assert picture.format == "PNG" and picture.size == (600, 300)  # 4 x 2 inches
     assert seen[1].data == "*A curve.*"
     assert len(seen) == 2
     assert not plt.fignum_exists(figure.number)  # else the notebook draws it once more
@@ -54,6 +59,13 @@ def test_what_is_said_of_one_figure_is_not_said_of_the_next(seen):
     manifest = save.read_manifest(paths.FIGURES)
     assert list(manifest) == ["celeba-photo/iou", "synthetic-photo/iou"]
     assert [one["seed"] for one in manifest.values()] == [[0, 1], 0]
+
+
+def test_photos_take_few_bytes(seen):
+    figure, axis = plt.subplots(figsize=(4, 2))
+    axis.imshow(noise(200, 400))
+    showing(**ABOUT)(figure, "sheet", "Photos.", faces=True)
+    assert seen[0].data[:2] == b"\xff\xd8"  # JPEG
 
 
 def test_faces_of_private_people_are_shown_and_kept_private(seen):
