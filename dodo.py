@@ -38,6 +38,7 @@ NOTEBOOKS = (
     "05_embeddings",
     "06_your_own_photos",
 )
+TIMED = "03_baseline_comparison"  # runs alone
 # What draws the figures: cheap to run again when it was edited.
 DRAWING = [
     path
@@ -230,12 +231,14 @@ def task_experiment():
 
 
 def task_notebook():
-    """Execute the notebooks, two at a time; they draw the figures from what experiments kept."""
+    """Execute the notebooks, two at a time but for the one that times something; they draw the
+    figures from what experiments kept."""
     config, target = asked()
     run = run_name(config, target)
     if language() != "en":
         run += f"-{language()}"
     before: list[str] = []
+    waits: list[str] = []
     for name in NOTEBOOKS:
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
         executed = paths.RUNS / "notebooks" / run / notebook.name
@@ -264,9 +267,10 @@ def task_notebook():
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],
             "targets": [executed],
             "uptodate": [lambda task, values: values == state_of(config, target)],
-            "task_dep": ["experiment", *before[-2:-1]],
+            "task_dep": ["experiment", *(before if name == TIMED else waits), *before[-2:-1]],
         }
         before.append(f"notebook:{name}:{run}")
+        waits += before[-1:] if name == TIMED else []
 
 
 def task_printed():
