@@ -26,6 +26,7 @@ from thesislib.experiments.config import Config
 from thesislib.experiments.embeddings import why_others
 from thesislib.experiments.systems import REPEATED
 from thesislib.profiles import PROFILES
+from thesislib.reporting.language import language
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
@@ -37,11 +38,12 @@ NOTEBOOKS = (
     "05_embeddings",
     "06_your_own_photos",
 )
+TIMED = "03_baseline_comparison"  # runs alone
 # What draws the figures: cheap to run again when it was edited.
 DRAWING = [
     path
     for path in sorted((ROOT / "thesislib" / "reporting").rglob("*"))
-    if path.suffix in (".py", ".mplstyle")
+    if path.suffix in (".py", ".mplstyle", ".po")
 ]
 
 
@@ -73,6 +75,7 @@ def asked() -> tuple[Config, Path | None]:
     if not os.access(ROOT, os.W_OK):
         sys.exit(f"{ROOT}: cannot be written to; make figures needs a clone of your own")
     try:
+        language()  # which may be none that is here
         config, target = configs.from_environment(), configs.target_from_environment()
     except ValueError as error:
         sys.exit(str(error))
@@ -228,10 +231,14 @@ def task_experiment():
 
 
 def task_notebook():
-    """Execute the notebooks, two at a time; they draw the figures from what experiments kept."""
+    """Execute the notebooks, two at a time but for the one that times something; they draw the
+    figures from what experiments kept."""
     config, target = asked()
     run = run_name(config, target)
+    if language() != "en":
+        run += f"-{language()}"
     before: list[str] = []
+    waits: list[str] = []
     for name in NOTEBOOKS:
         notebook = ROOT / "notebooks" / f"{name}.ipynb"
         executed = paths.RUNS / "notebooks" / run / notebook.name
@@ -246,7 +253,10 @@ def task_notebook():
         convert += ["--output-dir", str(executed.parent), str(notebook)]
         published = [
             paths.PUBLISHED_TABLES / f"{t}.csv"
-            for t in ("benchmark", "experiment3", "face_sizes", "recogniser", "recogniser_speed")
+            for t in (
+                *("benchmark", "experiment1_pairs", "experiment1_seeds", "experiment3"),
+                *("face_sizes", "recogniser", "recogniser_speed"),
+            )
         ]
         yield {
             "name": f"{name}:{run}",
@@ -257,9 +267,24 @@ def task_notebook():
             "file_dep": [notebook, *DRAWING, *filter(Path.is_file, published)],
             "targets": [executed],
             "uptodate": [lambda task, values: values == state_of(config, target)],
-            "task_dep": ["experiment", *before[-2:-1]],
+            "task_dep": ["experiment", *(before if name == TIMED else waits), *before[-2:-1]],
         }
         before.append(f"notebook:{name}:{run}")
+        waits += before[-1:] if name == TIMED else []
+
+
+def task_printed():
+    """Write the pages' tables in another language beside its figures."""
+    if language() == "en":
+        return
+    sources = [*paths.PUBLISHED_TABLES.glob("*.csv"), ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    yield {
+        "name": language(),
+        "actions": [interactive([sys.executable, "-m", "thesislib", "printed"])],
+        "file_dep": [*DRAWING, *sources],
+        "targets": [paths.FIGURES / language() / "README.md"],
+        "task_dep": ["notebook"],
+    }
 
 
 if __name__ == "__main__":

@@ -177,3 +177,14 @@ def test_an_unknown_word_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'detect'"):
         thesislib.detect  # noqa: B018
+
+
+def test_nothing_is_imported_that_one_system_alone_has():
+    """Windows has none of these; where one is needed, it is imported within a function."""
+    unix = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "posix"}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            imported = {one.name for one in node.names} if isinstance(node, ast.Import) else set()
+            if isinstance(node, ast.ImportFrom):
+                imported = {node.module}
+            assert not imported & unix, name

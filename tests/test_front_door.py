@@ -392,7 +392,7 @@ def test_a_forgotten_operand_is_a_usage_error(words, capsys):
      "people", "forget", "recognise", "album", "train-ahead", "compare", "face-sizes",
      "export", "data", "recogniser",
      "experiment1", "experiment2", "experiment3", "pretraining", "stand-in", "benchmark",
-     "recogniser-speed", "gallery-speed", "training-speed", "publish"],
+     "recogniser-speed", "gallery-speed", "training-speed", "printed", "publish"],
 )  # fmt: skip
 def test_every_command_has_help(command, capsys):
     from thesislib.__main__ import main

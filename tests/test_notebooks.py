@@ -2,16 +2,19 @@
 
 import ast
 import base64
+import builtins
 import io
 import json
 import re
+import symtable
 from unittest.mock import MagicMock
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from thesislib import paths
-from thesislib.tables import read_table
+from thesislib.tables import read_results, read_table
 
 NOTEBOOKS = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
 
@@ -79,30 +82,134 @@ def test_saved_outputs_are_of_synthetic_people(path):
     assert not re.search("ytf|caltech|lfw", " ".join(texts))
 
 
-OF_SMOKE = {"dataset": "synthetic-smoke", "split": "photo", "notebook": "", "data_hash": "abc"}
+OF_SMOKE = {"dataset": "synthetic-smoke", "split": "photo", "data_hash": "abc"}
 OF_SMOKE |= {"profile": "smoke", "seed": 99, "private": False}
+
+
+def definitions(sources, *kinds):
+    """What a notebook's statements of these kinds define, by name."""
+    found: dict = {"display": MagicMock()}
+    for source in sources:
+        body = [one for one in ast.parse(source).body if isinstance(one, kinds)]
+        exec(compile(ast.Module(body, []), "notebook", "exec"), found)
+    return found
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_figures_of_committed_tables_say_nothing_of_the_run_that_draws_them(path):
     """They are published whatever run drew them, one of profile smoke included."""
     sources = ["".join(cell["source"]) for cell in code_cells(path)]
-    imports = [n for n in ast.parse(sources[0]).body if isinstance(n, ast.Import | ast.ImportFrom)]
-    names: dict = {}
-    exec(compile(ast.Module(imports, []), path.name, "exec"), names)
-    saved = []
-    drawn = {"save": lambda figure, name, **about: saved.append(about), "plt": MagicMock()}
-    drawn |= {name: MagicMock() for name in names if "figures" in name or "embedding_" in name}
-    drawn |= {name: MagicMock() for name in ("accuracy_and_cost", "learning_curves")}
-    drawn |= {"about": OF_SMOKE, "about_means": OF_SMOKE | {"seed": [99]}}
+    names = definitions(sources, ast.Import, ast.ImportFrom, ast.FunctionDef)
+    for name, value in names.items():
+        module = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+        if str(module).startswith("thesislib.reporting.figures"):
+            names[name] = MagicMock()
+    shown, of_tables = [], set()
+    names["show"] = lambda figure, name, caption, **other: shown.append(OF_SMOKE | other)
     for source in sources:
-        if re.search(r"\w+ = about\w* \| \{\"dataset\"", source):
-            exec(source, names | drawn)
-    for about in saved:
+        of_tables |= set(re.findall(r"(of_\w+) \|?= \{[^}]*\"data_hash\"", source))
+        if any(f"**{name}" in source for name in of_tables):
+            exec(source, names)
+    for about in shown:
         assert about["profile"] != "smoke" and about["dataset"] != "synthetic-smoke"
-        assert about["seed"] not in (99, [99]) and about["private"]
+        assert about["seed"] not in (99, [99])
+        assert about["private"] or about["dataset"].startswith("synthetic")
     transfers = read_table(paths.PUBLISHED_TABLES / "experiment2.csv")
     real = not transfers["source"].str.startswith("synthetic").all()
     strangers = read_table(paths.PUBLISHED_TABLES / "experiment3_seeds.csv")["dataset"]
     of_real = (["04"] if real else []) + (["05"] if "celeba" in set(strangers) else [])
-    assert bool(saved) == (path.stem[:2] in ("02", *of_real))
+    assert bool(shown) == (path.stem[:2] in ("02", "03", "06", *of_real))
+
+
+# --- what a reader sees -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
+def test_figures_are_shown_with_their_captions(path):
+    for cell in code_cells(path):
+        source = "".join(cell["source"])
+        assert "plt.show" not in source and not re.search(r"(?<!\.)\bsave\(", source), source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_tables_have_at_most_six_columns(path):
+    for cell in code_cells(path):
+        for output in cell["outputs"]:
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            for number, row in enumerate(
+                re.findall(r"(?s)<tr>(.*?)</tr>", html.partition("<tbody>")[2])
+            ):
+                cells = re.findall(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>", row)
+                numbered = cells[:1] == [str(number)]  # by pandas, where nothing else names a row
+                assert len(cells) - numbered <= 6, "".join(cell["source"])
+
+
+EXERCISES = NOTEBOOKS[1:6]
+
+
+def texts(path):
+    cells = json.loads(path.read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+
+
+def solutions(path):
+    """Code of each solution that is folded away."""
+    folded = re.findall(r"(?s)<details .*?</details>", "\n".join(texts(path)))
+    return [code for one in folded for code in re.findall(r"(?s)```python\n(.*?)```", one)]
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_a_notebook_ends_with_a_summary_and_exercises(path):
+    *_, summary, exercises, way = texts(path)
+    assert summary.startswith("## Summary\n") and 3 <= summary.count("\n- ") <= 5
+    assert exercises.startswith("## Exercises\n")
+    assert 3 <= exercises.count("<summary>Solution</summary>") <= 4
+    assert len(solutions(path)) == exercises.count("<details ") == exercises.count("</details>")
+    assert way == texts(path)[0].splitlines()[0]
+
+
+def bound(tree):
+    """Names that code gives a meaning to, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
+def test_solutions_use_what_the_notebook_has(path):
+    code = "\n".join("".join(cell["source"]) for cell in code_cells(path))
+    # What a function or a comprehension binds is gone after the cell.
+    table = symtable.symtable(code, path.name, "exec")
+    left = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+    assert solutions(path)
+    for solution in solutions(path):
+        tree = ast.parse(solution)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert used - set(bound(tree)) - left - set(dir(builtins)) == set(), solution
+        assert max(map(len, solution.splitlines())) <= 100, solution
+
+
+# --- what the notebooks say of the default run ------------------------------------------------
+
+
+def test_the_joint_net_of_notebook_02_finds_and_names_most_faces():
+    results = read_results(paths.PUBLISHED_TABLES / "experiment1.csv")
+    about = {"dataset": "synthetic", "split": "photo", "profile": "quick", "seed": 0}
+    about |= {"system": "joint", "start": "scratch", "metric": "joint_accuracy_50"}
+    (row,) = results[(results[list(about)] == pd.Series(about)).all(axis=1)].itertuples()
+    assert row.value >= 0.85
+
+
+def test_shuffled_names_of_notebook_05_give_chance():
+    results = read_table(paths.PUBLISHED_TABLES / "experiment3.csv")
+    shuffled = results[(results["people"] == "shuffled") & (results["dataset"] == "synthetic-many")]
+    verified = shuffled["value"][shuffled["metric"] == "verification_accuracy"]
+    assert len(verified) and verified.between(0.4, 0.6).all()

@@ -40,6 +40,7 @@ COMMANDS: tuple[Callable, ...] = (
     experiments.recogniser_speed,
     experiments.gallery_speed,
     experiments.training_speed,
+    experiments.printed,
     experiments.publish,
 )
 

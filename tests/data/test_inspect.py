@@ -45,6 +45,7 @@ def test_measures_against_loops(looked, tmp_path):
         sharp = (sum(down) / len(down) + sum(right) / len(right)) / 2
         assert row["sharpness"] == pytest.approx(sharp, abs=1e-5)
     assert table["faces"].tolist() == [1, 1, 1, 1, 0, 2]
+    assert table["identity"].tolist() == [*["anna"] * 4, "", "boris"]  # of the larger face
     assert table["face_size"][0] == pytest.approx((20 * 24 / (64 * 48)) ** 0.5)
     assert table["box_shape"][0] == pytest.approx(20 / 24)
     assert table["off_centre"][0] == pytest.approx(np.hypot(14 - 32, 20 - 24) / 80)
@@ -72,6 +73,7 @@ def test_the_oddest_against_a_loop():
     names = [*inspect._MEASURES]
     looks = pd.DataFrame(rng.normal(size=(40, len(names))), columns=names)
     looks.insert(0, "photo", [f"{at}.png" for at in range(40)])
+    looks["identity"] = [("anna", "boris")[at % 2] for at in range(40)]
     looks.loc[7, "brightness"] = 30.0
     looks.loc[9, "box_shape"] = -20.0
     looks.loc[3, "face_size"] = np.nan
@@ -80,8 +82,42 @@ def test_the_oddest_against_a_loop():
     assert found["photo"].tolist()[:2] == ["7.png", "9.png"]
     assert found["measure"].tolist()[:2] == ["brightness", "box_shape"]
     for row in found.itertuples():
-        column = sorted(v for v in looks[row.measure] if not np.isnan(v))
-        middle = np.median(column)
-        spread = 1.4826 * np.median([abs(v - middle) for v in column])
-        assert row.distance == pytest.approx(abs(row.value - middle) / spread)
+        usual = {}
+        for name in ("anna", "boris"):  # the same person's photos for some measures, all for others
+            of_person = row.measure in ("brightness", "contrast", "sharpness")
+            own = looks[looks["identity"] == name] if of_person else looks
+            usual[name] = np.median([v for v in own[row.measure] if not np.isnan(v)])
+        off = [
+            abs(v - usual[name])
+            for v, name in zip(looks[row.measure], looks["identity"], strict=True)
+            if not np.isnan(v)
+        ]
+        assert row.usual == pytest.approx(usual[row.identity])
+        assert row.distance == pytest.approx(abs(row.value - row.usual) / (1.4826 * np.median(off)))
     assert len(inspect.outliers(looks)) == 20
+
+
+def test_skin_tone_alone_does_not_make_a_photo_odd():
+    rng = np.random.default_rng(2)
+    people = np.repeat([f"p{at}" for at in range(10)], 12)
+    looks = pd.DataFrame(rng.normal(0.5, 0.02, (120, 6)), columns=[*inspect._MEASURES])
+    looks.insert(0, "photo", [f"{at}.png" for at in range(120)])
+    looks["identity"] = people
+    dark = looks.copy()
+    # One person's photos are all darker and of less contrast, as dark skin and hair make them.
+    dark.loc[people == "p3", ["brightness", "contrast", "sharpness"]] -= 0.2
+    before, after = inspect.outliers(looks, 120), inspect.outliers(dark, 120)
+    assert after["photo"].tolist() == before["photo"].tolist()
+    assert after["distance"].to_numpy() == pytest.approx(before["distance"].to_numpy())
+    # But one photo of hers that is darker than her others is told.
+    dark.loc[40, "brightness"] -= 0.2
+    found = inspect.outliers(dark, 1).iloc[0]
+    assert (found["photo"], found["identity"], found["measure"]) == ("40.png", "p3", "brightness")
+
+
+def test_light_of_photos_of_nobody_known_is_compared_with_none():
+    looks = pd.DataFrame(np.eye(4, 6) + 0.5, columns=[*inspect._MEASURES])
+    looks.insert(0, "photo", [f"{at}.png" for at in range(4)])
+    looks["identity"] = ""
+    found = inspect.outliers(looks)
+    assert not found["measure"][found["distance"] > 0].isin(inspect._OF_PERSON).any()

@@ -62,7 +62,9 @@ def test_a_photo_that_cannot_be_read_is_left_out(folder):
 
 def test_a_poor_photo_serves_where_there_is_no_better_one(folder, monkeypatch):
     poor = {(60, 80): ["small", "dark"]}  # of two bands
-    monkeypatch.setattr(enrolment, "doubts", lambda photo, face: poor.get(photo.shape[:2], []))
+    monkeypatch.setattr(
+        enrolment, "doubts", lambda photo, face, read_px: poor.get(photo.shape[:2], [])
+    )
     write(folder / "Vera" / "1.png", (12, 20, 200), (34, 90, 90))
     gallery = Gallery(Blocks())
     told = {one.photo.name: str(one) for one in gallery.enrol_folder(folder)}

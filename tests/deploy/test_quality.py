@@ -76,3 +76,12 @@ def test_sharpness_against_a_loop():
 def test_doubts_as_a_sentence():
     assert told([]) == ""
     assert told(["small"]) == "the face is small"
+
+
+def test_a_face_is_as_small_as_the_net_sees_it():
+    large = photo()
+    side = 2 * quality.LEAST_PX
+    assert doubts(large, face(side), read_px=min(large.shape[:2])) == []
+    assert doubts(large, face(side), read_px=min(large.shape[:2]) // 2 + 8) == []
+    assert "small" in doubts(large, face(side), read_px=min(large.shape[:2]) // 2 - 8)
+    assert doubts(large, face(side), read_px=10 * min(large.shape[:2])) == []  # nothing is gained

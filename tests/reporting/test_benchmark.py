@@ -1,9 +1,13 @@
 """Figures of the benchmark are drawn from its tables, and show what is in them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation
 
+from thesislib.reporting import benchmark_tables
 from thesislib.reporting.figures import benchmark
 from thesislib.tables import BENCHMARK_COLUMNS, FRONTIER_COLUMNS
 
@@ -79,6 +83,7 @@ def test_cost_of_faces_shows_time_and_recall(table):
     np.testing.assert_allclose(right.lines[1].get_ydata(), 100 * np.minimum(
         1, 100 / (20 * np.array([1, 2, 4, 8, 16, 32]))))  # fmt: skip
     assert np.allclose(left.lines[0].get_ydata(), 5)
+    assert {line.get_marker() for line in left.lines} == {"o", "s"}  # told apart without colour
     slow = next(line for line in left.lines if line.get_linestyle() == "--")
     np.testing.assert_allclose(slow.get_ydata(), [120, 190, 330, 610, 1170, 2290])
 
@@ -90,8 +95,26 @@ def test_ratios_are_drawn_as_they_stand(table):
     np.testing.assert_allclose(shown, sorted(rows["ratio_to_thesis_pipeline"]))
     texts = [text.get_text() for text in axis.texts]
     assert " joint net, ResNet34" in texts and " two-stage, upsampling 0, ResNet34" in texts
-    assert "17.8   9 ms   90.0 % right" in texts
     assert len(axis.get_yticklabels()) == len(rows)
+    reference = next(text for text in axis.texts if text.get_text() == "1: the thesis's pipeline")
+    (line,) = (line for line in axis.lines if np.ptp(line.get_xdata()) == 0)
+    assert line.get_xdata()[0] == reference.xy[0] == 1
+
+
+def test_a_bar_has_its_ratio_time_and_share_in_columns(table):
+    (axis,) = benchmark.engine_ratios(table).axes
+
+    def row(y):
+        def place(text):
+            return text.xy if isinstance(text, Annotation) else text.get_position()
+
+        return [text.get_text() for text in axis.texts if place(text)[1] == y]
+
+    assert row(-1.2) == ["ms per photo", "found and named, %", "1: the thesis's pipeline"]
+    assert row(0) == [" joint net, ResNet34"]
+    assert row(1) == ["17.8", "9.0", "90.0"]
+    told = [text for text in axis.texts if text.get_text() in ("9.0", "126.0")]
+    assert len({text.get_position()[0] for text in told}) == 1
 
 
 def test_the_roofline_has_a_point_an_engine(limits):
@@ -102,6 +125,25 @@ def test_the_roofline_has_a_point_an_engine(limits):
     np.testing.assert_allclose(sorted(found), sorted(limits["operations_per_second"] / 1e9))
     shown = [patch.get_width() for patch in shares.patches]
     np.testing.assert_allclose(sorted(shown), sorted(100 * limits["share_of_peak"]))
+
+
+def test_the_roofs_are_named_above_their_lines(limits):
+    figure = benchmark.roofline(limits)
+    axis = figure.axes[0]
+    texts = {text.get_text(): text for text in axis.texts}
+    assert set(texts) == {
+        *("peak of int8: 4400", "peak of bf16: 2800", "peak of fp32: 350", "memory: 12 GB/s"),
+    }
+    figure.draw_without_rendering()
+    for name, text in texts.items():
+        if name.startswith("peak"):
+            peak = axis.transData.transform((1, float(name.split(": ")[1])))[1]
+            assert text.get_window_extent().y0 > peak
+    roofs = [line for line in axis.lines if len(line.get_xdata()) > 1]
+    assert all(line.get_ydata()[0] < 0.4 * line.get_ydata()[-1] for line in roofs)  # a slope each
+    assert not axis.get_legend() and figure.legends
+    ticks = [label.get_text() for label in axis.get_yticklabels()]
+    assert {"100", "1000", "2000"} <= set(ticks)
 
 
 def test_cost_of_work_has_its_three_parts(table):
@@ -122,6 +164,11 @@ def test_cost_of_work_has_its_three_parts(table):
     line = drawn[batches]["ResNet34, OpenVINO int8"]
     assert line.get_xdata().tolist() == [1, 2, 4, 8]
     np.testing.assert_allclose(line.get_ydata(), [9, 8.1, 7.65, 7.425])
+    sizes.figure.draw_without_rendering()
+    assert [label.get_text() for label in sizes.get_xticklabels()] == ["160", "320", "640"]
+    assert {"0.01", "1"} <= {label.get_text() for label in people.get_yticklabels()}
+    ticks = [label.get_text() for label in people.get_xticklabels()]
+    assert {"10", "1000", "10\N{THIN SPACE}000", "100\N{THIN SPACE}000"} <= set(ticks)
     assert set(drawn[people]) == {
         "classifier, 1 face",
         "classifier, 32 faces",
@@ -163,6 +210,7 @@ def test_the_frontier_has_a_curve_a_system_and_a_point_a_threshold(frontier):
         "joint net, 5 × 5 cells, OpenVINO fp32",
         "joint net, 10 × 10 cells, OpenVINO fp32",
         "two-stage, upsampling 1, OpenVINO fp32",
+        "more than 0.1 false boxes a photo",
     ]
     curves = [line for line in above[1].lines if line.get_linestyle() == "-"]
     np.testing.assert_allclose(curves[1].get_ydata(), [80, 50, 20])
@@ -177,6 +225,40 @@ def test_the_frontier_has_a_curve_a_system_and_a_point_a_threshold(frontier):
         if line.get_linestyle() == "None" and line.get_markerfacecolor() == "white"
     ]
     assert hollow == [2, 2, 1]
+
+
+def test_in_russian(table, limits, frontier, monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    left, right = benchmark.cost_of_faces(table).axes
+    assert left.get_xlabel() == "лиц на фото" and right.get_ylabel().endswith("IoU ≥ 0,5, %")
+    (ratios,) = benchmark.engine_ratios(table).axes
+    assert {"1: двухэтапная система работы", "17,8"} <= {text.get_text() for text in ratios.texts}
+    above = benchmark.frontier(frontier).axes[:2]
+    assert [axis.get_title() for axis in above] == ["1 лицо на фото", "16 лиц на фото"]
+    people = benchmark.cost_of_work(table).axes[2]
+    named = {text.get_text() for text in people.get_legend().get_texts()}
+    assert {"классификатор, 1 лицо", "галерея, полный перебор, 32 лица"} <= named
+    assert benchmark.roofline(limits).axes[0].get_ylabel() == "10⁹ операций в секунду"
+
+
+def test_tables_in_russian(table, limits, frontier, monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    times = dict.fromkeys(("ms", "ms_network", "ms_alone", "ms_awake"), 9.0)
+    times |= dict.fromkeys(("share_of_peak_network", "share_of_peak_awake"), 0.5)
+    gate = limits.assign(n=520, offered=True, joint_accuracy_50=0.8, mean_iou=0.7)
+    for about, cells, _ in (
+        benchmark_tables.portraits(table),
+        benchmark_tables.faces(table),
+        benchmark_tables.frontier(frontier),
+        benchmark_tables.gate(gate),
+        benchmark_tables.limits(limits.assign(**times)),
+    ):
+        assert re.search("[а-я]", about) and cells.columns.is_unique
+        words = " ".join(cells.columns)
+        assert "Движок" in words and not re.search("[a-z]{3}", words.replace("IoU", ""))
+    about, cells, _ = benchmark_tables.portraits(table)
+    assert about.startswith("m, потоков: 2, 320 пикселей;")
+    assert benchmark_tables.gate(gate)[1]["Предлагается"].tolist() == ["да"] * len(gate)
 
 
 @pytest.mark.parametrize("column", ["machine", "profile", "seed", "run"])

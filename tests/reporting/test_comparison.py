@@ -55,6 +55,15 @@ def test_share_of_faces_that_reach_an_iou_is_that_of_a_count():
     assert shown == ["joint net", "two-stage (face)", "boxes not calibrated"]
 
 
+def test_systems_of_one_detector_have_one_curve():
+    faces = faces_table(("two_stage_photo",))
+    other = faces.assign(system="two_stage_face")
+    axis = comparison.iou_distribution(pd.concat([faces, other])).axes[0]
+    assert len([line for line in axis.lines if len(line.get_xdata()) > 2]) == 1
+    (both, _) = axis.get_legend().get_texts()
+    assert both.get_text() == "two-stage (photo),\ntwo-stage (face)"
+
+
 # --- error split ----------------------------------------------------------------------------------
 
 
@@ -108,37 +117,44 @@ def test_error_split_draws_and_prints_the_shares(systems):
 # --- confusion ------------------------------------------------------------------------------------
 
 
+def bars_of(figure):
+    """Labels, lengths and texts of the bars, and the title."""
+    (axis,) = figure.axes
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    lengths = [bar.get_width() for bar in axis.patches]
+    return labels, lengths, [text.get_text() for text in axis.texts], figure.get_suptitle()
+
+
 def test_confusion_of_nobody():
     faces = faces_table()
     right = faces.assign(predicted_identity=faces["identity"])
     known = int((right["found"] & (right["identity"] != "")).sum())
-    for rows, count, people in ((right, known, 3), (right[:0], 0, 0)):
-        matrix, names = comparison.confusion(rows).axes
-        shown = [text.get_text() for text in names.texts]
-        assert shown == [f"0 of {count} faces (0.0 %) taken for another"]
-        assert matrix.get_xlabel() == f"taken for ({people} people)"
-        assert not len(matrix.collections[0].get_offsets())
+    for rows, count in ((right, known), (right[:0], 0)):
+        found = bars_of(comparison.confusion(rows))
+        assert found == ([], [], [], f"0 of {count} faces (0.0 %) taken for another")
 
 
-def test_confusion_lists_the_worst_pair_first():
-    rows = [("ann", "bob")] * 3 + [("bob", "ann"), ("bob", "bob"), ("", "ann")]
+def test_confusion_shows_the_worst_pairs_and_how_many_faces_the_person_has():
+    rows = [("ann", "bob")] * 3 + [("bob", "ann"), ("bob", "bob"), ("", "ann"), ("cyd", "ann")]
     faces = pd.DataFrame(rows, columns=["identity", "predicted_identity"]).assign(found=True)
-    matrix, names = comparison.confusion(faces, ["bob", "ann"], pairs=1).axes
-    texts = [text.get_text() for text in names.texts]
-    assert texts[:3] == ["3", "ann → bob", "and 1 more pair (equals: by name)"]
-    assert texts[-1] == "4 of 5 faces (80.0 %) taken for another"
-    assert matrix.get_xlabel() == "taken for (2 people)"
-    # x: taken for, y: who it is, by their numbers on the axes.
-    assert matrix.collections[0].get_offsets().tolist() == [[0, 1], [1, 0]]
-    assert [label.get_text() for label in matrix.get_yticklabels()] == ["bob", "ann"]
+    lost = faces[:1].assign(found=False)  # counts nowhere
+    figure = comparison.confusion(pd.concat([faces, lost]), pairs=2)
+    labels, lengths, texts, title = bars_of(figure)
+    # Of pairs with as many faces first the one that is more of its person's.
+    assert labels == ["ann → bob", "cyd → ann"]
+    assert (lengths, texts) == ([3, 1], ["3 of 3", "1 of 1"])
+    assert title == "5 of 6 faces (83.3 %) taken for another"
+    assert figure.axes[0].get_xlabel() == "and 1 more pair"
+    assert bars_of(comparison.confusion(faces))[0] == ["ann → bob", "cyd → ann", "bob → ann"]
 
 
-def test_people_taken_for_nobody_and_people_too_many_for_the_axes():
+def test_people_taken_for_nobody_and_pairs_too_many_to_show():
     rows = [(f"p{at:02d}", "") for at in range(35)]
     faces = pd.DataFrame(rows, columns=["identity", "predicted_identity"]).assign(found=True)
-    matrix, names = comparison.confusion(faces).axes
-    assert "p00 (1) → nobody (0)" in [text.get_text() for text in names.texts]
-    assert not any(label.get_text().startswith("p") for label in matrix.get_xticklabels())
+    figure = comparison.confusion(faces)
+    labels = bars_of(figure)[0]
+    assert labels == [f"p{at:02d} → nobody" for at in range(12)]
+    assert figure.axes[0].get_xlabel() == "and 23 more pairs"
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -148,7 +164,7 @@ def test_stage_times_prints_the_median_of_the_whole():
     rows = [("joint", "network", turn, ms) for turn, ms in enumerate((10.0, 20.0, 90.0))]
     rows += [("joint", "odd stage", turn, 5.0) for turn in range(3)]
     figure = comparison.stage_times(pd.DataFrame(rows, columns=["system", "stage", "turn", "ms"]))
-    assert [text.get_text() for text in figure.axes[0].texts] == ["25 ms, 40 FPS"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["25.0 ms, 40.0 FPS"]
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == pytest.approx([20, 5])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["network", "odd stage"]

@@ -55,7 +55,7 @@ def test_arms_are_those_of_people_never_seen_and_curves_stand_apart():
     assert [arm for (arm,) in told] == [
         "cross-entropy (thesis)", "normalised softmax", "pooled under the box", "my_arm",
     ]  # fmt: skip
-    learned = lines(embedding_tables.learning(table), "People", "Learned", "Photos learned")
+    learned = lines(embedding_tables.learning(table), "People", "People learned", "Photos learned")
     assert learned == [
         ("never seen", "20", "240"),
         ("never seen", "206", "618"),

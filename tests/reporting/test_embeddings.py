@@ -53,6 +53,31 @@ def test_compactness_marks_chance_and_the_better_side():
     assert accuracy.get_xlabel() == "%, better →"
 
 
+def test_shares_are_drawn_on_the_whole_scale_and_what_is_not_comparable_is_a_dash():
+    figure = embeddings.compactness(of_seeds(("seen", "unseen")))
+    accuracy, retrieval, *_others = figure.axes
+    assert list(accuracy.get_xticks()) == list(retrieval.get_xticks()) == [0, 50, 100]
+    assert accuracy.get_xlim() == retrieval.get_xlim()
+    dashes = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert dashes == [[], ["–"], ["–"], [], ["–"]]
+    (seen,) = {line.get_ydata()[0] for line in accuracy.lines if line.get_marker() == "o"}
+    assert retrieval.texts[0].get_position()[1] == seen
+
+
+def test_a_note_says_what_may_be_compared():
+    told = embeddings.compactness(of_seeds(("seen", "unseen"))).get_supxlabel()
+    assert "Compare lines of one block" in told and "only two scenes each" in " ".join(told.split())
+    told = embeddings.compactness(of_seeds(("unseen",))).get_supxlabel()
+    assert not told
+
+
+def test_nets_that_start_elsewhere_have_a_colour_of_their_own():
+    rows = pd.concat([of_seeds(("unseen", "lfw")), of_seeds(("lfw",), arms=(STARTED_ARM,))])
+    axis = embeddings.compactness(rows, metrics=("dprime",)).axes[0]
+    colours = [line.get_color() for line in axis.lines if line.get_marker() in ("^", "s")]
+    assert len(colours) == len(set(colours)) == 3
+
+
 def test_people_stand_in_blocks_with_what_sees_them():
     groups = ("lfw", "unseen", "seen", "hog_nearest", "two_stage", "lfw_dlib_aligned_nearest")
     rows = pd.concat([of_seeds(groups), of_seeds(("unseen",), arms=(STARTED_ARM, "roi"))])
@@ -73,7 +98,8 @@ def test_people_stand_in_blocks_with_what_sees_them():
 def test_compactness_of_little():
     rows = of_seeds(("unseen", "my_photos"), seeds=(0,)).assign(low=np.nan, high=np.nan)
     figure = embeddings.compactness(rows[rows["metric"] == "dprime"])
-    assert len(figure.axes) == 1 and "too few for intervals" in figure.axes[0].get_xlabel()
+    assert len(figure.axes) == 1 and figure.axes[0].get_xlabel() == "better →"
+    assert figure.get_supxlabel().endswith("Without an interval: too few people for one.")
     assert labels(figure.axes[0]) == ["never seen:", "joint net", "my_photos:", "joint net"]
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "."]  # of one seed
 
@@ -90,13 +116,14 @@ def test_a_difference_that_means_nothing_does_not_fill_a_panel():
     rows["value"], rows["seed_values"] = [0.73, 0.74], ["0.73", "0.74"]
     axis = embeddings.ablation(rows).axes[0]
     assert np.ptp(axis.get_xlim()) == pytest.approx(10)
-    assert "too few for intervals" in axis.get_xlabel()
+    assert axis.figure.get_supxlabel() == "Without an interval: too few people for one."
 
 
 def test_ablation_has_a_line_an_arm_and_two_bases():
     rows = of_seeds(("unseen", "seen"), arms=(*ARMS, "another"))
     figure = embeddings.ablation(rows)
-    assert labels(figure.axes[0]) == [*ARM_LABELS.values(), "another"]
+    named = ARM_LABELS | {STARTED_ARM: "from the published net"}  # as its rows say
+    assert labels(figure.axes[0]) == [*named.values(), "another"]
     own = rows[(rows["people"] == "unseen") & (rows["metric"] == "map_at_r")]
     drawn = [line for line in figure.axes[1].lines if line.get_marker() == "^"]
     assert len(drawn) == len(ARM_LABELS) + 1
@@ -136,6 +163,7 @@ def test_learning_goes_up_the_number_of_people():
     assert [label.get_text() for label in axis.get_xticklabels()] == ["20", "65", "206"]
     assert "never seen, nearest face, HOG" in texts(figure)
     assert not any("untrained" in text for text in texts(figure))
+    assert not [one for one in axis.lines if one.get_marker() == "o"]  # of people seen
     with pytest.raises(ValueError, match="no rows of arms people_<number>"):
         embeddings.learning(of_seeds(("unseen",)))
 

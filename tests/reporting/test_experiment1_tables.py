@@ -233,6 +233,27 @@ def test_what_may_be_said_is_said_in_sentences():
     assert printed.findings(results, "mean_iou_calibrated") == []
 
 
+def test_what_may_be_said_is_said_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    results = table(
+        difference(),
+        difference(start="default", against="joint", value=-0.1, low=-0.15, high=-0.05),
+        difference(against="hog_nearest", against_start="none", low=-0.01, holds=False),
+        difference(against="chance", against_start="none", holds=False, seeds="0 1"),
+    )
+    measure = "по показателю «найдено и названо»"
+    assert printed.findings(results) == [
+        "Единая сеть со случайных весов лучше, чем двухэтапная (фото) со случайных весов, "
+        f"{measure}: +10,0 [+5,0; +15,0] п. п.",
+        "Единая сеть на основе опубликованной сети хуже, чем единая сеть со случайных весов, "
+        f"{measure}: -10,0 [-15,0; -5,0] п. п.",
+        f"Единая сеть со случайных весов и ближайшее лицо, HOG неотличимы {measure}: "
+        "+10,0 [-1,0; +15,0] п. п.",
+        "Показатель «найдено и названо», единая сеть со случайных весов минус случайное "
+        "угадывание: +10,0 [+5,0; +15,0] п. п.; 2 обучения, поэтому не доказано.",
+    ]
+
+
 def test_what_does_not_hold_is_not_said_however_far_from_0_it_is():
     (said,) = printed.findings(table(difference(holds=False)))
     assert "cannot be told apart" in said and "ahead" not in said

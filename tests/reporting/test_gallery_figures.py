@@ -19,7 +19,8 @@ def test_errors_stand_over_the_threshold():
     fpir, fnir, line = axis.get_lines()
     assert fpir.get_ydata()[:2] == pytest.approx([50, 10])
     assert fnir.get_ydata() == pytest.approx([0, 10, 90])
-    assert list(line.get_xdata()) == [0.95, 0.95]
+    assert list(line.get_xdata()) == [0.95, 0.95] and line.get_label() == "the gallery's threshold"
+    assert axis.get_ylabel() == "errors, %"
     with pytest.raises(ValueError, match="errors: no rows"):
         threshold_costs(errors[:0], 0.9)
 
@@ -44,10 +45,22 @@ def test_sizes_of_both_readings():
         closer, once = (one.lines[0].get_ydata() for one in axis.containers)
         assert closer == pytest.approx([factor * 0.5, factor * 0.9])
         assert once == pytest.approx([factor * 0.2, factor * 0.6])
+    assert [axis.get_ylim() for axis in axes[:2]] == [(0, 105)] * 2
     with pytest.raises(ValueError, match="one dataset, net and profile"):
         face_sizes(pd.concat([sizes(), sizes().assign(dataset="ytf")]))
     with pytest.raises(ValueError, match="one dataset, net and profile"):
         face_sizes(sizes()[:0])
+
+
+def test_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    axes = face_sizes(sizes()).axes
+    assert [axis.get_ylabel() for axis in axes][:2] == ["найдено, %", "узнано, %"]
+    named = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
+    assert named == ["мелкие лица прочитаны ещё раз", "прочитано один раз"]
+    errors = pd.DataFrame({"threshold": [0.9, 1.0], "fpir": [0.5, 0.1], "fnir": [0.0, 0.1]})
+    (axis,) = threshold_costs(errors, 0.95).axes
+    assert axis.lines[2].get_label() == "порог галереи"
 
 
 def test_a_picture_for_a_notebook_is_small():

@@ -18,15 +18,23 @@ def test_cells_scores_and_boxes():
     assert len(boxed.patches) == 3 + 1  # above 0.05, and the one that is kept
 
 
-def test_a_row_for_each_net():
-    maps = {"one": [np.eye(64, 96), np.zeros((64, 96))], "two": [np.ones((64, 96))] * 2}
-    shares = {"one": [0.25, float("nan")], "two": [0.5, 0.75]}
+def test_a_column_for_each_net_and_question():
+    one, two = ("name", "scratch"), ("box", "default")
+    maps = {one: [np.eye(64, 96), np.zeros((64, 96))], two: [np.ones((64, 96))] * 2}
+    shares = {one: [0.25, float("nan")], two: [0.5, 0.75]}
     boxes = [np.array([1, 1, 20, 20])] * 2
     figure = missed([PHOTO, PHOTO], boxes, maps, shares)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == [
-        *("photo", "", "one: 25 % in the face", "no name to lose"),
-        *("two: 50 % in the face", "75 % in the face"),
+        *(
+            "photo",
+            "name, random weights\n25 % in the face",
+            "box, the published net\n50 % in the face",
+        ),
+        *("", "no name to lose", "75 % in the face"),
     ]
+    over = figure.axes[1].images[-1].get_array()
+    # What changes nothing leaves the photo as it is.
+    assert (over[0, 0, 3], over[0, 1, 3]) == (0.9, 0)
     with pytest.raises(ValueError, match="photos: empty"):
         missed([], [], {}, {})

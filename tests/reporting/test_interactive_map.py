@@ -1,6 +1,7 @@
 """The interactive map is one file, the same each time, that loads nothing."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -40,6 +41,7 @@ def map_points(people=("seen", "unseen"), photos=4, factors=True):
                         if factors:
                             row |= {
                                 "factor_yaw": 20.0 * photo - 30,
+                                "factor_pitch": random.uniform(-20, 20),
                                 "factor_light_azimuth": random.uniform(-60, 60),
                                 "session": photo // 2,
                             }
@@ -98,10 +100,10 @@ def test_same_map_gives_same_bytes(tmp_path):
 def test_map_loads_nothing(tmp_path):
     table = map_points()
     text = interactive_map.write(table, tmp_path / "a.html", thumbnails(table)).read_text()
-    html = re.sub(r"(<script[^>]*>).*?</script>", r"\1", text, flags=re.DOTALL)
-    assert "default-src 'none'" in html
-    assert html.count("<script") > 3
-    assert not re.search(r"\bsrc=|\bhref=|<link|@import|url\(|://", html)
+    bare = re.sub(r"(<script[^>]*>).*?</script>", r"\1", text, flags=re.DOTALL)
+    assert "default-src 'none'" in bare
+    assert bare.count("<script") > 3
+    assert not re.search(r"\bsrc=|\bhref=|<link|@import|url\(|://", bare)
 
 
 def test_columns_are_those_of_the_table(tmp_path):
@@ -109,14 +111,17 @@ def test_columns_are_those_of_the_table(tmp_path):
     path = interactive_map.write(table, tmp_path / "a.html")
     columns = data(path)
     assert "face" not in columns
-    for name, method, map_seed in (("UMAP, seed 0", "umap", 0), ("t-SNE, seed 1", "tsne", 1)):
+    for name, method, map_seed in (
+        ("UMAP, map seed 0", "umap", 0),
+        ("t-SNE, map seed 1", "tsne", 1),
+    ):
         own = table[(table["method"] == method) & (table["map_seed"] == map_seed)]
         at = own.set_index("photo").loc[columns["photo"]]
         assert columns[f"{name} x"] == pytest.approx(list(at["x"]), rel=1e-4)
         assert columns[f"{name} y"] == pytest.approx(list(at["y"]), rel=1e-4)
         assert columns["identity"] == list(at["identity"])
         assert columns["factor_yaw"] == list(at["factor_yaw"])
-    assert columns["x"] == columns["UMAP, seed 0 x"]
+    assert columns["x"] == columns["UMAP, map seed 0 x"]
     assert set(zip(columns["people"], columns["marker"], strict=True)) == {
         ("seen", "circle"),
         ("unseen", "triangle"),
@@ -126,14 +131,45 @@ def test_columns_are_those_of_the_table(tmp_path):
 def test_buttons_choose_map_and_colour(tmp_path):
     path = interactive_map.write(map_points(), tmp_path / "a.html")
     maps, colours = buttons(path)
-    assert maps == ["UMAP, seed 0", "UMAP, seed 1", "t-SNE, seed 0", "t-SNE, seed 1"]
-    assert colours == ["person", "seen or not", "yaw", "light", "session"]
+    assert maps == [f"{one}, map seed {seed}" for one in ("UMAP", "t-SNE") for seed in (0, 1)]
+    assert colours == ["person", "seen or not", "sitting", "yaw", "pitch", "light"]
     columns = data(path)
-    for choice in colours:
-        assert len(columns[f"colour {choice}"]) == len(columns["photo"])
+    choices = [name for name in columns if name.startswith("colour ")]
+    assert len(choices) == len(colours)
+    for choice in choices:
+        assert len(columns[choice]) == len(columns["photo"])
     assert len(set(columns["colour person"])) == 6
-    by_yaw = dict(zip(columns["factor_yaw"], columns["colour yaw"], strict=True))
+    assert len(set(columns["colour people"])) == len(set(columns["colour session"])) == 2
+    by_yaw = dict(zip(columns["factor_yaw"], columns["colour factor_yaw"], strict=True))
     assert (by_yaw[-30], by_yaw[30]) == ("#440154", "#fde725")
+
+
+def test_each_group_of_a_map_has_its_trust(tmp_path):
+    table = map_points()
+    table.loc[table["people"] == "unseen", "trustworthiness"] -= 0.1
+    path = interactive_map.write(table, tmp_path / "a.html")
+    texts = [text for one in found(item(path), "Div") for text in [one["text"]]]
+    assert (
+        "seen in training: trustworthiness 0.900, continuity 0.950; "
+        "never seen: trustworthiness 0.800, continuity 0.950"
+    ) in texts
+
+
+def test_a_notebook_shows_the_whole_page_in_a_frame(tmp_path):
+    path = interactive_map.write(map_points(), tmp_path / "a.html")
+    shown = interactive_map.shown(path)
+    (page,) = re.findall(r'^<div><iframe srcdoc="([^"]*)" sandbox="allow-scripts" ', shown)
+    assert html.unescape(page) == path.read_text(encoding="utf-8")
+    assert "<" not in page
+
+
+def test_map_in_russian(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    path = interactive_map.write(map_points(), tmp_path / "a.html")
+    assert '<html lang="ru">' in path.read_text(encoding="utf-8")
+    assert buttons(path)[1][2] == "съёмка"
+    texts = [one["text"] for one in found(item(path), "Div")]
+    assert any("достоверность 0,900" in text for text in texts)
 
 
 def test_real_people_have_no_factors_and_no_faces(tmp_path):
@@ -165,7 +201,7 @@ def test_each_of_several_people_in_a_photo_has_a_point_and_a_face(tmp_path):
     assert len(set(columns["photo"])) == 4
     people = list(zip(columns["photo"], columns["identity"], strict=True))
     assert sorted(people) == faces_of(table) and len(people) == 12
-    for name, method in (("UMAP, seed 1", "umap"), ("t-SNE, seed 1", "tsne")):
+    for name, method in (("UMAP, map seed 1", "umap"), ("t-SNE, map seed 1", "tsne")):
         own = table[(table["method"] == method) & (table["map_seed"] == 1)]
         at = own.set_index(["photo", "identity"])["x"]
         assert columns[f"{name} x"] == pytest.approx([at[face] for face in people], rel=1e-4)
@@ -201,10 +237,11 @@ def test_bad_tables_are_errors(tmp_path):
         two = pd.concat([table, table.assign(**{column: "z"})])
         with pytest.raises(ValueError, match=rf"several in column {column} \(.*, z\); choose one"):
             interactive_map.write(two, path)
-    with pytest.raises(ValueError, match=r"UMAP, seed 0 has s0 in seen/0/0\.png twice"):
+    with pytest.raises(ValueError, match=r"UMAP, map seed 0 has s0 in seen/0/0\.png twice"):
         interactive_map.write(pd.concat([table, table]), path)
     last = table["method"].eq("umap") & table["photo"].eq("seen/0/0.png") & table["map_seed"].eq(1)
-    with pytest.raises(ValueError, match=r"s0 in seen/0/0\.png is not in every map: UMAP, seed 1"):
+    lacking = r"s0 in seen/0/0\.png is not in every map: UMAP, map seed 1"
+    with pytest.raises(ValueError, match=lacking):
         interactive_map.write(table[~last], path)
     assert not list(tmp_path.iterdir())
 

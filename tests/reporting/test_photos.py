@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from thesislib.data import inspect
 from thesislib.reporting.figures import photos, style
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -41,7 +42,7 @@ def test_contact_sheet_of_one_photo_without_faces():
     figure = photos.contact_sheet([photo()], [np.zeros((0, 4))], ["a" * 200])
     (axis,) = figure.axes
     assert not axis.patches
-    assert axis.get_title() == "a" * 21 + "…"
+    assert axis.get_title() == "a" * 19 + "…"
 
 
 def test_contact_sheet_of_photos_of_two_sizes():
@@ -52,6 +53,22 @@ def test_contact_sheet_of_photos_of_two_sizes():
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
     # Boxes are in the photo's own pixels, though fewer of them are printed.
     assert [axis.images[0].get_extent() for axis in figure.axes] == [[0, 40, 30, 0], [0, 20, 80, 0]]
+
+
+def test_lines_of_small_boxes_are_thin():
+    boxes = np.array([[0, 0, 20, 20], [30, 0, 33, 3]])
+    (axis,) = photos.contact_sheet([photo()], [boxes], ["a"]).axes
+    assert [patch.get_linewidth() for patch in axis.patches] == [1.0, 0.5]
+
+
+def test_what_is_odd_stands_above_a_photo():
+    rows = [("ann", "brightness", 0.2, 0.5), ("ann", "contrast", 0.2, 0.1), ("", "box_shape", 2, 1)]
+    odd = pd.DataFrame(rows, columns=["identity", "measure", "value", "usual"])
+    assert photos.odd_titles(odd) == ["ann: darker photo", "ann: more contrast", "wide box"]
+
+
+def test_every_measure_of_odd_photos_has_words():
+    assert set(photos._ODD) == set(inspect._MEASURES)
 
 
 def test_contact_sheet_needs_photos_and_a_title_for_each():

@@ -7,7 +7,8 @@ import pytest
 from thesislib.reporting.figures.recogniser import accuracy_and_cost, learning_curves
 
 
-def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
+def accuracy():
+    """Made-up rows in the form of ``recogniser.csv`` and ``recogniser_speed.csv``."""
     measures = pd.DataFrame(
         [
             ("default", 0.99, 0.98, 1.0),
@@ -34,7 +35,11 @@ def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
         ],
         columns=["system", "engine", "input_px", "faces", "ms_median"],
     ).assign(profile="default", seed=0, machine="a processor", run="one")
-    figure = accuracy_and_cost(measures, times)
+    return measures, times
+
+
+def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
+    figure = accuracy_and_cost(*accuracy())
     drawn = {line.get_label(): line for line in figure.axes[0].lines}
     assert set(drawn) == {
         "read at landmarks, OpenVINO int8",
@@ -45,6 +50,8 @@ def test_accuracy_stands_over_the_cost_of_the_fastest_engine():
     np.testing.assert_allclose(line.get_xdata(), [25 * 33 / 32, 50])
     np.testing.assert_allclose(line.get_ydata(), [98, 98])  # what the engine reaches
     assert {text.get_text() for text in figure.axes[0].texts} == {"1", "32"}
+    assert figure.axes[0].get_xlabel().endswith("below points: faces in the photo")
+    assert len({line.get_marker() for line in drawn.values()}) == 3  # told apart without colour
 
 
 def distances():
@@ -78,6 +85,17 @@ def test_distances_over_views_and_over_portraits():
         np.testing.assert_allclose(published.get_ydata(), [0.2, 0.2])
     assert figure.axes[0].get_xlabel() == "views (38000 portraits)"
     assert figure.axes[1].get_xlabel() == "portraits (16000 views)"
+
+
+def test_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    (axis,) = accuracy_and_cost(*accuracy()).axes
+    assert axis.get_ylabel() == "найдено и названо, lfw, %"
+    assert "чтение под рамкой, OpenVINO fp32" in [line.get_label() for line in axis.lines]
+    views, portraits = learning_curves(distances()).axes
+    assert views.get_xlabel() == "показов (портретов: 38000)"
+    assert portraits.get_xlabel() == "портретов (показов: 16000)"
+    assert views.texts[0].get_text() == "опубликованная сеть"
 
 
 def test_no_curve_of_nets_whose_views_are_not_known():

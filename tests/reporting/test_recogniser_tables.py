@@ -134,6 +134,22 @@ def test_times_by_faces():
     ]
 
 
+def test_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    table = pd.DataFrame(
+        [
+            row("verification", "default", 0.978, low=0.973),
+            row("verification", "roi", 0.8, low=0.79),
+            row("verification", "a", 0.9, low=0.89, portraits=1000, views=16000),
+        ]
+    ).assign(machine="here, 2 threads, torch")
+    about, _, header, _, line = markdown("recogniser", table).split("\n")
+    assert about.startswith("На входе — целые фото") and "480 пикселей" in about
+    assert header.startswith("| Показатель") and line.startswith("| тот же человек?")
+    assert "| под рамкой " in markdown("recogniser_readings", table)
+    assert "| Портреты " in markdown("recogniser_curve", table)
+
+
 def test_tables_that_hold_none_of_it():
     with pytest.raises(ValueError, match="no rows of whole datasets"):
         markdown("recogniser", pd.DataFrame([row("ap50", "default", 1, profile="smoke")]))

@@ -4,6 +4,7 @@ import json
 
 import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 
 from thesislib import paths
 from thesislib.reporting.figures import save, style
@@ -79,7 +80,7 @@ def test_saved_figure_is_recorded_and_nothing_is_left_over(folder):
         ({"seed": [0, 2]}, "profile quick, synthetic people, photo split, seeds 0, 2"),
         (
             {"compared": ("photo", "session")},
-            "profile quick, synthetic people, photo and session split, seed 0",
+            "profile quick, synthetic people, photo split, session split, seed 0",
         ),
         (
             {"dataset": "ytf", "private": True, "split": "session"},
@@ -91,11 +92,36 @@ def test_saved_figure_is_recorded_and_nothing_is_left_over(folder):
         ),
     ],
 )
-def test_what_it_was_drawn_from_stands_in_the_figure(folder, changes, shown):
+def test_what_it_was_drawn_from_stands_in_the_files(folder, changes, shown):
+    about = SAVED | changes
+    file = save.save(curve(), "iou", **about)
+    record = save.read_manifest(folder)[f"{about['dataset']}-{about['split']}/iou"]
+    assert record["about"] == shown
+    with Image.open(file) as picture:
+        assert (picture.text["Title"], picture.text["Description"]) == ("a curve", shown)
+    assert shown.encode() in file.with_suffix(".pdf").read_bytes()
+
+
+def test_what_cannot_be_read_is_a_complaint(folder):
     figure = curve()
+    figure.axes[0].text(0.5, 0.5, "one", ha="center")
+    figure.axes[0].text(0.5, 0.5, "other", ha="center")
     save.save(figure, "iou", **SAVED)
-    save.save(figure, "iou", **SAVED | changes)
-    assert figure.get_supxlabel() == shown
+    assert save.check_manifest(folder) == ["synthetic-photo/iou: 'one' lies on 'other'"]
+    plt.close(figure)
+
+
+def test_russian_figures_have_a_folder_of_their_own(folder, monkeypatch):
+    english = save.save(curve(), "iou", **SAVED)
+    before = (folder / "manifest.json").read_bytes()
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    russian = save.save(curve(), "iou", **SAVED)
+    assert russian == folder / "ru/synthetic-photo/iou.png"
+    assert russian.read_bytes() != english.read_bytes()  # the ticks of a curve from 0 to 1
+    assert (folder / "manifest.json").read_bytes() == before
+    assert save.check_manifest(folder) == save.check_manifest(folder / "ru") == []
+    hidden = save.save(curve(), "faces", **SAVED | {"private": True}, faces=True)
+    assert hidden == folder / "ru/private/synthetic-photo/faces.png"
 
 
 def test_second_figure_keeps_the_first_record(folder):

@@ -47,29 +47,35 @@ def test_each_system_has_a_lane_with_its_value_interval_and_seeds(order):
     accuracy, joint, given, boxes = figure.axes
     labels = [label.get_text() for label in accuracy.get_yticklabels()]
     assert labels == [
-        "the thesis, joint",
-        "the thesis, two-stage",
+        "the thesis, other photos",
+        "joint",
+        "two-stage",
+        "from random weights",
         "joint net",
         "names alone",
-        "joint net, from the published net",
-        "two-stage (aligned), from dlib's recogniser",
+        "from dlib's recogniser",
+        "joint net",
+        "two-stage (aligned)",
+        "references",
         "chance",
         "nearest face, dlib",
     ]
-    lanes = [(10.0 * at, at + 1) for at in range(1, 7)]
-    assert set(marks(accuracy, "o")) == {(98.15, 0), (97.54, 1), *lanes}
+    lanes = [(10.0 * at, lane) for at, lane in enumerate((4, 5, 7, 8, 10, 11), 1)]
+    assert set(marks(accuracy, "o")) == {(98.15, 1), (97.54, 2), *lanes}
     assert set(marks(joint, "o")) == set(lanes)
-    assert not marks(given, "o") and set(marks(boxes, "o")) == {(78.88, 0), (79.82, 1)}
+    assert not marks(given, "o") and set(marks(boxes, "o")) == {(78.88, 1), (79.82, 2)}
+    told = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert told == [[], ["not in the thesis"], ["not in the thesis"], []]
     bars = {tuple(np.round(line.get_xdata(), 3)) for line in joint.lines}
     assert (5.0, 15.0) in bars
     dots = marks(joint, ".")
-    assert (8.0, 1.74) in dots and (12.0, 1.74) in dots
+    assert (8.0, 3.74) in dots and (12.0, 3.74) in dots
     assert len(dots) == 2 * 5  # chance is not trained
 
 
 def test_the_thesis_stands_beside_photo_splits_alone():
     axis = seeds.systems(numbers(split="session")).axes[0]
-    assert axis.get_yticklabels()[0].get_text() == "joint net"
+    assert axis.get_yticklabels()[0].get_text() == "from random weights"
     assert 98.15 not in [value for value, _ in marks(axis, "o")]
 
 
@@ -92,22 +98,35 @@ def differences():
 
 def test_a_difference_that_may_be_claimed_is_filled():
     figure = seeds.differences(differences())
-    scratch, begun = figure.axes
-    assert scratch.get_title() == "joint net from random weights\nahead of …"
-    assert begun.get_title() == "joint net from the published net\nahead of …"
-    assert [label.get_text() for label in scratch.get_yticklabels()] == [
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "joint net from random weights less …",
         "names alone",
         "joint net, from the published net",
+        "joint net from the published net less …",
+        "two-stage (aligned), from dlib's recogniser",
+        "chance",
+        "nearest face, dlib",
     ]
+    assert axis.get_xlabel() == "found and named, IoU ≥ 0.5: difference, percentage points"
+    assert [lane for _, lane in marks(axis, "o")] == [1, 2, 4, 5, 6]
     again = seeds.differences(differences().assign(start="default", against_start="scratch"))
     labels = [label.get_text() for label in again.axes[0].get_yticklabels()]
-    assert labels[0] == "joint net, from random weights"
+    assert labels[1] == "joint net, from random weights"
     found = {}
-    for axis in figure.axes:
-        for line in axis.lines:
-            if line.get_marker() == "o":
-                found[round(float(line.get_xdata()[0]))] = to_hex(line.get_markerfacecolor())
+    for line in axis.lines:
+        if line.get_marker() == "o":
+            found[round(float(line.get_xdata()[0]))] = to_hex(line.get_markerfacecolor())
     assert set(found) == {-20, -10, 0, 10, 20}
     assert {at for at, colour in found.items() if colour == "#ffffff"} == {-10, 10}
     with pytest.raises(ValueError, match="no rows of accuracy"):
         seeds.differences(differences(), "accuracy")
+
+
+def test_lanes_have_their_words_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    axis = seeds.differences(differences()).axes[0]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert labels[0] == "единая сеть со случайных весов минус …"
+    axes = seeds.systems(numbers()).axes
+    assert axes[1].get_title() == "найдено и названо,\nIoU ≥ 0,5"

@@ -116,7 +116,7 @@ def transfers():
 def test_new_people_of_both_nets_have_panels_and_lines_of_their_own():
     figure = transfer.transfer_accuracy(transfers())
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert sorted(titles) == ["old → new", "old → new, from the published net"]
+    assert sorted(titles) == ["old → new", "old → new\nfrom the published net"]
     transfer.transfer_time(transfers())
     assert len(transfer.forgetting(transfers()).axes) == 2
     cells = tables.experiment2(transfers()).cells

@@ -1,10 +1,15 @@
 """What all figures share."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_rgb
 
-from reporting.conftest import text_outside
-from thesislib.reporting.figures import style
+from thesislib.reporting.figures import comparison, style, training
+from thesislib.reporting.figures.layout import problems
+from thesislib.reporting.labels import STARTED_SYSTEMS
+from thesislib.tables import SYSTEMS
 
 
 @pytest.mark.parametrize(
@@ -64,12 +69,58 @@ def test_dollars_in_a_name_are_no_mathematics():
     assert text._preprocess_math(text.get_text()) == ("$_$", False)
 
 
-def test_text_outside_a_figure_is_found():
+def test_text_that_cannot_be_read_is_found():
     # The test of all other figures' texts can fail.
     figure, axis = plt.subplots(figsize=(2, 1))
     axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, "within", ha="center")
-    assert text_outside(figure) == []
-    axis.text(0.9, 0.5, "half of this is beside the page")
-    assert text_outside(figure) == ["half of this is beside the page"]
+    assert problems(figure) == []
+    axis.text(0.55, 0.5, "upon", ha="center")
+    assert problems(figure) == ["'within' lies on 'upon'"]
     axis.texts[-1].remove()
+    axis.text(0.9, 0.5, "half of this is beside the page")
+    assert "'half of this is beside the page' is cut off" in problems(figure)
+    axis.texts[-1].remove()
+
+
+def lightness(colour):
+    """CIE L* of a colour, 0 to 100: what is left of it in grey, and to those blind for colours."""
+    linear = [
+        one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in to_rgb(colour)
+    ]
+    y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def alike(lines):
+    """Pairs of curves, colour and dashes, that cannot be told apart in grey."""
+    return [
+        (one, other)
+        for (one, (colour, dashes)), (other, (against, its)) in combinations(lines.items(), 2)
+        if dashes == its and abs(lightness(colour) - lightness(against)) < 15
+    ]
+
+
+def test_lightness_is_that_of_the_definition():
+    assert [round(lightness(one), 1) for one in ("black", "#777777", "white")] == [0, 50.0, 100]
+
+
+def test_curves_drawn_together_can_be_told_apart_in_grey():
+    lines = {name: style.system_line(name) for name in (*SYSTEMS, *STARTED_SYSTEMS)}
+    assert not alike({name: (line["color"], line["linestyle"]) for name, line in lines.items()})
+    assert not alike(
+        {name: (colour, dashes) for name, (_, colour, dashes) in training.TERMS.items()}
+    )
+    assert alike({"one": ("#0072B2", "-"), "other": ("#AA5500", "-")})
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        [colour for _, colour in comparison.STAGES.values()],
+        [colour for *_, colour in comparison.VERDICTS],
+    ],
+)
+def test_parts_of_a_bar_can_be_told_apart_in_grey(colours):
+    steps = [abs(lightness(one) - lightness(other)) for one, other in combinations(colours, 2)]
+    assert min(steps) > 10

@@ -78,25 +78,41 @@ def test_latex_of_a_small_table():
     face = {"system": "two_stage_face"}
     results = table(of_seeds(), of_seeds(**face), of_seeds(metric="joint_accuracy_50", **face))
     lines = tables.latex("experiment1", results).splitlines()
-    assert lines[0] == r"\begin{tabular}{llrrrr}"
-    assert [lines[i] for i in (1, 3, -2, -1)] == [
+    assert lines[1] == r"\begin{tabular}{lrrrr}"
+    assert [lines[at] for at in (2, 4, -3, -2)] == [
         r"\toprule",
         r"\midrule",
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    assert lines[2] == (
-        r"System & Begun from & Accuracy & Joint @0.5 & Names, boxes given & Seeds \\"
-    )
-    assert lines[4] == r"joint & the thesis, Experiment 1, other photos & 98.15 & -- & -- & -- \\"
-    assert lines[6:8] == [
-        r"joint net & random weights & 96.3 [94.1, 98.0] & -- & -- & -- \\",
-        r"two-stage (face) & random weights & 96.3 [94.1, 98.0] & 96.3 [94.1, 98.0] & -- "
-        r"& 95.0, 96.4, 97.5 \\",
+    given = r"\begin{tabular}[b]{@{}r@{}}Names, \\ boxes given\end{tabular}"
+    assert lines[3] == rf"System & Accuracy & Joint @0.5 & {given} & Seeds \\"
+    begun = r"\multicolumn{5}{l}{\textit{Begun from: the thesis, Experiment 1, other photos}} \\*"
+    assert lines[5:7] == [begun, r"joint & 98.15 & -- & -- & -- \\"]
+    assert lines[10:12] == [
+        r"joint net & 96.3 [94.1, 98.0] & -- & -- & -- \\",
+        r"two-stage (face) & 96.3 [94.1, 98.0] & 96.3 [94.1, 98.0] & -- & 95.0, 96.4, 97.5 \\",
     ]
-    pairs = tables.latex("experiment1_pairs", table(difference()))
-    assert pairs.startswith(r"\begin{tabular}{lllrrrr}")
-    assert "& +10.0 [+5.0, +15.0] & +9.0, +10.0, +11.0 & 0.016 & yes" in pairs
+    pairs = tables.latex("experiment1_pairs", table(difference(value=-0.1)))
+    assert "& $-$10.0 [+5.0, +15.0] & +9.0, +10.0, +11.0 & 0.016 & yes" in pairs
+
+
+def test_a_table_is_printed_in_the_language_of_figures(monkeypatch):
+    face = {"system": "two_stage_face"}
+    results = table(of_seeds(), of_seeds(**face), of_seeds(metric="joint_accuracy_50", **face))
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    about, header, _, body = cells("experiment1", results)
+    assert "IoU не меньше 0,5" in about and "95-процентными" in about
+    assert header[:3] == ["Система", "Начало", "Доля верных ответов"]
+    assert body[0][1:3] == ["работа, эксперимент 1, другие фото", "98,15"]
+    assert body[-1] == [
+        "двухэтапная (лицо)",
+        "случайные веса",
+        *["96,3 [94,1; 98,0]"] * 2,
+        "–",
+        "95,0; 96,4; 97,5",
+    ]
+    assert "двухэтапная (лицо) & 96,3 [94,1; 98,0]" in tables.latex("experiment1", results)
 
 
 def test_printed_names_do_not_break_the_page():

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from thesislib.reporting.figures import transfer
+from thesislib.reporting.figures.style import GREY
 from thesislib.reporting.labels import TRANSFER_VARIANTS
+from thesislib.tables import REFERENCES
 
 RUN = {"profile": "quick", "backbone": "resnet18", "input_px": 96, "command": "make figures"}
 RUN |= {"start": "scratch", "precision": "bf16", "commit": "70fae51", "run": "0123abcd"}
@@ -99,15 +101,38 @@ def test_trainings_that_were_cut_short_are_not_drawn_and_references_are_grey():
     every = pd.concat([rows, short, reference])
     figure = transfer.transfer_accuracy(every)
     assert 12.3 not in values_drawn(figure) and 77 in values_drawn(figure)
-    (line,) = drawn_lines(figure.axes[0], "#777777")[-1:]
-    assert line.get_marker() in ("x", "v") and "nearest face, dlib" in legend_texts(figure)
+    (line,) = drawn_lines(figure.axes[0], GREY)
+    assert line.get_ydata() == pytest.approx([77] * 4)
+    assert "nearest face, dlib" in legend_texts(figure)
     assert 77 not in values_drawn(transfer.transfer_time(every))
+
+
+def test_all_variants_and_references_stand_by_their_number_of_photos():
+    """However many there are, and however close the numbers."""
+    rows = table(seeds=(0,)).replace({"photos_per_person": {8: 5}})
+    rows = pd.concat([rows, rows[rows["photos_per_person"] == 5].assign(photos_per_person=3)])
+    means = rows[rows["variant"] == "class_mean"]
+    rows = pd.concat([rows, *(means.assign(variant=name) for name in ("nearest", *REFERENCES))])
+    figure = transfer.transfer_accuracy(rows)
+    axis = figure.axes[0]
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 5]
+    assert len(lines) == 6 + len(REFERENCES)
+    for line in lines:
+        assert np.abs(line.get_xdata() - np.arange(5)).max() < 0.45
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "3", "4", "5"]
+    told = [(line.get_color(), line.get_marker()) for line in lines]
+    assert len(set(told)) == len(told)
 
 
 def test_bars_of_one_seed_are_its_interval():
     figure = transfer.transfer_accuracy(table(seeds=(0,)))
     assert legend_texts(figure)[-1] == "95 % interval"
     assert legend_texts(transfer.transfer_accuracy(table()))[-1] == "range of 3 seeds"
+    # Pairs of three, of two and of one seed.
+    pairs = [("a", "b"), ("b", "a"), ("a", "c")]
+    several = [table(pairs[at : at + 1], seeds=range(3 - at)) for at in range(3)]
+    figure = transfer.transfer_accuracy(pd.concat(several))
+    assert legend_texts(figure)[-1] == "range of 2 or 3 seeds; 95 % interval of one"
 
 
 @pytest.mark.parametrize("without", ["intervals", "columns"])
@@ -132,28 +157,59 @@ def test_panels_name_source_and_target_and_ticks_are_the_photos():
     assert [axis.get_ylabel() for axis in shown] == ["accuracy, %", "", "", "accuracy, %"]
 
 
-def test_points_in_time_are_the_seconds_and_the_ends_bear_their_number_of_photos():
+def test_points_in_time_are_the_seconds_and_grow_with_the_photos():
     rows = table(seeds=(0,))
     figure = transfer.transfer_time(rows)
     axis = figure.axes[0]
     own = rows[(rows["variant"] == "class_mean") & (rows["metric"] == "joint_accuracy_50")]
     assert axis.lines[0].get_xdata() == pytest.approx(own["seconds"])
     assert axis.lines[0].get_ydata() == pytest.approx(100 * own["value"])
-    assert [text.get_text() for text in axis.texts[:2]] == ["1", "8"]
-    for text, row in zip(axis.texts[:2], own.iloc[[0, -1]].itertuples(), strict=True):
-        assert text.xy == pytest.approx((row.seconds, 100 * row.value))
-    assert legend_texts(figure)[-1] == "points: 1, 2, 4, 8 photos per person"
+    points = axis.lines[1:5]
+    for point, row in zip(points, own.itertuples(), strict=True):
+        assert point.get_xydata()[0] == pytest.approx((row.seconds, 100 * row.value))
+    sizes = [point.get_markersize() for point in points]
+    assert sizes == sorted(set(sizes))
+    _, photos = figure.legends
+    shown = {text.get_text(): line.get_markersize() for text, line in
+             zip(photos.get_texts(), photos.get_lines(), strict=True)}  # fmt: skip
+    assert list(shown) == ["photos per person:", "1", "2", "4", "8"]
+    assert list(shown.values())[1:] == sizes
 
 
 def test_forgetting_is_measured_from_the_net_before():
     figure = transfer.forgetting(table([("ytf", "lfw")]))
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["joint accuracy, IoU ≥ 0.5, %", "mean IoU, %", "AP50, %"]
+    assert titles == ["found and named, IoU ≥ 0.5, %", "mean IoU, %", "AP50, %"]
     before = [line for line in figure.axes[0].lines if np.ptp(line.get_xdata()) == 0]
     assert before[0].get_xdata()[0] == pytest.approx(95)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["classifier", "classifier, embedding head", "everything", "from scratch"]
     assert figure.axes[1].get_xlabel() == "on ytf, after learning lfw"
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_shares_are_drawn_from_nothing_to_all(draw):
+    """No axis is cut, and where all values are 100 there are no ticks of hundredths."""
+    rows = table(seeds=(0,))
+    rows.loc[rows["metric"] == "old_ap50", "value"] = 1.0
+    for axis in draw(rows).axes:
+        low, high = axis.get_xlim() if draw is transfer.forgetting else axis.get_ylim()
+        assert -5 < low <= 0 and 100 <= high < 105
+        if draw is transfer.forgetting:
+            ticks = [label.get_text() for label in axis.get_xticklabels()]
+            assert ticks == ["0", "20", "40", "60", "80", "100"]
+
+
+def test_in_russian(monkeypatch):
+    monkeypatch.setenv("FIGURES_LANGUAGE", "ru")
+    accuracy = transfer.transfer_accuracy(table())
+    assert accuracy.axes[0].get_ylabel() == "найдено и названо, IoU ≥ 0,5, %"
+    assert legend_texts(accuracy)[-1] == "размах 3 запусков"
+    seconds = transfer.transfer_time(table())
+    assert seconds.axes[0].get_xlabel() == "секунд на добавление новых людей"
+    forgotten = transfer.forgetting(table([("ytf", "lfw")]))
+    assert forgotten.axes[1].get_xlabel() == "на ytf после обучения на lfw"
+    assert forgotten.axes[1].get_title() == "средний IoU, %"
 
 
 def values_drawn(figure):
@@ -195,9 +251,9 @@ def test_profiles_have_panels_of_their_own_and_runs_are_refused(draw):
     figure = draw(pd.concat([rows, rows.assign(profile="full", value=rows["value"] / 2)]))
     words = [axis.get_title() or axis.get_xlabel() for axis in figure.axes]
     words += [axis.get_xlabel() for axis in figure.axes]
-    assert any(word.endswith(", quick") for word in words)
-    assert any(word.endswith(", full") for word in words)
-    assert not any(word.endswith(", quick") for axis in draw(rows).axes for word in
+    assert any(word.endswith((", quick", "\nquick")) for word in words)
+    assert any(word.endswith((", full", "\nfull")) for word in words)
+    assert not any(word.endswith((", quick", "\nquick")) for axis in draw(rows).axes for word in
                    (axis.get_title(), axis.get_xlabel()))  # fmt: skip
     with pytest.raises(ValueError, match=r"several in column run \(0123abcd, 4567cdef\); choose"):
         draw(pd.concat([rows, rows.assign(run="4567cdef")]))

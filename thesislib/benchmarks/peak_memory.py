@@ -5,12 +5,12 @@ engine and the pixels.
 """
 
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from thesislib.deploy.recogniser import Recogniser
 
@@ -53,7 +53,12 @@ def peak_mb() -> float:
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         if found:
             return float(found[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    used = psutil.Process().memory_info()
+    if hasattr(used, "peak_wset"):  # Windows
+        return used.peak_wset / 2**20
+    import resource  # which Windows has not
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
 
 
 if __name__ == "__main__":

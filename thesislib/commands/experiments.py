@@ -356,6 +356,17 @@ def training_speed(
     print(training.summary(config, training.compare(config, rounds)))
 
 
+def printed() -> None:
+    """Write the tables of the pages as LaTeX and Markdown, beside the figures.
+
+    FIGURES_LANGUAGE=ru asks for Russian.
+    """
+    from thesislib.reporting import printed as printing
+
+    files = printing.write()
+    print(f"{len(files)} files: {files[-1].parent}")
+
+
 def publish() -> None:
     """Take the results of runs/ over into the committed tables, figures, notebooks and pages."""
     from thesislib import paths

@@ -11,7 +11,9 @@ from thesislib.data.schema import Dataset
 
 _THUMBNAIL = 24  # side in pixels of the grey pictures that are compared for near-duplicates
 _BLOCK = 256  # photos compared at a time with all others
-_MEASURES = ("brightness", "contrast", "sharpness", "face_size", "box_shape", "off_centre")
+# Skin, hair and clothes decide about these: a photo is compared with the same person's others.
+_OF_PERSON = ("brightness", "contrast", "sharpness")
+_MEASURES = (*_OF_PERSON, "face_size", "box_shape", "off_centre")
 
 
 def measure_photos(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFrame, np.ndarray]:
@@ -25,10 +27,11 @@ def measure_photos(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFram
         Two things. A table, one row per photo: ``photo``; ``faces``, how many; ``brightness`` and
         ``contrast``, mean and standard deviation of the grey value, 0–1; ``sharpness``, mean
         absolute difference of the grey values of neighbouring pixels, 0–1; and of its largest
-        face ``face_size`` (square root of the box's share of the photo's area), ``box_shape``
-        (width / height) and ``off_centre`` (distance of the box's centre from the photo's, in
-        diagonals of the photo), NaN without a face. And a thumbnail of each photo, float32
-        [N, 576] of zero mean and unit length, for :func:`near_duplicates`.
+        face ``identity`` (empty where nobody is known), ``face_size`` (square root of the box's
+        share of the photo's area), ``box_shape`` (width / height) and ``off_centre`` (distance of
+        the box's centre from the photo's, in diagonals of the photo), NaN without a face. And a
+        thumbnail of each photo, float32 [N, 576] of zero mean and unit length, for
+        :func:`near_duplicates`.
     """
     faces = dict(iter(dataset.table.groupby("photo", sort=False)))
     rows, thumbnails = [], []
@@ -53,16 +56,17 @@ def measure_photos(dataset: Dataset, progress: bool = True) -> tuple[pd.DataFram
     return pd.DataFrame(rows), np.stack(thumbnails)
 
 
-def _largest_face(rows: pd.DataFrame) -> dict[str, float]:
+def _largest_face(rows: pd.DataFrame) -> dict[str, float | str]:
     boxed = rows.dropna(subset="x1")
     if boxed.empty:
-        return {"face_size": np.nan, "box_shape": np.nan, "off_centre": np.nan}
+        return {"identity": "", "face_size": np.nan, "box_shape": np.nan, "off_centre": np.nan}
     x1, y1, x2, y2 = boxed[BOX].to_numpy().T
     at = int(np.argmax((x2 - x1) * (y2 - y1)))
     wide, tall = x2[at] - x1[at], y2[at] - y1[at]
     width, height = boxed[["width", "height"]].to_numpy()[at]
     off = np.hypot((x1[at] + x2[at] - width) / 2, (y1[at] + y2[at] - height) / 2)
     return {
+        "identity": str(boxed["identity"].iloc[at]),
         "face_size": float(np.sqrt(wide * tall / (width * height))),
         "box_shape": float(wide / tall),
         "off_centre": float(off / np.hypot(width, height)),
@@ -105,32 +109,38 @@ def near_duplicates(
 
 
 def outliers(measures: pd.DataFrame, n: int = 20) -> pd.DataFrame:
-    """The photos furthest from the rest in any one measure, worth a look by eye.
+    """The photos furthest from what is usual in any one measure, worth a look by eye.
 
-    Distances are in robust standard deviations, 1.4826 times the median absolute deviation from
-    the median (Iglewicz & Hoaglin 1993, section 3).
+    Brightness, contrast and sharpness are usual where they are the median of the same person's
+    photos: of all photos together they would single out people by skin and hair. Photos of
+    nobody known are not compared in them. Size, shape and place of a face are compared with all.
+    Distances are in robust standard deviations, 1.4826 times the median absolute deviation
+    (Iglewicz & Hoaglin 1993, section 3).
 
     Args:
         measures: table of :func:`measure_photos`.
         n: at most how many.
 
     Returns:
-        Table ``photo, measure, value, distance``, largest distance first; each photo with the
-        measure in which it is furthest out.
+        Table ``photo, identity, measure, value, usual, distance``, largest distance first; each
+        photo with the measure in which it is furthest out.
     """
-    values = measures[list(_MEASURES)].to_numpy()
-    middle = np.nanmedian(values, axis=0)
-    spread = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.abs(values - middle) / np.where(spread > 0, spread, np.nan)
-    distance = np.nan_to_num(distance, nan=0.0)
+    values = measures[list(_MEASURES)]
+    usual = values * 0 + values.median()
+    of_person = values[list(_OF_PERSON)].groupby(measures["identity"]).transform("median")
+    usual[list(_OF_PERSON)] = of_person.where(measures["identity"] != "")
+    off = (values - usual).abs()
+    spread = 1.4826 * off.median()
+    distance = (off / spread.where(spread > 0)).fillna(0.0).to_numpy()
     worst = distance.argmax(axis=1)
     rows = np.arange(len(measures))
     table = pd.DataFrame(
         {
             "photo": measures["photo"],
+            "identity": measures["identity"],
             "measure": np.array(_MEASURES)[worst],
-            "value": values[rows, worst],
+            "value": values.to_numpy()[rows, worst],
+            "usual": usual.to_numpy()[rows, worst],
             "distance": distance[rows, worst],
         }
     )

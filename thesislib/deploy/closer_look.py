@@ -50,6 +50,11 @@ class CloserLook:
         return self.net.fingerprint
 
     @property
+    def most_input_px(self) -> int:
+        """Shorter side of a photo of small faces, as it is read the second time."""
+        return TIMES[-1] * self.input_px
+
+    @property
     def answers_key(self) -> str:
         """What an answer depends on."""
         told = f"closer look {TIMES} {SMALL_PX} {SURE} {UNSURE} {answers_key(self.net)}"

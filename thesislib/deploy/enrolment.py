@@ -131,6 +131,8 @@ def faces_of_people(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # those that cannot be read are told below
         found = predict(net, list(photos), least, progress=progress)
+    # Of a net that takes a closer look that of the closest.
+    read_px = getattr(net, "most_input_px", getattr(net, "input_px", None))
     chosen: list[tuple[str, Face, Path, str]] = []  # with what speaks against it
     remarks: list[Remark] = []
     for photo, faces in zip(files, found, strict=True):
@@ -138,7 +140,7 @@ def faces_of_people(
         if isinstance(face, str):
             remarks.append(Remark(photo, face if faces else why_none(photo)))
         else:
-            poor = doubts(read_photo(photo), face)
+            poor = doubts(read_photo(photo), face, read_px)
             chosen.append((person(photo), face, photo, told(poor)))
     if not chosen:
         why = "; ".join(f"{one.photo}: {one.reason}" for one in remarks[:MOST_TOLD])

@@ -11,27 +11,30 @@ from PIL import Image
 
 from thesislib.faces import Face, yaw_of
 
-LEAST_PX = 32  # side of a face in the photo
+DOUBTS = ("small", "dark", "blurred", "turned away")
+LEAST_PX = 32  # side of a face, in the photo as it is read
 LEAST_GREY = 20  # mean of the face, of 255
 LEAST_SHARPNESS = 0.12  # see sharpness
 MOST_YAW = 50  # degrees
 _SIDE = 64  # pixels, at which faces are compared in sharpness
 
 
-def doubts(photo: np.ndarray, face: Face) -> list[str]:
+def doubts(photo: np.ndarray, face: Face, read_px: int | None = None) -> list[str]:
     """What speaks against enrolling somebody by a face.
 
     Args:
         photo: uint8 [H, W, 3] RGB.
         face: found in it.
+        read_px: shorter side at which a net reads photos at most; None for as they are. Of a
+            larger photo a face is as small as the net sees it.
 
     Returns:
-        any of ``"small"``, ``"dark"``, ``"blurred"`` and, where it has landmarks, ``"turned
-        away"``.
+        any of :data:`DOUBTS`, the last where it has landmarks.
     """
     x1, y1, x2, y2 = np.clip(face.box, 0, [photo.shape[1], photo.shape[0]] * 2)
     found = []
-    if np.sqrt((x2 - x1) * (y2 - y1)) < LEAST_PX:
+    seen = 1.0 if read_px is None else min(1.0, read_px / min(photo.shape[:2]))
+    if seen * np.sqrt((x2 - x1) * (y2 - y1)) < LEAST_PX:
         found.append("small")
     grey = Image.fromarray(photo).crop(tuple(np.rint([x1, y1, x2, y2]).astype(int))).convert("L")
     if 0 in grey.size:

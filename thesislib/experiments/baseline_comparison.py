@@ -332,8 +332,9 @@ def time(config: Config, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.Da
         names: of the systems, which take turns; none for those that the config compares.
 
     Returns:
-        rows ``system, metric, value, low, high, n`` with metric ``fps``, and one row per system,
-        stage and turn: ``system, stage, turn, ms, threads, device``; both with ``commit``.
+        rows ``system, metric, value, low, high, n`` with metrics ``fps`` and ``others``, the share
+        of the cores that other processes had; and one row per system, stage and turn: ``system,
+        stage, turn, ms, others, threads, device``; both with ``commit``.
     """
     names = list(names) or list(systems_of(config))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -368,6 +369,8 @@ def time(config: Config, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.Da
         ms = totals[name].to_numpy()
         low, high = bootstrap_interval(ms, np.median, seed=config.seed)
         rows.append((name, "fps", 1000 / np.median(ms), 1000 / high, 1000 / low, len(ms)))
+        if "others" in stages:  # earlier ones did not watch them
+            rows.append((name, "others", stages["others"].iloc[0], np.nan, np.nan, len(ms)))
     speed = pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
     return speed.assign(commit=stages["commit"].iloc[0]), stages
 

@@ -5,9 +5,11 @@ import pandas as pd
 from thesislib.reporting.labels import (
     PIPELINE_LABELS,
     backbone_label,
+    busy_sentence,
     engine_label,
     timed_system_label,
 )
+from thesislib.reporting.language import _, ngettext
 from thesislib.tables import one_run
 
 
@@ -18,15 +20,16 @@ def portraits(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     if not len(rows):
         raise ValueError("benchmark: no rows of portraits")
     first = rows.iloc[0]
-    about = (
-        f"{first['machine']}, {first['threads']} threads, {first['input_px']} pixels, photo in "
+    about = _(
+        "{machine}, {threads} threads, {px} pixels, photo in "
         "memory to answer, medians of at least 30 runs; of each system its fastest engine and "
         "plain PyTorch. Ratio: of frames per second to the thesis's own setting, dlib with "
         "upsampling 1 and ResNet34 in plain PyTorch. Joint accuracy and mean IoU in percent."
-    )
+    ).format(machine=first["machine"], threads=first["threads"], px=first["input_px"])
     fastest = rows.groupby(["system", "backbone"])["ms_median"].transform("min")
     rows = rows[(rows["engine"] == "torch") | (rows["ms_median"] == fastest)]
-    header = ["System", "Engine", "ms per photo", "Ratio", "Joint @0.5", "Mean IoU", "Memory, MB"]
+    header = [_("System"), _("Engine"), _("ms per photo"), _("Ratio"), _("Joint @0.5")]
+    header += [_("Mean IoU"), _("Memory, MB")]
     cells = [
         [
             _with_backbone(row),
@@ -37,9 +40,9 @@ def portraits(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             f"{100 * row['mean_iou']:.1f}",
             f"{row['peak_mb']:.0f}" if row["peak_mb"] > 0 else "–",
         ]
-        for _, row in rows.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
+        for _at, row in rows.sort_values("ratio_to_thesis_pipeline", ascending=False).iterrows()
     ]
-    return about, pd.DataFrame(cells, columns=header), 2
+    return about + busy_sentence(rows), pd.DataFrame(cells, columns=header), 2
 
 
 def faces(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -53,10 +56,10 @@ def faces(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         ", ".join(map(backbone_label, own["backbone"].unique()))
         for own in (rows[of_joint], rows[rows["system"].isin(PIPELINE_LABELS)])
     )
-    about = (
-        f"Photos of many faces: ms per photo / % of the faces found at IoU 0.5 ({one}; the "
-        f"pipeline's classifier is a {two}, run on each face)."
-    )
+    about = _(
+        "Photos of many faces: ms per photo / % of the faces found at IoU 0.5 ({one}; the "
+        "pipeline's classifier is a {two}, run on each face)."
+    ).format(one=one, two=two)
     counts = sorted(int(count) for count in rows["faces"].unique())
     cells = []
     groups = rows.groupby(["system", "grid", "engine"], dropna=False, sort=False)
@@ -70,8 +73,8 @@ def faces(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         ]
         label = f"{timed_system_label(system)}{_cells_of(system, grid)}"
         cells.append([label, engine_label(engine), *pairs])
-    header = ["System", "Engine", *(_faces(count) for count in counts)]
-    return about, pd.DataFrame(cells, columns=header), 2
+    header = [_("System"), _("Engine"), *(_faces(count) for count in counts)]
+    return about + busy_sentence(rows), pd.DataFrame(cells, columns=header), 2
 
 
 def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
@@ -82,12 +85,12 @@ def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     table = table[table["engine"] != "torch"]
     counts = [count for count in (1, 4, 16) if count in set(table["faces"])]
     first = table.iloc[0]
-    about = (
+    about = _(
         "By least score of a face (probability; of dlib's detector margin): ms per photo / % of "
         "the faces found at IoU 0.5 / % of the people known found and named rightly / boxes on no "
-        f"face, a photo. All see the same {first['photos']} photos of {first['input_px']} pixels "
+        "face, a photo. All see the same {photos} photos of {px} pixels "
         "for each number of faces, and know the same people."
-    )
+    ).format(photos=first["photos"], px=first["input_px"])
     groups = table.groupby(["system", "grid", "engine", "threshold"], dropna=False, sort=False)
     cells = []
     for (system, grid, engine, threshold), own in groups:
@@ -100,8 +103,8 @@ def frontier(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                 *(_point(at.loc[count]) for count in counts),
             ]
         )
-    header = ["System", "Engine", "Score", *(_faces(count) for count in counts)]
-    return about, pd.DataFrame(cells, columns=header), 2
+    header = [_("System"), _("Engine"), _("Score"), *(_faces(count) for count in counts)]
+    return about + busy_sentence(table), pd.DataFrame(cells, columns=header), 2
 
 
 def _point(row: pd.Series) -> str:
@@ -113,32 +116,35 @@ def _point(row: pd.Series) -> str:
 
 
 def _cells_of(system: str, grid: float) -> str:
-    return f", {grid:.0f} x {grid:.0f} cells" if system == "joint" else ""
+    if system != "joint":
+        return ""
+    cells = _("{n} x {n} cells").format(n=f"{grid:.0f}")
+    return f", {cells}"
 
 
 def _faces(count: int) -> str:
-    return f"{count} face{'s' * (count > 1)}"
+    return ngettext("{n} face", "{n} faces", count).format(n=count)
 
 
 def gate(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """What engines of lower precision cost, on photos that were looked at for nothing else."""
     one_run(table, "benchmark_gate", columns=("profile", "seed", "machine"), by=())
-    about = (
-        f"Joint accuracy and mean IoU in percent on {table['n'].iloc[0]} faces that were neither "
+    about = _(
+        "Joint accuracy and mean IoU in percent on {n} faces that were neither "
         "trained on, calibrated with nor tested. An engine is offered if it costs at most half a "
         "point of the first and one of the second."
-    )
+    ).format(n=table["n"].iloc[0])
     cells = [
         [
             backbone_label(row["backbone"]),
             engine_label(row["engine"]),
             f"{100 * row['joint_accuracy_50']:.1f}",
             f"{100 * row['mean_iou']:.1f}",
-            "yes" if row["offered"] else "no",
+            _("yes") if row["offered"] else _("no"),
         ]
-        for _, row in table.iterrows()
+        for _at, row in table.iterrows()
     ]
-    header = ["Net", "Engine", "Joint @0.5", "Mean IoU", "Offered"]
+    header = [_("Net"), _("Engine"), _("Joint @0.5"), _("Mean IoU"), _("Offered")]
     return about, pd.DataFrame(cells, columns=header), 2
 
 
@@ -146,7 +152,7 @@ def limits(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """Where the time of the headline's calls goes, and what share of the peak they reach."""
     one_run(table, "benchmark_limits", columns=("profile", "seed", "machine"), by=())
     table = table[table["engine"] != "training"]
-    about = (
+    about = _(
         "Milliseconds, medians, and percent of what a matrix product of that precision reaches. "
         "Call: photo in memory to answer, systems in turns, as in the first table; network: the "
         "network's stage of the same calls; alone: calls with the same pause between them, but no "
@@ -161,10 +167,10 @@ def limits(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             *(f"{row[name]:.1f}" for name in told),
             *(f"{100 * row[name]:.0f}" for name in shares),
         ]
-        for _, row in table.iterrows()
+        for _at, row in table.iterrows()
     ]
-    header = ["Net", "Engine", "Call", "Network", "Alone", "Awake"]
-    header += ["% of peak", "%, network", "%, awake"]
+    header = [_("Net"), _("Engine"), _("Call"), _("Network"), _("Alone"), _("Awake")]
+    header += [_("% of peak"), _("%, network"), _("%, awake")]
     return about, pd.DataFrame(cells, columns=header), 2
 
 

@@ -1,8 +1,11 @@
 """The page of all figures: caption, notebook, command and table of each."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from thesislib.reporting.language import N_, _, ngettext
 
 # By notebook: what computes its numbers, and the tables that they are in.
 _SOURCES = {
@@ -16,10 +19,11 @@ _SOURCES = {
     "05_embeddings": ("experiment3", "experiment3*.csv"),
     "06_your_own_photos": ("recognise, face-sizes", "face_sizes.csv"),
 }
-_HEAD = """# Figures
-
-Drawn from the tables in `figures/tables/` by the notebook named behind each caption, all of them by
-`make figures`; PDFs lie beside the pictures. A section's name is the dataset and the split."""
+_HEAD = N_(
+    "Drawn from the tables in `figures/tables/` by the notebook named behind each caption, all of "
+    "them by `make figures`; PDFs lie beside the pictures. A section's name is the dataset and the "
+    "split."
+)
 
 
 def page(manifest: Mapping[str, Mapping[str, Any]], picture: str, notebook: str) -> str:
@@ -31,9 +35,10 @@ def page(manifest: Mapping[str, Mapping[str, Any]], picture: str, notebook: str)
         picture: link to a figure's picture, with ``{name}`` for its key.
         notebook: link to a notebook, with ``{name}`` for its name without suffix.
     """
-    lines, group = [_HEAD], None
+    heading = _("Figures")
+    lines, group = [f"# {heading}", "", *textwrap.wrap(_(_HEAD), 100)], None
     for key, about in sorted(manifest.items()):
-        section, _, name = key.partition("/")
+        section, name = key.split("/", 1)
         if section != group:
             group = section
             lines += ["", f"## {section}"]
@@ -43,9 +48,12 @@ def page(manifest: Mapping[str, Mapping[str, Any]], picture: str, notebook: str)
         told = f"{caption} [{drawn_by}]({notebook.format(name=drawn_by)})"
         if commands:
             told += f"; `thesislib {commands}`; `{tables}`"
-        lines.append(f"{told}; profile {about['profile']}, {_seeds(about['seed'])}.")
+        profile = _("profile {profile}").format(profile=about["profile"])
+        lines.append(f"{told}; {profile}, {_seeds(about['seed'])}.")
     return "\n".join(lines) + "\n"
 
 
 def _seeds(seed: int | list[int]) -> str:
-    return f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
+    told = [seed] if isinstance(seed, int) else seed
+    text = ngettext("seed {seeds}", "seeds {seeds}", len(told))
+    return text.format(seeds=", ".join(map(str, told)))

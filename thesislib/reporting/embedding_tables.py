@@ -8,18 +8,27 @@ from collections.abc import Iterator
 import pandas as pd
 
 from thesislib.reporting.experiment1_tables import difference_cells, finding
-from thesislib.reporting.labels import ARM_LABELS, PEOPLE_LABELS, seen_by
+from thesislib.reporting.labels import (
+    ARM_LABELS,
+    PEOPLE_LABELS,
+    STARTS,
+    arm_label,
+    people_label,
+    seen_by,
+    system_label,
+)
+from thesislib.reporting.language import N_, _
 from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 _COLUMNS = {
-    "verification_accuracy": ("Verification", 100),
+    "verification_accuracy": (N_("Verification"), 100),
     "map_at_r": ("MAP@R", 100),
-    "precision_at_1": ("Precision@1", 100),
-    "fnir_at_fpir_1e1": ("FNIR at FPIR 10 %", 100),
+    "precision_at_1": (N_("Precision@1"), 100),
+    "fnir_at_fpir_1e1": (N_("FNIR at FPIR 10 %"), 100),
     "dprime": ("d′", 1),
 }
-COMPARED = {"map_at_r": "MAP@R", "precision_at_1": "precision@1"}
-_MEASURES = (
+COMPARED = {"map_at_r": "MAP@R", "precision_at_1": N_("precision@1")}
+_MEASURES = N_(
     "One photo of every scene of a person; people of all seeds, and their scenes on average. "
     "Verification: share of pairs of photos told right, one "
     "person or two; chance is 50 %. MAP@R, precision@1: are the nearest photos of the same person? "
@@ -39,22 +48,25 @@ def systems(table: pd.DataFrame) -> _Table:
     for people, arm, own in _lines(table):
         if arm in (MAIN_ARM, STARTED_ARM):
             rows.append([*seen_by(people, own["start"].iloc[0]), *_cells(own)])
-    groups = [*PEOPLE_LABELS.values(), *(row[0] for row in rows)]
+    groups = [*map(people_label, PEOPLE_LABELS), *(row[0] for row in rows)]
     rows.sort(key=lambda row: groups.index(row[0]))
-    return _MEASURES, pd.DataFrame(rows, columns=_header("People", "Seen by")), 2
+    return _(_MEASURES), pd.DataFrame(rows, columns=_header(_("People"), _("Seen by"))), 2
 
 
 def arms(table: pd.DataFrame) -> _Table:
     """People never seen, by what was changed in training."""
-    rows = [
-        [ARM_LABELS.get(arm, arm), *_cells(own)]
+    found = {
+        arm: own
         for group, arm, own in _lines(table)
         if group == "unseen" and not arm.startswith(("people_", "photos_"))
+    }
+    order = [*ARM_LABELS, *found]
+    rows = [
+        [arm_name(arm, found[arm]["start"].iloc[0]), *_cells(found[arm])]
+        for arm in sorted(found, key=order.index)
     ]
-    order = [*ARM_LABELS.values(), *(row[0] for row in rows)]
-    rows.sort(key=lambda row: order.index(row[0]))
-    about = f"People never seen, by what was changed in training. {_MEASURES}"
-    return about, pd.DataFrame(rows, columns=_header("Arm")), 1
+    told = _("People never seen, by what was changed in training.")
+    return f"{told} {_(_MEASURES)}", pd.DataFrame(rows, columns=_header(_("Arm"))), 1
 
 
 def learning(table: pd.DataFrame) -> _Table:
@@ -69,14 +81,15 @@ def learning(table: pd.DataFrame) -> _Table:
         if (fewer or arm == MAIN_ARM) and people in _grouped(table):
             learned = [round(own[f"learned_{what}"].iloc[0]) for what in ("people", "photos")]
             rows.append([seen_by(people)[0], *map(str, learned), *_cells(own)])
-    if not any(arm.startswith(("people_", "photos_")) for _, arm, _ in _lines(table)):
+    if not table["arm"].str.startswith(("people_", "photos_")).any():
         raise ValueError("experiment3_seeds: no rows of arms people_<number> or photos_<number>")
-    rows.sort(key=lambda row: (row[0] != PEOPLE_LABELS["unseen"], row[0], int(row[1]), int(row[2])))
-    about = (
+    rows.sort(key=lambda row: (row[0] != people_label("unseen"), row[0], int(row[1]), int(row[2])))
+    told = _(
         "People never seen, by how many people and photos were learned, on average over seeds, in "
-        f"equally many steps. {_MEASURES}"
+        "equally many steps."
     )
-    return about, pd.DataFrame(rows, columns=_header("People", "Learned", "Photos learned")), 1
+    header = _header(_("People"), _("People learned"), _("Photos learned"))
+    return f"{told} {_(_MEASURES)}", pd.DataFrame(rows, columns=header), 1
 
 
 def _grouped(table: pd.DataFrame) -> set[str]:
@@ -87,23 +100,29 @@ def _grouped(table: pd.DataFrame) -> set[str]:
 def pairs(table: pd.DataFrame) -> _Table:
     """What may be said of embeddings of the same faces."""
     table = _of_one(table, "experiment3_pairs")
-    about = (
+    about = _(
         "Embeddings less others of the same faces, query by query, in percentage points. Intervals "
-        f"hold together with 95 % (Bonferroni, {table['tests'].iloc[0]} tests); p: sign-flip test "
-        "over people, corrected by Holm. Claimed: p below 0.05, an interval without 0, and the "
-        "same sign in every one of at least three seeds."
-    )
-    header = ["People", "Embeddings", "Against", "Measure", "Difference", "Seeds", "p", "Claimed"]
+        "hold together with 95 % (Bonferroni, {tests} tests); p: sign-flip test over people, "
+        "corrected by Holm. Claimed: p below 0.05, an interval without 0, and the same sign in "
+        "every one of at least three seeds."
+    ).format(tests=table["tests"].iloc[0])
+    header = [_("People"), _("Embeddings"), _("Against"), _("Measure"), _("Difference")]
+    header += [_("Seeds"), "p", _("Claimed")]
     rows = [
         [
             seen_by(row["people"])[0],
             *_told_of_both(row),
-            COMPARED[row["metric"]],
+            measure_label(row["metric"]),
             *difference_cells(row),
         ]
-        for _, row in table.iterrows()
+        for _at, row in table.iterrows()
     ]
     return about, pd.DataFrame(rows, columns=header), 4
+
+
+def measure_label(metric: str) -> str:
+    """What is compared in a row of differences, one of :data:`COMPARED`."""
+    return _(COMPARED[metric])
 
 
 def findings(table: pd.DataFrame, metric: str = "map_at_r") -> list[str]:
@@ -118,8 +137,8 @@ def findings(table: pd.DataFrame, metric: str = "map_at_r") -> list[str]:
         raise ValueError(f"metric {metric!r} is none of {', '.join(COMPARED)}")
     said = []
     chosen = table[(table["metric"] == metric) & (table["people"] == "unseen")]
-    for _, row in chosen.iterrows():
-        said.append(finding(row, *_told_of_both(row), COMPARED[metric]))
+    for _at, row in chosen.iterrows():
+        said.append(finding(row, *_told_of_both(row), measure_label(metric)))
     return said
 
 
@@ -132,20 +151,26 @@ def _told_of_both(row: pd.Series) -> tuple[str, str]:
 def _told(people: str, arm: str, start: str) -> str:
     system = seen_by(people, start)[1]
     if arm in (MAIN_ARM, STARTED_ARM):
-        return f"{system}, {ARM_LABELS[arm]}" if system == "joint net" else system
-    return ARM_LABELS.get(arm, arm)
+        return f"{system}, {arm_label(arm)}" if system == system_label("joint") else system
+    return arm_label(arm)
+
+
+def arm_name(arm: str, start: str) -> str:
+    """Name of an arm; of the one that does not start from random weights, what it starts from."""
+    return _(STARTS[start]) if arm == STARTED_ARM and start in STARTS else arm_label(arm)
 
 
 def _header(*first: str) -> list[str]:
-    return [*first, "People × scenes", *(name for name, _ in _COLUMNS.values()), "Seeds"]
+    measures = [_(name) for name, _scale in _COLUMNS.values()]
+    return [*first, _("People × scenes"), *measures, _("Seeds")]
 
 
 def _cells(own: pd.DataFrame) -> list[str]:
-    numbers = {row["metric"]: row for _, row in own.iterrows()}
+    numbers = {row["metric"]: row for _at, row in own.iterrows()}
     if own["people"].iloc[0] == "seen":
         numbers = {name: row for name, row in numbers.items() if name not in OF_SIZE}
     cells = [f"{int(own['persons'].max())} × {own['scenes'].max():.1f}"]
-    for metric, (_, scale) in _COLUMNS.items():
+    for metric, (_name, scale) in _COLUMNS.items():
         cells.append(_number(numbers.get(metric), scale))
     seeds = numbers["map_at_r"]["seed_values"] if "map_at_r" in numbers else ""
     cells.append(", ".join(f"{100 * float(value):.1f}" for value in str(seeds).split()) or "–")

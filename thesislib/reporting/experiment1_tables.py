@@ -9,33 +9,47 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from thesislib.reporting.labels import THESIS_EXPERIMENT1, begun_from, system_label
+from thesislib.reporting.labels import (
+    THESIS_EXPERIMENT1,
+    THESIS_LABELS,
+    begun_from,
+    busy_sentence,
+    started_from,
+    system_label,
+)
+from thesislib.reporting.language import N_, _, localised, ngettext
 from thesislib.tables import CONTROLS, LEAST_SEEDS, REFERENCES, SYSTEMS, one_run
 
 _ORDER = {name: at for at, name in enumerate((*SYSTEMS, *CONTROLS, *REFERENCES))}
 _STARTS = {"scratch": 0, "default": 1, "dlib": 1, "none": 2}
-_INTERVALS = (
+_INTERVALS = N_(
     "In percent, over the test faces of all seeds together, with 95 % intervals in which people "
-    "are drawn"
+    "are drawn."
 )
 MEASURES = {
-    "accuracy": "accuracy",
-    "joint_accuracy_50": "joint @0.5",
-    "oracle_box_accuracy": "names, boxes given",
-    "mean_iou_calibrated": "mean IoU, calibrated",
+    "accuracy": N_("accuracy"),
+    "joint_accuracy_50": N_("joint @0.5"),
+    "oracle_box_accuracy": N_("names, boxes given"),
+    "mean_iou_calibrated": N_("mean IoU, calibrated"),
 }
+
+
+def measure_label(metric: str) -> str:
+    """What is compared in a row of differences, one of :data:`MEASURES`."""
+    return _(MEASURES[metric])
 
 
 def names(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """Who is named rightly, by system; the thesis's own numbers first where photos were split."""
-    about = (
-        f"{_INTERVALS}. Accuracy, the thesis's: the best detection of a photo has the right "
+    measures = _(
+        "Accuracy, the thesis's: the best detection of a photo has the right "
         "identity, wherever its box is. Joint @0.5: of all faces, those with the right identity "
         "and an IoU of at least 0.5, boxes calibrated. Names, boxes given: read at the annotated "
         "box; the two-stage classifier of the photo needs none. Seeds: joint @0.5 of each, or of "
         "what finds no face, names."
     )
-    header = ["System", "Begun from", "Accuracy", "Joint @0.5", "Names, boxes given", "Seeds"]
+    header = [_("System"), _("Begun from"), _("Accuracy"), _("Joint @0.5")]
+    header += [_("Names, boxes given"), _("Seeds")]
     rows = []
     for system, begun, own in _thesis(table):
         rows.append([system, begun, f"{100 * own['accuracy']:.2f}", *"–––"])
@@ -45,26 +59,27 @@ def names(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             rows.append(
                 [*arm.labels, *cells, arm.seeds("joint_accuracy_50", "oracle_box_accuracy")]
             )
-    return about, pd.DataFrame(rows, columns=header), 2
+    return f"{_(_INTERVALS)} {measures}", pd.DataFrame(rows, columns=header), 2
 
 
 def _thesis(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series]]:
     """System, where it is from, and numbers by metric of the thesis, which split by photo."""
     if "photo" in set(table["split"]):
         for system, own in THESIS_EXPERIMENT1.groupby("system", sort=False):
-            begun = f"{own['source'].iloc[0]}, other photos"
-            yield str(system), begun, own.set_index("metric")["value"]
+            begun = _("the thesis, Experiment 1, other photos")
+            yield _(THESIS_LABELS[str(system)]), begun, own.set_index("metric")["value"]
 
 
 def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """How well boxes lie, by system."""
-    about = (
-        f"{_INTERVALS}. Mean IoU over all photos, 0 where no face was found. Calibrated: boxes of "
+    measures = _(
+        "Mean IoU over all photos, 0 where no face was found. Calibrated: boxes of "
         "systems that learned another framing of a face, moved and scaled alike, as fits the "
         "training photos best. Found: faces with a calibrated IoU of at least 0.5. AP50: of "
         "calibrated boxes. Seeds: calibrated mean IoU of each."
     )
-    header = ["System", "Begun from", "Mean IoU", "Calibrated", "Found", "AP50", "Seeds"]
+    header = [_("System"), _("Begun from"), _("Mean IoU"), _("Calibrated"), _("Found"), "AP50"]
+    header += [_("Seeds")]
     shown = ("mean_iou", "mean_iou_calibrated", "recall_50", "ap50")
     rows = []
     for system, begun, own in _thesis(table):
@@ -74,20 +89,21 @@ def boxes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         for arm in _arms(table)
         if "mean_iou" in arm.numbers
     ]
-    return about, pd.DataFrame(rows, columns=header), 2
+    return f"{_(_INTERVALS)} {measures}", pd.DataFrame(rows, columns=header), 2
 
 
 def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     """The joint net less each other system."""
     table = _of_one(table, "experiment1_pairs")
     tests = table["tests"].iloc[0]
-    about = (
+    about = _(
         "The joint net less another system on the same faces, in percentage points. Intervals "
-        f"hold together with 95 % (Bonferroni, {tests} tests); p: sign-flip test over people, "
+        "hold together with 95 % (Bonferroni, {tests} tests); p: sign-flip test over people, "
         "corrected by Holm for as many. Claimed: p below 0.05, an interval without 0, and the "
         "same sign in every one of at least three seeds."
-    )
-    header = ["Joint net from", "Against", "Measure", "Difference", "Seeds", "p", "Claimed"]
+    ).format(tests=tests)
+    header = [_("Joint net from"), _("Against"), _("Measure"), _("Difference"), _("Seeds")]
+    header += ["p", _("Claimed")]
     rows = []
     order = table.assign(
         a=table["start"].map(_STARTS),
@@ -95,7 +111,7 @@ def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         c=table["against"].map(_ORDER),
         d=table["metric"].map({name: at for at, name in enumerate(MEASURES)}),
     ).sort_values(["a", "b", "c", "d"])
-    for _, row in order.iterrows():
+    for _index, row in order.iterrows():
         against = system_label(row["against"])
         if row["against_start"] != "none":
             against += f", {begun_from(row['against_start'])}"
@@ -103,7 +119,7 @@ def pairs(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             [
                 begun_from(row["start"]),
                 against,
-                MEASURES[row["metric"]],
+                measure_label(row["metric"]),
                 *difference_cells(row),
             ]
         )
@@ -116,7 +132,7 @@ def difference_cells(row: pd.Series) -> list[str]:
         _points(row["value"], row["low"], row["high"]),
         ", ".join(f"{100 * float(value):+.1f}" for value in row["seed_values"].split()),
         probability(row["p_holm"]),
-        "yes" if row["holds"] else "no",
+        _("yes") if row["holds"] else _("no"),
     ]
 
 
@@ -131,12 +147,12 @@ def findings(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> list[str
     if metric not in MEASURES:
         raise ValueError(f"metric {metric!r} is none of {', '.join(MEASURES)}")
     said = []
-    for _, row in table[table["metric"] == metric].iterrows():
-        joint = f"The joint net from {begun_from(row['start'])}"
+    for _index, row in table[table["metric"] == metric].iterrows():
+        joint = _("the joint net {begun}").format(begun=started_from(row["start"]))
         other = system_label(row["against"])
         if row["against_start"] != "none":
-            other += f" from {begun_from(row['against_start'])}"
-        said.append(finding(row, joint, other, MEASURES[metric]))
+            other += f" {started_from(row['against_start'])}"
+        said.append(finding(row, joint, other, measure_label(metric)))
     return said
 
 
@@ -148,17 +164,24 @@ def finding(row: pd.Series, one: str, other: str, measure: str) -> str:
         one, other: what is compared.
         measure: in which.
     """
-    points = f"{_points(row['value'], row['low'], row['high'])} points"
     seeds = len(str(row["seeds"]).split())
-    if row["holds"]:
-        side = "ahead of" if row["value"] > 0 else "behind"
-        said = f"{one} is {side} {other} in {measure}: {points}."
+    if row["holds"] and row["value"] > 0:
+        said = _("{one} is ahead of {other} in {measure}: {difference} points.")
+    elif row["holds"]:
+        said = _("{one} is behind {other} in {measure}: {difference} points.")
     elif seeds < LEAST_SEEDS:
-        trained = "one training" if seeds == 1 else f"{seeds} trainings"
-        said = f"{one} less {other} in {measure}: {points}; of {trained}, so not claimed."
+        said = ngettext(
+            "{one} less {other} in {measure}: {difference} points; of one training, so not "
+            "claimed.",
+            "{one} less {other} in {measure}: {difference} points; of {n} trainings, so not "
+            "claimed.",
+            seeds,
+        )
     else:
-        said = f"{one} and {other} cannot be told apart in {measure}: {points}."
-    return said[0].upper() + said[1:]
+        said = _("{one} and {other} cannot be told apart in {measure}: {difference} points.")
+    difference = _points(row["value"], row["low"], row["high"])
+    said = said.format(one=one, other=other, measure=measure, difference=difference, n=seeds)
+    return localised(said[0].upper() + said[1:])
 
 
 def _points(value: float, low: float, high: float) -> str:
@@ -171,19 +194,20 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     Args:
         table: rows of ``experiment1.csv``.
     """
-    about = (
+    about = _(
         "Median time from the decoded photo to the answer, batch 1, systems that begin alike turn "
         "by turn on the same photos; only those can be compared. Times the joint net: of frames "
         "per second, on its line 1. Found: faces with a calibrated IoU of at least 0.5; where a "
         "detector finds none, nothing is named, and that takes no time."
     )
-    header = ["System", "Begun from", "Input, px", "ms", "FPS", "Times the joint net", "Found, %"]
-    if not len(table):
-        raise ValueError("experiment1: no rows")
+    header = [_("System"), _("Begun from"), _("Input, px"), _("ms"), _("FPS")]
+    header += [_("Times the joint net"), _("Found, %")]
+    if not (table["metric"] == "fps").any():
+        raise ValueError("experiment1: no rows of times")
     table = table[table["seed"] == table["seed"].min()]
     one_run(table, "experiment1", ("dataset", "split", "profile"), by=("system", "start"))
     rows = []
-    for _, own in in_rows(table).groupby("run", sort=False):
+    for _run, own in in_rows(table).groupby("run", sort=False):
         fps = own[own["metric"] == "fps"].set_index("system")
         found = own[own["metric"] == "recall_50"].set_index("system")["value"]
         joint = fps["value"].get("joint", float("nan"))
@@ -200,7 +224,8 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                     f"{100 * recall:.1f}" if recall == recall else "–",
                 ]
             )
-    return about, pd.DataFrame(rows, columns=header), 2
+    others = table[table["metric"] == "others"].rename(columns={"value": "others"})
+    return about + busy_sentence(others), pd.DataFrame(rows, columns=header), 2
 
 
 class _Arm(NamedTuple):
@@ -235,7 +260,7 @@ def _arms(table: pd.DataFrame) -> Iterator[_Arm]:
         ["system", "start"], sort=False
     ):
         labels = (system_label(str(system)), begun_from(str(start)))
-        yield _Arm(labels, {row["metric"]: row for _, row in own.iterrows()})
+        yield _Arm(labels, {row["metric"]: row for _index, row in own.iterrows()})
 
 
 def in_rows(table: pd.DataFrame, start: str = "start", system: str = "system") -> pd.DataFrame:

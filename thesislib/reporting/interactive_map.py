@@ -1,4 +1,7 @@
-"""An interactive map of embeddings: one HTML file, with everything it needs, for any browser."""
+"""An interactive map of embeddings: one HTML file, with everything it needs, for any browser.
+
+It is opened from where it lies, or shown within a notebook, see :func:`shown`.
+"""
 
 import base64
 import colorsys
@@ -7,6 +10,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from thesislib.environment import require
 
@@ -30,12 +34,13 @@ from thesislib.reporting.figures.embedding_maps import METHODS
 from thesislib.reporting.figures.embeddings import people_style
 from thesislib.reporting.figures.style import GREY, in_order
 from thesislib.reporting.labels import PEOPLE_LABELS, people_label
+from thesislib.reporting.language import N_, _, language, localised, ngettext
 
 FACE_PX = 48  # of a thumbnail in the file; shown twice as large
 
 # The browser is told to load nothing, so that the file works, and tells nobody, anywhere.
 _PAGE = """<!DOCTYPE html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: blob:; \
@@ -54,11 +59,13 @@ Bokeh.embed.embed_item(JSON.parse(document.getElementById("item").textContent), 
 </body>
 </html>
 """
+_TALL = 800  # pixels of the page
+# What colours points: its button, what it shows.
 _FACTORS = {
-    "factor_yaw": "head turned (yaw), degrees",
-    "factor_light_azimuth": "direction of light (azimuth), degrees",
+    "factor_yaw": (N_("yaw"), N_("head turned (yaw), degrees")),
+    "factor_pitch": (N_("pitch"), N_("head raised (pitch), degrees")),
+    "factor_light_azimuth": (N_("light"), N_("direction of light (azimuth), degrees")),
 }
-_FACTOR_BUTTONS = {"factor_yaw": "yaw", "factor_light_azimuth": "light"}
 _SESSIONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _CHOOSE_MAP = """
 const data = source.data, name = names[cb_obj.active];
@@ -66,7 +73,10 @@ data.x = data[name + " x"];
 data.y = data[name + " y"];
 source.change.emit();
 below.text = texts[cb_obj.active];
+const chosen = source.selected.indices;
 plot.reset.emit();
+// Whom one follows is followed in the next map, too.
+setTimeout(() => { source.selected.indices = chosen; }, 0);
 """
 _CHOOSE_COLOUR = """
 source.data.colour = source.data["colour " + names[cb_obj.active]];
@@ -86,7 +96,7 @@ def write(
     map_table: pd.DataFrame,
     path: Path | str,
     thumbnails: Mapping[tuple[str, str], np.ndarray] | None = None,
-    title: str = "Embeddings",
+    title: str = N_("Embeddings of people seen and never seen"),
 ) -> Path:
     """Write the map as HTML; the same table and thumbnails give the same bytes.
 
@@ -96,11 +106,11 @@ def write(
     Args:
         map_table: ``experiment3_map.csv`` of one dataset and arm: ``dataset, profile, arm, method,
             map_seed, photo, identity, people, x, y, trustworthiness, continuity`` and, if known,
-            ``factor_yaw, factor_light_azimuth`` (degrees) and ``session``.
+            ``factor_yaw, factor_pitch, factor_light_azimuth`` (degrees) and ``session``.
         path: of the HTML file.
         thumbnails: photo and identity to uint8 [h, w, 3] RGB; of people who do not exist, for the
             file holds them.
-        title: above the map.
+        title: above the map; the usual one in the figures' language.
 
     Returns:
         ``path``.
@@ -119,13 +129,27 @@ def write(
     item = _numbered(json_item(layout, "map"), {})
     scripts = Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).js_raw
     html = _PAGE.format(
-        title=escape(title),
+        title=escape(_(title)),
+        language=language(),
         scripts="\n".join(f"<script>\n{script}\n</script>" for script in scripts),
         # No text in the data may end the script.
         item=json.dumps(item, separators=(",", ":")).replace("<", "\\u003c"),
     )
     storage.write_text(path, html)
     return path
+
+
+def shown(path: Path | str) -> str:
+    """HTML that shows a map within a notebook: the whole page, in a frame of its own.
+
+    JupyterLab lets no file that it opens run scripts before it is told to; a cell's output may.
+
+    Args:
+        path: of the file that :func:`write` wrote.
+    """
+    page = escape(Path(path).read_text(encoding="utf-8"))
+    frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" height="{_TALL}"'
+    return f'<div>{frame} style="width: 100%; border: 0"></iframe></div>'
 
 
 def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -143,7 +167,9 @@ def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     points, maps = None, {}
     for method in in_order(map_table["method"], list(METHODS)):
         for map_seed, one in map_table[map_table["method"] == method].groupby("map_seed"):
-            name = f"{METHODS.get(method, method)}, seed {map_seed}"
+            name = _("{method}, map seed {seed}").format(
+                method=METHODS.get(method, method), seed=map_seed
+            )
             at = one.set_index(["photo", "identity"])  # a photo may show several people
             twice = at.index[at.index.duplicated()]
             if len(twice):
@@ -163,11 +189,20 @@ def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
             points = points.assign(
                 **{f"{name} {axis}": [float(f"{v:.5g}") for v in at[axis]] for axis in ("x", "y")}
             )
-            maps[name] = (
-                f"trustworthiness {at['trustworthiness'].iloc[0]:.3f}, "
-                f"continuity {at['continuity'].iloc[0]:.3f}"
-            )
+            maps[name] = _trust(one)
     return points, maps
+
+
+def _trust(one: pd.DataFrame) -> str:
+    """How far a map is to be trusted, by groups of people."""
+    told = []
+    for people in in_order(one["people"], list(PEOPLE_LABELS)):
+        own = one[one["people"] == people].iloc[0]
+        trust, kept = own["trustworthiness"], own["continuity"]
+        text = _("{people}: trustworthiness {trust:.3f}, continuity {kept:.3f}")
+        text = text.format(people=people_label(people), trust=trust, kept=kept)
+        told.append(localised(text))
+    return escape("; ".join(told))
 
 
 def _jpeg(face: np.ndarray | None) -> str:
@@ -181,8 +216,15 @@ def _jpeg(face: np.ndarray | None) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _colourings(points: pd.DataFrame) -> dict[str, tuple[list[str], str]]:
-    """Each choice of colours: its button, a colour a point, and its legend in HTML."""
+class _Colouring(NamedTuple):
+    """A choice of colours: its button, a colour a point, its legend in HTML."""
+
+    button: str
+    colours: list[str]
+    legend: str
+
+
+def _colourings(points: pd.DataFrame) -> dict[str, _Colouring]:
     people = sorted(set(points["identity"]))
     # Hues a golden section apart, in three shades: as different as that many can be.
     hues = {
@@ -191,41 +233,49 @@ def _colourings(points: pd.DataFrame) -> dict[str, tuple[list[str], str]]:
     }
     groups = in_order(points["people"], list(PEOPLE_LABELS))
     group_colours = {name: people_style(name)["color"] for name in groups}
+    told = ngettext(
+        "{n} person; click a point to see one person alone, click beside it to see all",
+        "{n} people, a colour each, ▲ where never seen in training; click a point to see one "
+        "person alone, click beside it to see all",
+        len(people),
+    ).format(n=len(people))
     found = {
-        "person": (
-            [hues[name] for name in points["identity"]],
-            f"{len(people)} people, a colour each, and ▲ where never seen in training; "
-            "click a point to see one person alone, click beside it to see all",
-        ),
-        "seen or not": (
+        "person": _Colouring(_("person"), [hues[name] for name in points["identity"]], told),
+        "people": _Colouring(
+            _("seen or not"),
             [group_colours[name] for name in points["people"]],
             _swatches({people_label(name): colour for name, colour in group_colours.items()}),
         ),
     }
-    for factor, label in _FACTORS.items():
-        if factor in points:
-            values = points[factor].to_numpy(float)
-            low, high = np.nanmin(values), np.nanmax(values)
-            shades = matplotlib.colormaps["viridis"]
-            colours = [
-                to_hex(shades((value - low) / ((high - low) or 1))) if np.isfinite(value) else GREY
-                for value in values
-            ]
-            ramp = ", ".join(to_hex(shades(at)) for at in np.linspace(0, 1, 9))
-            legend = (
-                f"{label}: {low:.0f} <span style='display:inline-block;width:10em;height:0.8em;"
-                f"background:linear-gradient(to right,{ramp})'></span> {high:.0f}"
-            )
-            found[_FACTOR_BUTTONS[factor]] = (colours, legend)
     if "session" in points:
         sessions = sorted(set(points["session"].dropna()))
         if len(sessions) <= len(_SESSIONS):  # more cannot be told apart
             known = dict(zip(sessions, _SESSIONS, strict=False))
-            found["session"] = (
+            found["session"] = _Colouring(
+                _("sitting"),
                 [known.get(session, GREY) for session in points["session"]],
-                _swatches({f"session {name}": colour for name, colour in known.items()}),
+                _swatches({str(name): colour for name, colour in known.items()}),
             )
+    for factor, (button, label) in _FACTORS.items():
+        if factor in points:
+            found[factor] = _shaded(points[factor].to_numpy(float), _(button), _(label))
     return found
+
+
+def _shaded(values: np.ndarray, button: str, label: str) -> _Colouring:
+    """Colours by a number, grey where it is not known."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    shades = matplotlib.colormaps["viridis"]
+    colours = [
+        to_hex(shades((value - low) / ((high - low) or 1))) if np.isfinite(value) else GREY
+        for value in values
+    ]
+    ramp = ", ".join(to_hex(shades(at)) for at in np.linspace(0, 1, 9))
+    legend = (
+        f"{label}: {low:.0f} <span style='display:inline-block;width:10em;height:0.8em;"
+        f"background:linear-gradient(to right,{ramp})'></span> {high:.0f}"
+    )
+    return _Colouring(button, colours, legend)
 
 
 def _swatches(colours: Mapping[str, str]) -> str:
@@ -237,30 +287,32 @@ def _swatches(colours: Mapping[str, str]) -> str:
 def _layout(
     points: pd.DataFrame,
     maps: Mapping[str, str],
-    colourings: Mapping[str, tuple[list[str], str]],
+    colourings: Mapping[str, _Colouring],
     faces: bool,
 ) -> Column:
     first = next(iter(maps))
     data = {name: points[name].tolist() for name in points}
     data["group"] = [people_label(name) for name in points["people"]]
     data["marker"] = ["triangle" if name == "unseen" else "circle" for name in points["people"]]
-    data |= {f"colour {name}": colours for name, (colours, _) in colourings.items()}
+    data |= {f"colour {name}": one.colours for name, one in colourings.items()}
     data |= {"x": data[f"{first} x"], "y": data[f"{first} y"]}
     data["colour"] = data["colour person"]
     source = ColumnDataSource(data)
 
-    shown = ["photo", "session", *_FACTOR_BUTTONS]
+    told = {"photo": _("photo"), "session": _("sitting")}
+    told |= {name: _(button) for name, (button, _label) in _FACTORS.items()}
     lines = [
-        f"{_FACTOR_BUTTONS.get(name, name)}: @{name}{'{0}' if name in _FACTORS else ''}"
-        for name in shown
+        f"{label}: @{name}{'{0}' if name in _FACTORS else ''}"
+        for name, label in told.items()
         if name in points
     ]
     picture = f"<img src='@face' width='{2 * FACE_PX}' alt=''>" if faces else ""
     text = "<br>".join(["<b>@identity</b>, @group", *lines])
     tooltip = f"<div style='max-width:20em'>{picture}<div>{text}</div></div>"
     plot = figure(
-        width=900,
-        height=620,
+        sizing_mode="stretch_width",
+        max_width=900,
+        height=560,
         match_aspect=True,
         tools="pan,wheel_zoom,box_zoom,tap,reset",
         active_scroll="wheel_zoom",
@@ -288,7 +340,7 @@ def _layout(
 
     texts = list(maps.values())
     below = Div(text=texts[0])
-    legends = [legend for _, legend in colourings.values()]
+    legends = [one.legend for one in colourings.values()]
     beside = Div(text=legends[0])
     choose_map = RadioButtonGroup(labels=list(maps), active=0)
     choose_map.js_on_change(
@@ -304,7 +356,7 @@ def _layout(
             code=_CHOOSE_MAP,
         ),
     )
-    choose_colour = RadioButtonGroup(labels=list(colourings), active=0)
+    choose_colour = RadioButtonGroup(labels=[one.button for one in colourings.values()], active=0)
     choose_colour.js_on_change(
         "active",
         CustomJS(
@@ -317,11 +369,14 @@ def _layout(
             code=_CHOOSE_COLOUR,
         ),
     )
+    beginning = {"margin": (11, 5, 5, 5), "width": 60}
     return column(
-        row(choose_map, Div(text="colour:", margin=(11, 5, 5, 20)), choose_colour),
+        row(Div(text=_("map:"), **beginning), choose_map),
+        row(Div(text=_("colour:"), **beginning), choose_colour),
         beside,
         plot,
         below,
+        sizing_mode="stretch_width",
     )
 
 

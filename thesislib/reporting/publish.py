@@ -15,6 +15,7 @@ from thesislib import paths, storage, tables
 from thesislib.profiles import CHANGED
 from thesislib.reporting import captions, readme
 from thesislib.reporting.figures.save import MANIFEST, read_manifest
+from thesislib.reporting.language import language
 from thesislib.reporting.tables import latex
 
 DEFAULT_RUN = "synthetic-photo-quick-seed0"  # whose notebooks are committed
@@ -44,10 +45,13 @@ def publish(
         the files that changed.
 
     Raises:
-        ValueError: nothing to publish; a figure that shows people of a private dataset, or that
-            is not the one that was saved; rows of two runs that cannot be told apart; a table of
-            an unknown name; last, a placeholder in a page that the tables do not fill.
+        ValueError: another language than English; nothing to publish; a figure that shows people of
+            a private dataset, or that is not the one that was saved; rows of two runs that cannot
+            be told apart; a table of an unknown name; last, a placeholder in a page that the tables
+            do not fill.
     """
+    if language() != "en":
+        raise ValueError("FIGURES_LANGUAGE: what is published is in English")
     source = Path(runs_figures or paths.FIGURES)
     target = Path(published or paths.PUBLISHED)
     results = _results(source / "tables")

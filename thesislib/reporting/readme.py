@@ -108,12 +108,36 @@ def check(path: Path | str, tables_folder: Path | str) -> list[str]:
     return complaints
 
 
+def tables_in(path: Path | str) -> list[str]:
+    """Queries of the tables in a page, in order.
+
+    Raises:
+        ValueError: placeholders that are not closed.
+    """
+    path = Path(path)
+    page = path.read_text(encoding="utf-8")
+    return [one.query for one in _placeholders(path, page) if one.kind == "table"]
+
+
+def rows_of(query: str, tables_folder: Path | str) -> tuple[str, pd.DataFrame]:
+    """A table's name, and the rows that a query asks for.
+
+    Raises:
+        ValueError: an unknown table, a query that is not understood, or one that no row matches.
+    """
+    name, _, asked = query.partition("?")
+    if name not in tables.TABLES:
+        raise ValueError(f"unknown table; there are {', '.join(tables.TABLES)}")
+    rows = read_table(Path(tables_folder) / tables.TABLES[name].file)
+    return name, _matching(rows, _words(asked) if asked else {})
+
+
 def _filled(path: Path, page: str, folder: Path) -> Iterator[tuple[_Placeholder, str]]:
     for one in _placeholders(path, page):
         try:
             if one.kind == "table":
                 # Next to a comment Markdown would not see a table.
-                yield one, f"\n\n{_table(one.query, folder)}\n\n"
+                yield one, f"\n\n{tables.markdown(*rows_of(one.query, folder))}\n\n"
             elif one.kind == "claim":
                 _check_claim(one.query, folder)
                 yield one, page[one.start : one.stop]
@@ -152,14 +176,6 @@ def _of_kinds(path: Path, page: str, kinds: Sequence[str]) -> Iterator[_Placehol
     if opened is not None:
         line = page.count("\n", 0, opened.start()) + 1
         raise ValueError(f"{path}:{line}: {opened[0]}: is not closed")
-
-
-def _table(query: str, folder: Path) -> str:
-    name, _, asked = query.partition("?")
-    if name not in tables.TABLES:
-        raise ValueError(f"unknown table; there are {', '.join(tables.TABLES)}")
-    rows = read_table(folder / tables.TABLES[name].file)
-    return tables.markdown(name, _matching(rows, _words(asked) if asked else {}))
 
 
 def _check_claim(query: str, folder: Path) -> None:

@@ -3,45 +3,51 @@
 import numpy as np
 import pandas as pd
 
-from thesislib.reporting.labels import ENGINE_LABELS, RECOGNISER_LABELS, engine_label
+from thesislib.reporting.labels import (
+    ENGINE_LABELS,
+    RECOGNISER_LABELS,
+    engine_label,
+    recogniser_label,
+)
+from thesislib.reporting.language import N_, _, ngettext
 from thesislib.tables import RECOGNISERS
 
 MEASURES = {  # in the order of the table; the factor of what is printed, and its digits
-    "verification_other_sittings": ("same person? photos of other sittings", 100, 1),
-    "verification": ("same person?", 100, 1),
-    "session_joint_accuracy_50": ("found and named by the other clips' means", 100, 1),
-    "enrolled_joint_accuracy_50": ("found and named by the other photos' means", 100, 1),
-    "fnir_at_fpir_1e2": ("enrolled but not named, at 1 % of strangers named", 100, 1),
-    "fnir_at_fpir_1e1": ("enrolled but not named, at 10 %", 100, 1),
-    "published_fpir_5": ("strangers named by a gallery of 5 people, three photos each", 100, 1),
-    "published_fnir_5": ("its people not named", 100, 1),
-    "published_fpir_20": ("strangers named by a gallery of 20 people", 100, 1),
-    "published_fnir_20": ("its people not named", 100, 1),
+    "verification_other_sittings": (N_("same person? photos of other sittings"), 100, 1),
+    "verification": (N_("same person?"), 100, 1),
+    "session_joint_accuracy_50": (N_("found and named by the other clips' means"), 100, 1),
+    "enrolled_joint_accuracy_50": (N_("found and named by the other photos' means"), 100, 1),
+    "fnir_at_fpir_1e2": (N_("enrolled but not named, at 1 % of strangers named"), 100, 1),
+    "fnir_at_fpir_1e1": (N_("enrolled but not named, at 10 %"), 100, 1),
+    "published_fpir_5": (N_("strangers named by a gallery of 5 people, three photos each"), 100, 1),
+    "published_fnir_5": (N_("its people not named"), 100, 1),
+    "published_fpir_20": (N_("strangers named by a gallery of 20 people"), 100, 1),
+    "published_fnir_20": (N_("its people not named"), 100, 1),
     "ap50": ("AP50", 1, 3),
-    "ap50_32px": ("AP50, faces of 32 pixels and more", 1, 3),
-    "false_boxes_per_100_empty": ("false boxes in 100 photos without a face", 1, 1),
-    "landmark_error": ("landmarks, distance over that of the eyes", 100, 1),
-    "teacher_distance": ("distance to dlib's recogniser (1: knows only its mean)", 1, 3),
-    "teacher_distance_found": ("the same, of the faces found", 1, 3),
-    "false_match_rate": ("strangers who match, at one in a thousand of all", 1000, 2),
+    "ap50_32px": (N_("AP50, faces of 32 pixels and more"), 1, 3),
+    "false_boxes_per_100_empty": (N_("false boxes in 100 photos without a face"), 1, 1),
+    "landmark_error": (N_("landmarks, distance over that of the eyes"), 100, 1),
+    "teacher_distance": (N_("distance to dlib's recogniser (1: knows only its mean)"), 1, 3),
+    "teacher_distance_found": (N_("the same, of the faces found"), 1, 3),
+    "false_match_rate": (N_("strangers who match, at one in a thousand of all"), 1000, 2),
 }
 READINGS = {  # where an embedding is read; nets taught by one teacher from the same photos
-    "default": "at landmarks",
-    "roi": "under the box",
-    "grid": "at the cell",
+    "default": N_("at landmarks"),
+    "roi": N_("under the box"),
+    "grid": N_("at the cell"),
 }
 _READ = (  # what is told of them: measure, dataset, column
-    ("verification", "lfw", "same person?, lfw"),
-    ("enrolled_joint_accuracy_50", "lfw", "found and named, lfw"),
-    ("ms_1_face", "synthetic", "ms, 1 face"),
-    ("ms_32_faces", "synthetic", "ms, 32 faces"),
+    ("verification", "lfw", N_("same person?, lfw")),
+    ("enrolled_joint_accuracy_50", "lfw", N_("found and named, lfw")),
+    ("ms_1_face", "synthetic", N_("ms, 1 face")),
+    ("ms_32_faces", "synthetic", N_("ms, 32 faces")),
 )
 _TIME = ("ms", 1, 1)
 _CURVE = (
     ("ap50", "fairface", "AP50, fairface"),
-    ("teacher_distance_found", "fairface", "distance of faces found, fairface"),
-    ("verification", "lfw", "same person?, lfw"),
-    ("enrolled_joint_accuracy_50", "lfw", "found and named, lfw"),
+    ("teacher_distance_found", "fairface", N_("distance of faces found, fairface")),
+    ("verification", "lfw", N_("same person?, lfw")),
+    ("enrolled_joint_accuracy_50", "lfw", N_("found and named, lfw")),
 )
 
 
@@ -59,25 +65,26 @@ def measures(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         raise ValueError("recogniser: no rows of whole datasets")
     systems = _systems(rows)
     pixels = rows.loc[rows["system"] == "default", "input_px"]
-    about = (
+    about = _(
         "Whole photos in, the system's own boxes and landmarks; in percent but for AP50 and the "
         "distance, false matches in 1000; in brackets 95 % intervals over people. The published "
-        f"net takes photos of {pixels.max():.0f} pixels on the shorter side. A face that is not "
+        "net takes photos of {px:.0f} pixels on the shorter side. A face that is not "
         "found is compared by noise, and left out of strangers who match."
-    )
+    ).format(px=pixels.max())
     if rows["measure"].str.startswith("published_").any():
-        about += (
-            " Galleries have the threshold that was published for one stranger in ten; means over "
+        galleries = _(
+            "Galleries have the threshold that was published for one stranger in ten; means over "
             "40 of them."
         )
+        about = f"{about} {galleries}"
     cells = []
     for measure, (label, scale, digits) in MEASURES.items():
         of_measure = rows[rows["measure"] == measure]
         for dataset, own in of_measure.groupby("dataset", sort=False):
             by_system = {row["system"]: row for row in own.to_dict("records")}
             told = [_cell(by_system.get(system), scale, digits) for system in systems]
-            cells.append([label, str(dataset), *told])
-    header = ["Measure", "Dataset", *map(_label, systems)]
+            cells.append([_(label), str(dataset), *told])
+    header = [_("Measure"), _("Dataset"), *map(_label, systems)]
     return about, pd.DataFrame(cells, columns=header), 2
 
 
@@ -99,22 +106,27 @@ def readings(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     run = rows.loc[is_time & (rows["system"] == "default"), "run"]
     rows = rows[~is_time | rows["run"].isin(run)]
     engines = rows.loc[rows["measure"].str.startswith("ms_"), "machine"].str.split(", ").str[-1]
-    about = "Nets taught by dlib's recogniser, by where a face's embedding is read. In percent, in "
-    about += "PyTorch"
+    about = _("Nets taught by dlib's recogniser, by where a face's embedding is read.")
     if len(engines):
-        about += f", and milliseconds on {', '.join(map(engine_label, engines.unique()))}"
-    about += "; in brackets 95 % intervals over people."
+        told = _(
+            "In percent, in PyTorch, and milliseconds on {engines}; in brackets 95 % intervals "
+            "over people."
+        ).format(engines=", ".join(map(engine_label, engines.unique())))
+    else:
+        told = _("In percent, in PyTorch; in brackets 95 % intervals over people.")
+    about = f"{about} {told}"
     by = {(row["system"], row["measure"], row["dataset"]): row for row in rows.to_dict("records")}
     cells = [
-        [label]
+        [_(label)]
         + [
             _cell(by.get((system, measure, on)), *MEASURES.get(measure, _TIME)[1:])
-            for measure, on, _ in _READ
+            for measure, on, _column in _READ
         ]
         for system, label in READINGS.items()
         if system in set(rows["system"])
     ]
-    return about, pd.DataFrame(cells, columns=["Read", *(column for *_, column in _READ)]), 1
+    header = [_("Read"), *(_(column) for *_key, column in _READ)]
+    return about, pd.DataFrame(cells, columns=header), 1
 
 
 def learned_from(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +142,7 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     rows = learned_from(table)
     if not len(rows):
         raise ValueError("recogniser: no rows of nets that learned from so many views")
-    about = (
+    about = _(
         "Nets that read faces at landmarks, by the portraits and views that they learned from; "
         "these from portraits alone. In percent but for AP50 and the distance to dlib; in brackets "
         "95 % intervals over people. Last the published net, which has learned from scenes too."
@@ -150,9 +162,12 @@ def curve(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             continue
         cells.append(
             ["–" if np.isnan(count) else f"{count:.0f}" for count in counts]
-            + [_cell(by.get((measure, on)), *MEASURES[measure][1:]) for measure, on, _ in columns]
+            + [
+                _cell(by.get((measure, on)), *MEASURES[measure][1:])
+                for measure, on, _column in columns
+            ]
         )
-    header = ["Portraits", "Views", *(column for *_, column in columns)]
+    header = [_("Portraits"), _("Views"), *(_(column) for *_key, column in columns)]
     return about, pd.DataFrame(cells, columns=header), 2
 
 
@@ -164,7 +179,7 @@ def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         raise ValueError("recogniser: no rows of groups")
     if rows["dataset"].nunique() > 1:
         raise ValueError(f"recogniser: groups of {', '.join(rows['dataset'].unique())}; choose one")
-    about = (
+    about = _(
         "Faces from which the net has not learned. Distance: of its embeddings to dlib's of the "
         "aligned face, over the spread of dlib's. False matches: of 1000 pairs of strangers within "
         "the group, at the threshold at which one in 1000 pairs of all match; dlib's own beside "
@@ -180,7 +195,8 @@ def groups(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             for system in ("default", "teacher_aligned")
         ]
         cells.append([str(group), f"{count}", distance, *matches])
-    header = ["Group", "Faces", "Distance", "False matches", "False matches, dlib"]
+    header = [_("Group"), _("Faces"), _("Distance"), _("False matches")]
+    header.append(_("False matches, dlib"))
     return about, pd.DataFrame(cells, columns=header), 1
 
 
@@ -190,11 +206,11 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
     table = table[~table["system"].isin(list(READINGS)[1:])]
     machine, threads = table["machine"].iloc[0], table["threads"].iloc[0]
     counts = sorted(int(count) for count in table["faces"].unique())
-    about = (
-        f"{machine}, {threads} threads; photos of synthetic people, 480 pixels on the shorter "
+    about = _(
+        "{machine}, {threads} threads; photos of synthetic people, 480 pixels on the shorter "
         "side: ms per photo, median, and in brackets how many times as fast as dlib that is, turn "
         "by turn."
-    )
+    ).format(machine=machine, threads=threads)
     cells, most = [], max(counts)
     for (system, engine, px), own in table.groupby(["system", "engine", "input_px"], sort=False):
         at = own.set_index("faces")
@@ -205,11 +221,9 @@ def speed(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
             for count in counts
         ]
         seen = f"{at['found'][most]:.0f}" if most in at.index else "–"
-        cells.append(
-            [RECOGNISER_LABELS.get(system, system), engine_label(engine), f"{px}", *times, seen]
-        )
-    faces = [f"{count} face{'s' * (count > 1)}" for count in counts]
-    columns = ["System", "Engine", "Input", *faces, f"Found of {most}"]
+        cells.append([recogniser_label(system), engine_label(engine), f"{px}", *times, seen])
+    faces = [ngettext("{n} face", "{n} faces", count).format(n=count) for count in counts]
+    columns = [_("System"), _("Engine"), _("Input"), *faces, _("Found of {n}").format(n=most)]
     return about, pd.DataFrame(cells, columns=columns), 2
 
 
@@ -221,13 +235,13 @@ def face_sizes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
         raise ValueError("face_sizes: expected the rows of one dataset")
     rows = rows.set_index(["measure", "reading", "size_px"])
     people = int(rows.loc[("found", "once"), "n"].max())
-    about = (
-        f"Photos of {people} people of {rows['dataset'].iloc[0]}, made smaller and laid on grey, "
-        f"{rows['input_px'].iloc[0]} pixels in all; each is compared with another photo of the "
+    about = _(
+        "Photos of {people} people of {dataset}, made smaller and laid on grey, "
+        "{px} pixels in all; each is compared with another photo of the "
         "same person and with those of the others. Known again: found, and at or above the "
         "threshold of the published net. In percent, strangers in 1000; in brackets 95 % intervals "
         "over people."
-    )
+    ).format(people=people, dataset=rows["dataset"].iloc[0], px=rows["input_px"].iloc[0])
     shown = (("found", 100, 1), ("known_again", 100, 1), ("strangers", 1000, 1))
     cells = []
     for size in sorted(rows.index.get_level_values("size_px").unique()):
@@ -237,9 +251,9 @@ def face_sizes(table: pd.DataFrame) -> tuple[str, pd.DataFrame, int]:
                 row = rows.loc[(measure, reading, size)]
                 line.append(_cell(row.to_dict(), scale, digits))
         cells.append(line)
-    words = ("Found", "Known again", "Strangers")
-    columns = [f"{word}, {reading}" for word in words for reading in ("read once", "again")]
-    return about, pd.DataFrame(cells, columns=["Side, pixels", *columns]), 0
+    words = (_("Found"), _("Known again"), _("Strangers"))
+    columns = [f"{word}, {reading}" for word in words for reading in (_("read once"), _("again"))]
+    return about, pd.DataFrame(cells, columns=[_("Side, pixels"), *columns]), 0
 
 
 def of_everybody(table: pd.DataFrame) -> pd.DataFrame:
@@ -261,8 +275,8 @@ def _label(system: str) -> str:
     """Name of a system; of one that an engine runs, that of the engine behind it."""
     net = _net_of(system)
     if net != system:
-        return f"{RECOGNISER_LABELS.get(net, net)}, {ENGINE_LABELS[system.removeprefix(net + '_')]}"
-    return RECOGNISER_LABELS.get(system, system)
+        return f"{recogniser_label(net)}, {engine_label(system.removeprefix(net + '_'))}"
+    return recogniser_label(system)
 
 
 def _net_of(system: str) -> str:

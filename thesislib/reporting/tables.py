@@ -18,10 +18,14 @@ from thesislib.reporting import (
 )
 from thesislib.reporting.experiment1_tables import probability
 from thesislib.reporting.labels import (
-    STARTS,
     TRANSFER_VARIANTS,
-    system_label,
+    seeds_label,
+    split_label,
+    started_from,
+    variant_label,
 )
+from thesislib.reporting.language import N_, _, localised
+from thesislib.reporting.latex import tabulars
 from thesislib.tables import REFERENCES, one_run
 
 
@@ -46,10 +50,7 @@ def markdown(name: str, table: pd.DataFrame) -> str:
     Raises:
         ValueError: the results lack what the table shows, or hold several runs of it.
     """
-    try:
-        about, cells, words = TABLES[name].print(table)
-    except KeyError as error:  # a column, of a table that an earlier version wrote
-        raise ValueError(f"{TABLES[name].file}: no {error} for the table {name}") from error
+    about, cells, words = _printed_of(name, table)
     # Names come from data, and one with "|" or "<" would break the page.
     escaped = cells.rename(columns=_escaped).map(_escaped)
     align = ["left"] * words + ["right"] * (cells.shape[1] - words)
@@ -57,12 +58,21 @@ def markdown(name: str, table: pd.DataFrame) -> str:
     return f"{about}\n\n{rows}"
 
 
+def _printed_of(name: str, table: pd.DataFrame) -> Printed:
+    """A table in the language of the figures."""
+    try:
+        about, cells, words = TABLES[name].print(table)
+    except KeyError as error:  # a column, of a table that an earlier version wrote
+        raise ValueError(f"{TABLES[name].file}: no {error} for the table {name}") from error
+    return Printed(localised(about), cells.rename(columns=localised).map(localised), words)
+
+
 def _escaped(cell: str) -> str:
     return html.escape(cell, quote=False).replace("|", "\\|")
 
 
 def latex(name: str, table: pd.DataFrame) -> str:
-    """Print a table for the thesis: a ``tabular`` of the package booktabs, without a caption.
+    """Print a table for the thesis, without a caption, see :mod:`thesislib.reporting.latex`.
 
     Args:
         name, table: as for :func:`markdown`.
@@ -70,18 +80,12 @@ def latex(name: str, table: pd.DataFrame) -> str:
     Raises:
         ValueError: the results lack what the table shows, or hold several runs of it.
     """
-    _, cells, words = TABLES[name].print(table)
-    columns = "l" * words + "r" * (cells.shape[1] - words)
-    text = cells.to_latex(index=False, escape=True, column_format=columns)
-    return text.translate(_BEYOND_PANDAS)
-
-
-# Left alone by pandas, though the usual font encoding of LaTeX lacks them.
-_BEYOND_PANDAS = str.maketrans({"<": "$<$", ">": "$>$", "–": "--", "→": r"$\to$", "′": "$'$"})
+    _about, cells, words = _printed_of(name, table)
+    return tabulars(cells, words)
 
 
 def _by_metric(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    return {row["metric"]: row for _, row in rows.iterrows()}
+    return {row["metric"]: row for _index, row in rows.iterrows()}
 
 
 def _cell(row: pd.Series | None, scale: float, digits: int) -> str:
@@ -100,7 +104,7 @@ def _probability(row: pd.Series | None) -> str:
 # --- Experiment 2 ---------------------------------------------------------------------------------
 
 
-_BUDGETS = {"none": "–", "equal": "equal", "converged": "converged"}
+_BUDGETS = {"none": "–", "equal": N_("equal"), "converged": N_("converged")}
 
 
 def experiment2(table: pd.DataFrame) -> Printed:
@@ -108,26 +112,26 @@ def experiment2(table: pd.DataFrame) -> Printed:
     if not len(table):
         raise ValueError("experiment2: no rows")
     counts = sorted(table["photos_per_person"].unique())
-    about = (
+    about = _(
         "Joint accuracy @0.5 in percent of the new people's test faces, by photos per person; of "
-        f"{counts[-1]} photos: names alone (share of photos whose best detection has the right "
+        "{n} photos: names alone (share of photos whose best detection has the right "
         "identity, wherever its box is; of what finds no face, names at given boxes), seconds, "
         "joint accuracy on the old people with the classifier they had, and their names alone "
         "with class means of their photos as the net embeds them now. Steps: equal for all, or "
         "until photos that are neither trained on nor tested get no better. Means over seeds "
         "[range]; a number without a range is of one seed."
-    )
-    header = ["From → to", "What is trained", "Steps", *(f"{count}" for count in counts)]
-    header += ["Names alone", "Seconds", "Old people", "Old names, enrolled anew"]
+    ).format(n=counts[-1])
+    header = [_("From → to"), _("What is trained"), _("Steps"), *(f"{count}" for count in counts)]
+    header += [_("Names alone"), _("Seconds"), _("Old people"), _("Old names, enrolled anew")]
     rows = []
-    labels = TRANSFER_VARIANTS | {name: system_label(name) for name in REFERENCES}
     for label, runs in _transfers(table):
-        for variant, name in labels.items():
+        for variant in (*TRANSFER_VARIANTS, *REFERENCES):
             for budget, length in _BUDGETS.items():
                 mine = runs[(runs["variant"] == variant) & (runs["budget"] == budget)]
                 if len(mine):
                     by_count = [mine[mine["photos_per_person"] == count] for count in counts]
-                    rows.append([label, name, *_transfer_cells(length, by_count)])
+                    cells = _transfer_cells(_(length), by_count)
+                    rows.append([label, variant_label(variant), *cells])
     return Printed(about, pd.DataFrame(rows, columns=header), 3)
 
 
@@ -155,38 +159,30 @@ def experiment2_pairs(table: pd.DataFrame) -> Printed:
     if not len(table):
         raise ValueError("experiment2_pairs: no rows")
     table = one_run(table, "experiment2_pairs", ("source", "target", "profile", "start"), ())
-    about = (
+    about = _(
         "One variant less another on the same test faces of new people, in percentage points. "
-        f"Intervals hold together with 95 % (Bonferroni, {table['tests'].iloc[0]} tests); p: "
+        "Intervals hold together with 95 % (Bonferroni, {tests} tests); p: "
         "sign-flip test over people, corrected by Holm. Claimed: p below 0.05, an interval "
         "without 0, and the same sign in every one of at least three seeds."
-    )
-    header = [
-        "Photos",
-        "What is trained",
-        "Against",
-        "Measure",
-        "Difference",
-        "Seeds",
-        "p",
-        "Claimed",
-    ]
+    ).format(tests=table["tests"].iloc[0])
+    header = [_("Photos"), _("What is trained"), _("Against"), _("Measure"), _("Difference")]
+    header += [_("Seeds"), "p", _("Claimed")]
     rows = [
         [
             str(row["photos_per_person"]),
             _arm_of(row["variant"], row["budget"]),
             _arm_of(row["against"], row["against_budget"]),
-            experiment1_tables.MEASURES[row["metric"]],
+            experiment1_tables.measure_label(row["metric"]),
             *experiment1_tables.difference_cells(row),
         ]
-        for _, row in table.iterrows()
+        for _index, row in table.iterrows()
     ]
     return Printed(about, pd.DataFrame(rows, columns=header), 4)
 
 
 def _arm_of(variant: str, budget: str) -> str:
-    label = TRANSFER_VARIANTS.get(variant, system_label(variant))
-    return label if budget == "none" else f"{label}, {budget}"
+    label = variant_label(variant)
+    return label if budget == "none" else f"{label}, {_(_BUDGETS.get(budget, budget))}"
 
 
 def _transfers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -194,12 +190,12 @@ def _transfers(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     told = ["source", "target", "profile", "start"]
     for (source, target, profile, start), rows in table.groupby(told):
         words = [f"{source} → {target}", profile]
-        words += [STARTS.get(start, f"from {start}")] if start != "scratch" else []
+        words += [started_from(start)] if start != "scratch" else []
         label = ", ".join(words)
         repeated = rows.groupby(["variant", "budget", "photos_per_person", "seed"])["run"].nunique()
         if (repeated > 1).any():
             for run, own in rows.groupby("run"):
-                yield f"{label}, run {run or '–'}", own
+                yield ", ".join([label, _("run {run}").format(run=run or "–")]), own
         else:
             yield label, rows
 
@@ -222,21 +218,21 @@ def _seconds(seconds: float) -> str:
 
 def pretraining(table: pd.DataFrame) -> Printed:
     """What the joint net learns from real people by what it began from."""
-    about = (
+    about = _(
         "The joint net trained on real people for the same steps, from random weights and from a "
         "net that had learned synthetic people. In percent, with 95 % bootstrap intervals; p: "
         "exact McNemar test of accuracy against random weights on the same photos."
     )
-    metrics = {"joint_accuracy_50": "Joint @0.5", "mean_iou": "Mean IoU"}
-    header = ["Data", "Begun from", "Steps", *metrics.values(), "p"]
+    metrics = {"joint_accuracy_50": _("Joint @0.5"), "mean_iou": _("Mean IoU")}
+    header = [_("Data"), _("Begun from"), _("Steps"), *metrics.values(), "p"]
     rows = []
     keys = ["dataset", "split", "profile", "seed", "run", "arm"]
-    for (dataset, split, profile, seed, _, arm), own in table.groupby(keys):
+    for (dataset, split, profile, seed, _run, arm), own in table.groupby(keys):
         numbers = _by_metric(own)
         rows.append(
             [
-                f"{dataset}, {split} split, {profile}, seed {seed}",
-                arm,
+                ", ".join([dataset, split_label(split), profile, seeds_label([seed])]),
+                _(arm),  # a name of labels
                 str(int(own["steps"].iloc[0])),
                 *(_cell(numbers.get(metric), 100, 1) for metric in metrics),
                 _probability(numbers.get("mcnemar_p")),

@@ -1,6 +1,5 @@
 """Figures of Experiment 1: boxes, errors, confusions and time of one run."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +14,6 @@ from thesislib.reporting.figures.style import (
     COLUMN,
     GREY,
     MIDDLE,
-    PALE,
     RIGHT,
     SKY,
     SYSTEM_ORDER,
@@ -26,28 +24,30 @@ from thesislib.reporting.figures.style import (
     short,
     styled,
     system_line,
+    tell_busy,
 )
 from thesislib.reporting.labels import (
     system_label,
     told_apart,
 )
+from thesislib.reporting.language import N_, _, ngettext
 from thesislib.tables import one_run
 
-_STAGES = {
-    "detector": SKY,
-    "preprocess": "#BBBBBB",
-    "network": "#0072B2",
-    "classifier": "#009E73",
-    "postprocess": "#555555",
+# As light or dark that those beside each other can be told apart in grey, too.
+STAGES = {
+    "detector": (N_("detector"), SKY),
+    "preprocess": (N_("preprocessing"), "#E3E3E3"),
+    "network": (N_("network"), "#0072B2"),
+    "classifier": (N_("classifier"), RIGHT),
+    "postprocess": (N_("postprocessing"), "#222222"),
 }
-_NAMES_ON_AXES = 30  # more cannot be read, and one looks at the list
 # name in error_split's table, heading, colour
-_VERDICTS = (
-    ("right", "right", RIGHT),
-    ("box", "right\nidentity,\nIoU < 0.5", TRUTH),
-    ("place", "wrong\nidentity, right\nat oracle box", SKY),
-    ("identification", "wrong\nidentity, also\nat oracle box", WRONG),
-    ("missed", "not found", "#AAAAAA"),
+VERDICTS = (
+    ("right", N_("right"), RIGHT),
+    ("box", N_("right\nidentity,\nIoU < 0.5"), TRUTH),
+    ("place", N_("wrong\nidentity, right\nin given box"), SKY),
+    ("identification", N_("wrong\nidentity, also\nin given box"), "#9C3D00"),
+    ("missed", N_("not found"), "#333333"),
 )
 
 
@@ -64,26 +64,35 @@ def iou_distribution(faces: pd.DataFrame) -> Figure:
     """
     faces = one_run(told_apart(faces), "experiment1_faces")
     systems = in_order(faces["system"], SYSTEM_ORDER)
-    beside = len(systems) > 3  # more names would hide the curves
-    figure, axis = plt.subplots(figsize=(TEXT if beside else COLUMN, 2.6))
+    curves: dict[tuple[bytes, bytes], list[str]] = {}  # those of one detector are the same
     for system in systems:
         rows = faces[faces["system"] == system]
-        raw, calibrated = (np.sort(rows[name]) for name in ("iou", "iou_calibrated"))
-        label = system_label(system)
-        _reached(axis, calibrated, **system_line(system), linewidth=1.8, label=label)
+        raw, calibrated = (
+            np.sort(rows[name].to_numpy(float)) for name in ("iou", "iou_calibrated")
+        )
+        curves.setdefault((raw.tobytes(), calibrated.tobytes()), []).append(system)
+    beside = len(systems) > 3  # more names would hide the curves
+    figure, axis = plt.subplots(figsize=(TEXT if beside else COLUMN, 2.6))
+    for values, alike in curves.items():
+        raw, calibrated = map(np.frombuffer, values)
+        style = system_line(alike[0])
+        label = ",\n".join(system_label(system) for system in alike)
+        _reached(axis, calibrated, **style, linewidth=1.8, label=label)
         if not np.allclose(raw, calibrated):
-            _reached(axis, raw, **system_line(system), linewidth=0.8)
+            _reached(axis, raw, **style, linewidth=0.8)
     for threshold in (0.5, 0.75):
         axis.axvline(threshold, color=GREY, linewidth=0.7, linestyle=":")
-    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel="IoU with ground truth, at least")
-    axis.set(ylabel="share of faces, %", xticks=[0, 0.25, 0.5, 0.75, 1])
+    axis.set(xlim=(0, 1), ylim=(0, 103), xlabel=_("IoU with ground truth, at least"))
+    axis.set(ylabel=_("share of faces, %"), xticks=[0, 0.25, 0.5, 0.75, 1])
     axis.grid(axis="y")
-    handles, _ = axis.get_legend_handles_labels()
-    handles.append(Line2D([], [], color=GREY, linewidth=0.8, label="boxes not calibrated"))
+    handles, _labels = axis.get_legend_handles_labels()
+    handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=_("boxes not calibrated")))
+    place: dict[str, Any] = {"loc": "lower left"}
     if beside:
-        axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1))
-    else:
-        axis.legend(handles=handles, loc="lower left")
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
+    legend = axis.legend(handles=handles, **place)
+    for text in legend.get_texts():
+        text.set_linespacing(1.05)
     return figure
 
 
@@ -128,7 +137,7 @@ def error_shares(faces: pd.DataFrame) -> pd.DataFrame:
         default="identification",
     )
     counts = pd.crosstab(known["system"], verdict)
-    names = [name for name, _, _ in _VERDICTS]
+    names = [name for name, _heading, _colour in VERDICTS]
     counts = (
         counts.reindex(in_order(known["system"], SYSTEM_ORDER)).reindex(columns=names).fillna(0)
     )
@@ -156,15 +165,15 @@ def error_split(faces: pd.DataFrame) -> Figure:
         2,
         figsize=(TEXT, 1.2 + 0.27 * sum(1 + 0.3 * label.count("\n") for label in labels)),
         sharey=True,
-        gridspec_kw={"width_ratios": [1, 2]},
+        gridspec_kw={"width_ratios": [1, 2.3]},
     )
     left = np.zeros(systems)
-    columns = [("faces", "white", [str(count) for count in shares["faces"]])]
-    for name, heading, colour in _VERDICTS:
+    columns = [(_("faces"), "white", [str(count) for count in shares["faces"]])]
+    for name, heading, colour in VERDICTS:
         values = 100 * shares[name].to_numpy()
         bars.barh(range(systems), values, 0.62, left=left, color=colour, edgecolor="white")
         left += values
-        columns.append((heading, colour, [f"{value:.1f} %" for value in values]))
+        columns.append((_(heading), colour, [f"{value:.1f} %" for value in values]))
     # The table's headings are the bars' legend; they stand above it by points, however many rows.
     for at, (heading, colour, cells) in enumerate(columns):
         place = {"xy": (at + 0.5, 1), "xycoords": ("data", "axes fraction"), "ha": "center"}
@@ -173,106 +182,69 @@ def error_split(faces: pd.DataFrame) -> Figure:
         numbers.annotate(heading, **place, xytext=(0, 13), fontsize=7.5, linespacing=1.05)
         for row, cell in enumerate(cells):
             numbers.text(at + 0.5, row, cell, **MIDDLE)
-    bars.set_yticks(range(systems), labels)
-    bars.set(ylim=(systems - 0.5, -0.6), xlim=(0, 100), xlabel="share of faces, %")
+    bars.set_yticks(range(systems), labels, linespacing=1.0)
+    bars.set(ylim=(systems - 0.5, -0.6), xlim=(0, 100), xlabel=_("share of faces, %"))
     bars.tick_params(axis="y", length=0)
-    numbers.set_xlim(0, len(_VERDICTS) + 1)
+    numbers.set_xlim(0, len(VERDICTS) + 1)
     numbers.axis("off")
     return figure
 
 
 @styled
-def confusion(
-    faces: pd.DataFrame, identities_order: Sequence[str] | None = None, pairs: int = 12
-) -> Figure:
-    """Who is taken for whom, and the pairs that are confused most.
+def confusion(faces: pd.DataFrame, pairs: int = 12) -> Figure:
+    """Who is taken for whom most often, and in how many of the person's faces.
 
-    Found faces of known people only; a face taken for itself lies on the pale diagonal.
+    Found faces of known people only.
 
     Args:
         faces: one system's rows of ``experiment1_faces.csv``: ``identity, predicted_identity,
             found``.
-        identities_order: people along both axes; by the alphabet where None. People of the table
-            that it does not name come last.
-        pairs: how many pairs are listed.
+        pairs: how many pairs are shown.
 
     Raises:
         ValueError: rows of several runs or systems.
     """
     one_run(faces, "experiment1_faces", ("system", "dataset", "split", "profile", "seed"))
     known = faces[faces["found"].astype(bool) & (faces["identity"] != "")]
-    everyone = sorted({*known["identity"], *known["predicted_identity"]})
-    order = list(identities_order) if identities_order is not None else everyone
-    order += [name for name in everyone if name not in order]
     wrong = known[known["identity"] != known["predicted_identity"]]
-    counts = (
-        wrong.groupby(["identity", "predicted_identity"])
-        .size()
-        .reset_index(name="faces")
-        .sort_values(["faces", "identity", "predicted_identity"], ascending=[False, True, True])
+    counts = wrong.groupby(["identity", "predicted_identity"]).size().reset_index(name="faces")
+    counts["of"] = counts["identity"].map(known["identity"].value_counts())
+    counts = counts.sort_values(
+        ["faces", "of", "identity", "predicted_identity"], ascending=[False, True, True, True]
     )
-    figure, (axis, names) = plt.subplots(
-        1, 2, figsize=(TEXT, 3.9), gridspec_kw={"width_ratios": [1.35, 1]}
-    )
-    place = {name: at for at, name in enumerate(order)}
-    _confusion_matrix(axis, counts, place)
-    _confused_pairs(names, counts, place, pairs)
+    shown = counts.head(pairs)
+    rest = _rest(len(counts) - len(shown))
+    height = 0.4 + 0.19 * len(shown) + (0.25 if rest else 0)
+    figure, axis = plt.subplots(figsize=(COLUMN, height))
+    axis.barh(range(len(shown)), shown["faces"], 0.62, color=WRONG)
+    for row, (count, of) in enumerate(zip(shown["faces"], shown["of"], strict=True)):
+        told = _("{count} of {of}").format(count=count, of=of)
+        axis.annotate(told, (count, row), (3, 0), textcoords="offset points", va="center")
+    labels = [
+        " → ".join(short(who or _("nobody"), 13) for who in people)
+        for people in zip(shown["identity"], shown["predicted_identity"], strict=True)
+    ]
+    axis.set_yticks(range(len(shown)), labels)
+    axis.set(xlim=(0, 1.3 * max([1, *shown["faces"]])), ylim=(len(shown) - 0.4, -0.6))
+    axis.set(xticks=[], xlabel=rest)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["bottom"].set_visible(False)
+    axis.spines["left"].set_visible(len(shown) > 0)
     share = 100 * len(wrong) / max(len(known), 1)
-    about = f"{len(wrong)} of {len(known)} faces ({share:.1f} %) taken for another"
-    names.text(0.02, -0.6, about, fontsize=8, va="center")
+    figure.suptitle(
+        _("{wrong} of {known} faces ({share:.1f} %) taken for another").format(
+            wrong=len(wrong), known=len(known), share=share
+        ),
+        fontsize=8.5,
+    )
     return figure
 
 
-def _confusion_matrix(axis: Axes, counts: pd.DataFrame, place: dict[str, int]) -> None:
-    """A dot for each pair that was confused, the darker and larger the more faces."""
-    n = max(len(place), 1)
-    axis.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=PALE, linewidth=max(1.2, 90 / n), zorder=0)
-    x, y = (counts[name].map(place).to_numpy(float) for name in ("predicted_identity", "identity"))
-    _dots(axis, x, y, counts["faces"].to_numpy(int))
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), box_aspect=1)
-    axis.spines[["top", "right"]].set_visible(True)
-    if n <= _NAMES_ON_AXES:
-        shortened = [short(name or "nobody", 14) for name in place]
-        size = 7 if n <= 24 else 6
-        axis.set_xticks(range(len(place)), shortened, rotation=90, fontsize=size)
-        axis.set_yticks(range(len(place)), shortened, fontsize=size)
-        axis.grid(color="#EEEEEE", linewidth=0.4)
-    axis.set(xlabel=f"taken for ({len(place)} people)", ylabel="person")
-
-
-def _dots(axis: Axes, x: np.ndarray, y: np.ndarray, faces: np.ndarray) -> None:
-    most = max([1, *faces])
-    size = 8 + 50 * (faces - 1) / max(most - 1, 1)
-    axis.scatter(x, y, size, faces, cmap="viridis_r", vmin=0.5, vmax=most + 0.5, linewidth=0)
-
-
-def _confused_pairs(axis: Axes, counts: pd.DataFrame, place: dict[str, int], pairs: int) -> None:
-    """The pairs that are confused most, in words, and what the dots mean."""
-    named = len(place) <= _NAMES_ON_AXES
-    axis.axis("off")
-    axis.set(xlim=(0, 1), ylim=(pairs + 3.5, -1.2))
-    style: dict[str, Any] = {"va": "center", "fontsize": 7.5}
-    for row, pair in enumerate(counts.head(pairs).itertuples(), start=1):
-        people = (pair.identity, pair.predicted_identity)
-        # Where names cannot stand on the axes, their numbers there stand here.
-        words = [
-            short(who or "nobody", 17 if named else 13) + ("" if named else f" ({place[who]})")
-            for who in people
-        ]
-        axis.text(0.07, row, str(pair.faces), ha="right", **style)
-        axis.text(0.11, row, " → ".join(words), **style)
-    rest = len(counts) - pairs
-    if rest > 0:
-        more = f"and {rest} more pair{'s' * (rest > 1)} (equals: by name)"
-        axis.text(0.11, pairs + 1, more, color=GREY, **style)
-    if len(counts):
-        most = int(counts["faces"].max())
-        shown = np.unique(np.linspace(1, most, min(most, 4)).round().astype(int))
-        x = 0.11 + 0.13 * np.arange(len(shown))
-        _dots(axis, x, np.full(len(shown), pairs + 2.6), shown)
-        for at, count in zip(x, shown, strict=True):
-            axis.text(at + 0.035, pairs + 2.6, str(count), **style)
-        axis.text(x[-1] + 0.11, pairs + 2.6, "face" if most == 1 else "faces", **style)
+def _rest(pairs: int) -> str:
+    """How many pairs are not shown."""
+    if pairs <= 0:
+        return ""
+    return ngettext("and {n} more pair", "and {n} more pairs", pairs).format(n=pairs)
 
 
 @styled
@@ -292,7 +264,7 @@ def stage_times(stages: pd.DataFrame) -> Figure:
     systems = in_order(stages["system"], SYSTEM_ORDER)
     medians = stages.groupby(["system", "stage"])["ms"].median()
     totals = stages.groupby(["system", "turn"])["ms"].sum().groupby("system").median()
-    names = in_order(stages["stage"], list(_STAGES))
+    names = in_order(stages["stage"], list(STAGES))
     labels = [system_label(system) for system in systems]
     lines = sum(1 + 0.6 * label.count("\n") for label in labels)
     figure, axis = plt.subplots(figsize=(TEXT, 0.8 + 0.3 * lines))
@@ -302,12 +274,12 @@ def stage_times(stages: pd.DataFrame) -> Figure:
         stretch = total / medians[system].sum()
         for stage in names:
             ms = stretch * medians.get((system, stage), 0.0)
-            colour = _STAGES.get(stage, WRONG)
+            _name, colour = STAGES.get(stage, (stage, WRONG))
             axis.barh(row, ms, 0.62, left=left, color=colour, edgecolor="white", linewidth=0.4)
             left += ms
         longest = max(longest, left)
         axis.annotate(
-            f"{total:.3g} ms, {1000 / total:.3g} FPS",
+            _("{ms:.1f} ms, {fps:.1f} FPS").format(ms=total, fps=1000 / total),
             (left, row),
             xytext=(4, 0),
             textcoords="offset points",
@@ -315,9 +287,12 @@ def stage_times(stages: pd.DataFrame) -> Figure:
         )
     axis.set_yticks(range(len(systems)), labels, linespacing=1.0)
     axis.set(ylim=(len(systems) - 0.5, -0.5), xlim=(0, longest * 1.25 or 1))
-    axis.set(xlabel="ms per photo, median")
+    axis.set(xlabel=_("ms per photo, median"))
     axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x")
-    handles = [Rectangle((0, 0), 1, 1, color=_STAGES.get(name, WRONG)) for name in names]
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), handlelength=1)
+    handles = [
+        Rectangle((0, 0), 1, 1, facecolor=colour, label=_(label))
+        for label, colour in (STAGES.get(name, (name, WRONG)) for name in names)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(names), handlelength=1)
+    tell_busy(figure, stages)
     return figure

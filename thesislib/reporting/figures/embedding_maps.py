@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from thesislib.reporting.figures.embeddings import MARKERS, NOT_MEASURED, of_arm
+from thesislib.reporting.figures.embeddings import MARKERS, not_measured, of_arm
 from thesislib.reporting.figures.style import TEXT, in_order, short, styled
 from thesislib.reporting.labels import PEOPLE_LABELS, people_label
+from thesislib.reporting.language import _
 
 Persons = dict[tuple[str, str], str]  # group and identity of people in colour, their colour
 
 METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
-# With two shapes they tell twelve people apart.
 _PERSONS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
+_TALL = 0.8  # height of a map by its width
 
 
 @styled
@@ -28,10 +29,12 @@ def embedding_map(
     thumbnails: Mapping[tuple[str, str], np.ndarray] | None = None,
     arm: str = "normalised",
 ) -> Figure:
-    """Maps of the embeddings: a column a method, a row a seed of the map.
+    """Maps of the embeddings: a row a method, a column a group of people.
 
-    Up to six people seen and six never seen have a colour: those of most photos. All others are
-    grey. Trustworthiness and continuity of each group are printed under each map.
+    Maps of a row are one map, whose groups stand beside each other. Up to six people of a group
+    have a colour, those of most photos, and lines to the middle of their photos. All others are
+    grey. Trustworthiness and continuity of each group stand below. Of several seeds of a map the
+    first is drawn.
 
     Args:
         map_table: ``experiment3_map.csv``: ``dataset, profile, arm, method`` ("umap" or "tsne"),
@@ -45,51 +48,59 @@ def embedding_map(
         ValueError: no rows of the arm; several datasets or profiles.
     """
     rows = of_arm(map_table, arm, "experiment3_map")
+    rows = rows[rows["map_seed"] == rows["map_seed"].min()]
     methods = in_order(rows["method"], list(METHODS))
-    map_seeds = sorted(set(rows["map_seed"]))
-    # The first seed's maps are large; the others only have to show that they are like it.
-    heights = [3.1, *[1.9] * (len(map_seeds) - 1)]
+    groups = in_order(rows["people"], list(PEOPLE_LABELS))
+    width = TEXT if len(groups) > 1 else 4.2
+    tall = _TALL * width / len(groups) + 0.45
     figure, axes = plt.subplots(
-        len(map_seeds),
-        len(methods),
-        figsize=(TEXT if len(methods) > 1 else 4.2, sum(heights) + 0.3 * len(heights) + 0.5),
-        squeeze=False,
-        gridspec_kw={"height_ratios": heights},
+        len(methods), len(groups), figsize=(width, tall * len(methods) + 0.5), squeeze=False
     )
     persons = _highlighted(rows)
     places = []
-    for line, map_seed in enumerate(map_seeds):
-        for axis, method in zip(axes[line], methods, strict=True):
-            one = rows[(rows["method"] == method) & (rows["map_seed"] == map_seed)]
+    for line, method in zip(axes, methods, strict=True):
+        of_method = rows[rows["method"] == method]
+        for axis, people in zip(line, groups, strict=True):
+            one = of_method[of_method["people"] == people]
             axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
+            axis.set_title(f"{METHODS.get(method, method)}, {people_label(people)}")
             if not len(one):
-                axis.text(0.5, 0.5, transform=axis.transAxes, **NOT_MEASURED)
+                axis.spines[:].set_visible(False)
+                not_measured(axis)
                 continue
-            size = 13 if line == 0 else 6
-            _scatter(axis, one, persons, size)
-            axis.set_title(f"{METHODS.get(method, method)}, map seed {map_seed}")
-            axis.set_xlabel(_trust(one), fontsize=8)
-            axis.set_aspect("equal", adjustable="datalim")
-            axis.margins(0.08)
-            if line == 0:
-                places.append((axis, one))
-    figure.legend(handles=_map_legend(rows, persons), loc="outside upper center", ncols=7,
-                  fontsize=7, handletextpad=0.1, columnspacing=0.9)  # fmt: skip
-    if thumbnails and places:
+            axis.spines[:].set_visible(True)
+            axis.spines[:].set_color("#CCCCCC")
+            _scatter(axis, one, persons)
+            _same_frame(axis, of_method)
+            axis.set_xlabel(
+                _("trustworthiness {trust:.3f}, continuity {kept:.3f}").format(
+                    trust=one["trustworthiness"].iloc[0], kept=one["continuity"].iloc[0]
+                )
+            )
+            places.append((axis, one))
+    figure.legend(
+        handles=_map_legend(rows, persons),
+        loc="outside upper center",
+        ncols=len(_PERSONS) + 1,
+        handletextpad=0.1,
+        columnspacing=0.9,
+    )
+    if thumbnails:
         figure.draw_without_rendering()  # where things lie on the page is known only now
         for axis, one in places:
             _draw_thumbnails(axis, one, thumbnails, persons)
     return figure
 
 
-def _trust(one: pd.DataFrame) -> str:
-    """How far a map is to be trusted, a line a group of people."""
-    of_group = one.groupby("people")[["trustworthiness", "continuity"]].first()
-    return "\n".join(
-        f"{people_label(people)}: trustworthiness {of_group['trustworthiness'][people]:.3f}, "
-        f"continuity {of_group['continuity'][people]:.3f}"
-        for people in in_order(one["people"], list(PEOPLE_LABELS))
+def _same_frame(axis: Axes, of_method: pd.DataFrame) -> None:
+    """The whole map's limits, of one scale in both directions."""
+    middle = (of_method[["x", "y"]].max() + of_method[["x", "y"]].min()) / 2
+    half_x, half_y = 1.16 * np.ptp(of_method[["x", "y"]].to_numpy(), axis=0) / 2
+    half = max(half_x, half_y / _TALL, 1e-6)
+    axis.set(
+        xlim=(middle["x"] - half, middle["x"] + half),
+        ylim=(middle["y"] - half * _TALL, middle["y"] + half * _TALL),
+        aspect="equal",
     )
 
 
@@ -103,23 +114,29 @@ def _highlighted(rows: pd.DataFrame) -> Persons:
     return colours
 
 
-def _scatter(axis: Axes, one: pd.DataFrame, persons: Persons, size: float) -> None:
-    # The grey ones first, so that they hide nobody.
-    keys = list(zip(one["people"], one["identity"], strict=True))
-    coloured = np.array([key in persons for key in keys])
-    for people in in_order(one["people"], list(PEOPLE_LABELS)):
-        own = (one["people"] == people).to_numpy()
-        rest = one[own & ~coloured]
-        style: dict[str, Any] = {"marker": MARKERS.get(people, "D")}
-        axis.scatter(rest["x"], rest["y"], size * 0.5, "#BBBBBB", linewidth=0, zorder=1, **style)
-        chosen = one[own & coloured]
-        colours = [persons[(people, name)] for name in chosen["identity"]]
-        style |= {"linewidth": 0.3, "edgecolor": "white", "zorder": 2}
-        axis.scatter(chosen["x"], chosen["y"], size, colours, **style)
+def _scatter(axis: Axes, one: pd.DataFrame, persons: Persons) -> None:
+    """The photos of a group, the grey ones first, so that they hide nobody."""
+    people = one["people"].iloc[0]
+    style: dict[str, Any] = {"marker": MARKERS.get(people, "D")}
+    own = one.groupby("identity")
+    grey = [name for name in own.groups if (people, name) not in persons]
+    rest = one[one["identity"].isin(grey)]
+    axis.scatter(rest["x"], rest["y"], 7, "#C4C4C4", linewidth=0, zorder=1, **style)
+    for name, photos in own:
+        if name in grey:
+            continue
+        colour = persons[people, name]
+        middle = photos[["x", "y"]].median()
+        for x, y in photos[["x", "y"]].to_numpy():
+            axis.plot([middle["x"], x], [middle["y"], y], color=colour, linewidth=0.6, zorder=2)
+        axis.scatter(
+            photos["x"], photos["y"], 15, colour, linewidth=0.3, edgecolor="white", zorder=3,
+            **style,
+        )  # fmt: skip
 
 
 def _map_legend(rows: pd.DataFrame, persons: Persons) -> list[Line2D]:
-    """Row by row as it is read: a group, its persons, its others."""
+    """Row by row as it is read: a group's persons, its others."""
     lines = []
     for people in in_order(rows["people"], list(PEOPLE_LABELS)):
         marker: dict[str, Any] = {"marker": MARKERS.get(people, "D"), "linewidth": 0}
@@ -127,8 +144,8 @@ def _map_legend(rows: pd.DataFrame, persons: Persons) -> list[Line2D]:
         own = [(name, colour) for (group, name), colour in persons.items() if group == people]
         line = [Line2D([], [], color=c, label=short(name, 12), **marker) for name, c in own]
         line += [Line2D([], [], alpha=0, label=" ")] * (len(_PERSONS) - len(own))
-        label = f"others {people_label(people)}"
-        lines.append([*line, Line2D([], [], color="#BBBBBB", label=label, **marker)])
+        label = _("others {people}").format(people=people_label(people))
+        lines.append([*line, Line2D([], [], color="#C4C4C4", label=label, **marker)])
     # matplotlib fills a legend column by column
     return [handle for column in zip(*lines, strict=True) for handle in column]
 
@@ -143,7 +160,7 @@ def _draw_thumbnails(
 
     A person is left out where there is no room.
     """
-    inches = 0.25
+    inches = 0.3
     side = inches * axis.figure.dpi * 1.25  # with its frame
     frame = axis.get_window_extent()
     points = axis.transData.transform(one[["x", "y"]].to_numpy())
@@ -166,9 +183,14 @@ def _draw_thumbnails(
                 inside = np.all(at - side / 2 > frame.p0) and np.all(at + side / 2 < frame.p1)
                 if not inside or (np.abs(taken - at).max(axis=1, initial=0) < side).any():
                     continue
+                # Nor may the line to the photo cross a face.
+                line = at + np.linspace(0, 1, 12)[:, None] * (places[nearest] - at)
+                apart = np.abs(taken[:, None] - line).max(axis=2)
+                if (apart < side / 2).any():
+                    continue
                 hidden = weights[np.abs(points - at).max(axis=1) < side / 2].sum()
-                if hidden + distance < least:
-                    best, least = at, hidden + distance
+                if hidden + 4 * distance < least:
+                    best, least = at, hidden + 4 * distance
         if best is None:
             continue
         taken = np.vstack([taken, best])

@@ -5,6 +5,7 @@ people has the same colour, line and marker in every figure; controls are hollow
 in a table that this module does not know are shown as they stand.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +17,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from thesislib.reporting.figures.style import GREY, PALE, SKY, TEXT, in_order, styled
-from thesislib.reporting.labels import ARM_GROUPS, ARM_LABELS, PEOPLE_LABELS, seen_by
+from thesislib.reporting.embedding_tables import arm_name
+from thesislib.reporting.figures.style import GREY, MIDDLE, PALE, SKY, TEXT, in_order, styled
+from thesislib.reporting.labels import (
+    ARM_GROUPS,
+    ARM_LABELS,
+    PEOPLE_LABELS,
+    arm_label,
+    people_label,
+    seen_by,
+)
+from thesislib.reporting.language import N_, _
 from thesislib.tables import MAIN_ARM, OF_SIZE, REFERENCES, STARTED_ARM, one_run
 
 # Arms that others are compared with: all with the thesis's loss, dimensions and box with the other.
@@ -39,27 +49,27 @@ class Metric(NamedTuple):
 
 
 METRICS = {
-    "verification_accuracy": Metric("verification\naccuracy", 100, True, 0.5),
-    "tar_at_far_1e2": Metric("TAR at\nFAR 1 %", 100, True, 0.01),
-    "tar_at_far_1e3": Metric("TAR at\nFAR 0.1 %", 100, True, 0.001),
-    "equal_error_rate": Metric("equal\nerror rate", 100, False, 0.5),
-    "precision_at_1": Metric("precision@1", 100, True),
-    "r_precision": Metric("R-precision", 100, True),
+    "verification_accuracy": Metric(N_("verification\naccuracy"), 100, True, 0.5),
+    "tar_at_far_1e2": Metric(N_("TAR at\nFAR 1 %"), 100, True, 0.01),
+    "tar_at_far_1e3": Metric(N_("TAR at\nFAR 0.1 %"), 100, True, 0.001),
+    "equal_error_rate": Metric(N_("equal\nerror rate"), 100, False, 0.5),
+    "precision_at_1": Metric(N_("precision@1"), 100, True),
+    "r_precision": Metric(N_("R-precision"), 100, True),
     "map_at_r": Metric("MAP@R", 100, True),
-    "rank_one": Metric("rank-one\nidentification", 100, True),
-    "fnir_at_fpir_1e2": Metric("FNIR at\nFPIR 1 %", 100, False, 1.0),
-    "fnir_at_fpir_1e1": Metric("FNIR at\nFPIR 10 %", 100, False, 1.0),
-    "tpir_at_fpipi_1e1": Metric("TPIR at\nFPIPI 0.1", 100, True),
+    "rank_one": Metric(N_("rank-one\nidentification"), 100, True),
+    "fnir_at_fpir_1e2": Metric(N_("FNIR at\nFPIR 1 %"), 100, False, 1.0),
+    "fnir_at_fpir_1e1": Metric(N_("FNIR at\nFPIR 10 %"), 100, False, 1.0),
+    "tpir_at_fpipi_1e1": Metric(N_("TPIR at\nFPIPI 0.1"), 100, True),
     "dprime": Metric("d′", 1, True, 0.0),
-    "compactness_ratio": Metric("intra / nearest\ninter distance", 1, False),
-    "silhouette": Metric("silhouette", 1, True, 0.0),
-    "davies_bouldin": Metric("Davies–Bouldin", 1, False),
-    "alignment": Metric("alignment", 1, False),
-    "uniformity": Metric("uniformity", 1, False),
-    "trustworthiness_umap": Metric("trustworthiness,\nUMAP", 1, True, 0.5),
-    "trustworthiness_tsne": Metric("trustworthiness,\nt-SNE", 1, True, 0.5),
-    "continuity_umap": Metric("continuity,\nUMAP", 1, True, 0.5),
-    "continuity_tsne": Metric("continuity,\nt-SNE", 1, True, 0.5),
+    "compactness_ratio": Metric(N_("intra / nearest\ninter distance"), 1, False),
+    "silhouette": Metric(N_("silhouette"), 1, True, 0.0),
+    "davies_bouldin": Metric(N_("Davies–Bouldin\nindex"), 1, False),
+    "alignment": Metric(N_("alignment"), 1, False),
+    "uniformity": Metric(N_("uniformity"), 1, False),
+    "trustworthiness_umap": Metric(N_("trustworthiness,\nUMAP"), 1, True, 0.5),
+    "trustworthiness_tsne": Metric(N_("trustworthiness,\nt-SNE"), 1, True, 0.5),
+    "continuity_umap": Metric(N_("continuity,\nUMAP"), 1, True, 0.5),
+    "continuity_tsne": Metric(N_("continuity,\nt-SNE"), 1, True, 0.5),
 }
 
 _COLOURS = {
@@ -71,13 +81,18 @@ _COLOURS = {
     "untrained": SKY,
     "shuffled": "#000000",
 }
+_STARTED = "#CC79A7"  # of nets that do not start from random weights, whoever is compared
 MARKERS = {"seen": "o", "unseen": "^", "lfw": "s", "ytf": "P"}
 _DASHES = {
     "two_stage": (0, (5, 1.5)),
     "untrained": (0, (3, 1.5)),
     "shuffled": (0, (6, 1.5, 1, 1.5)),
 }
-NOT_MEASURED = {"s": "not measured", "ha": "center", "va": "center", "color": GREY}
+
+
+def not_measured(axis: Axes) -> None:
+    """Say in an empty panel that there is nothing to draw."""
+    axis.text(0.5, 0.5, _("not measured"), transform=axis.transAxes, color=GREY, **MIDDLE)
 
 
 def _need(rows: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -124,9 +139,19 @@ class _Line(NamedTuple):
 
 
 def _dots(
-    blocks: Sequence[tuple[str, list[_Line]]], metrics: Sequence[str]
+    blocks: Sequence[tuple[str, list[_Line]]],
+    metrics: Sequence[str],
+    whole: bool = False,
+    note: str = "",
 ) -> tuple[Figure, list[Axes]]:
-    """A panel a metric; a line a dot, its interval and its seeds, in blocks that a rule divides."""
+    """A panel a metric; a line a dot, its interval and its seeds, in blocks that a rule divides.
+
+    Args:
+        blocks: heading and lines of each.
+        metrics: of the panels.
+        whole: shares are drawn on the whole scale, 0 to 100 %, as those of other panels.
+        note: sentences below.
+    """
     lanes: list[tuple[float, _Line]] = []
     ticks: list[tuple[float, str]] = []
     rules, y = [], 0.0
@@ -141,49 +166,57 @@ def _dots(
             ticks.append((y, line.label))
             lanes.append((y, line))
             y += 1
+    rows = pd.concat([line.rows for _y, line in lanes])
+    if not np.isfinite(rows.loc[rows["metric"].isin(metrics), "low"].astype(float)).all():
+        few = _("Without an interval: too few people for one.")
+        note = f"{note} {few}".strip()
+    told = textwrap.fill(note, 125)
+    below = 0.14 * (told.count("\n") + 1) if told else 0
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(TEXT, 0.18 * y + 1.5), sharey=True, squeeze=False
+        1, len(metrics), figsize=(TEXT, 0.18 * y + 1.3 + below), sharey=True, squeeze=False
     )
     for axis, name in zip(axes[0], metrics, strict=True):
-        _panel(axis, name, lanes)
+        _panel(axis, name, lanes, whole)
         for rule in rules:
             axis.axhline(rule, color=PALE, linewidth=0.6)
     places, labels = zip(*ticks, strict=True)
-    axes[0, 0].set_yticks(places, labels, fontsize=7.5)
+    axes[0, 0].set_yticks(places, labels)
     axes[0, 0].set_ylim(y - 0.2, -0.8)
+    if told:
+        figure.supxlabel(told, x=0.01, ha="left", fontsize=8)
     return figure, list(axes[0])
 
 
-def _panel(axis: Axes, name: str, lanes: Sequence[tuple[float, _Line]]) -> None:
+def _panel(axis: Axes, name: str, lanes: Sequence[tuple[float, _Line]], whole: bool) -> None:
     """Dots, intervals and seeds of one metric."""
     metric = _metric(name)
     shown: list[float] = []
-    bare = True
     for y, line in lanes:
         colour = line.style["color"]
-        for row in line.rows[line.rows["metric"] == name].itertuples():
+        own = line.rows[line.rows["metric"] == name]
+        if not len(own):
+            axis.text(0.5, y, "–", transform=axis.get_yaxis_transform(), color=GREY, **MIDDLE)
+        for row in own.itertuples():
             numbers = metric.scale * np.array([row.value, row.low, row.high])
             seeds = [metric.scale * float(value) for value in str(row.seed_values).split()]
             shown += [*numbers[np.isfinite(numbers)], *seeds]
             if np.isfinite(numbers[1:]).all():
-                bare = False
                 axis.plot(numbers[1:], [y] * 2, color=colour, linewidth=1.5)
             if len(seeds) > 1:
                 axis.plot(seeds, [y - 0.3] * len(seeds), ".", color=colour, markersize=2.5)
             axis.plot(numbers[0], y, **line.style | {"linestyle": ""}, ms=4.5, markeredgewidth=1.1)
-    axis.set_title(metric.label, fontsize=8, linespacing=1.0)
-    axis.set_xlabel(
-        ("%, " if metric.scale == 100 else "")
-        + ("better →" if metric.higher_is_better else "← better")
-        + ("\ntoo few for intervals" if bare else ""),
-        fontsize=8,
-    )
-    if shown:
+    axis.set_title(_(metric.label), linespacing=1.0)
+    better = _("better →") if metric.higher_is_better else _("← better")
+    axis.set_xlabel(f"%, {better}" if metric.scale == 100 else better)
+    if whole and metric.scale == 100:
+        axis.set(xlim=(-5, 105), xticks=[0, 50, 100])
+    elif shown:
         # Differences that mean nothing must not fill a panel.
         least = 10 if metric.scale == 100 else 0.2
         room = max(0.08 * np.ptp(shown), (least - np.ptp(shown)) / 2)
         axis.set_xlim(min(shown) - room, max(shown) + room)
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+        # As many as a narrow panel has room for.
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 4, 5, 10]))
     axis.grid(axis="x")
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -220,7 +253,8 @@ def compactness(
     them, beside controls and references.
 
     Dots with 95 % intervals over people, small dots the seeds. A dotted line marks chance where it
-    is known. Of people seen only what does not depend on how many scenes of them were kept.
+    is known. Of people seen only what does not depend on how many scenes of them were kept. A note
+    says what may be compared.
 
     Args:
         table: ``experiment3_seeds.csv`` of one dataset and profile: ``people, arm, start, metric,
@@ -243,18 +277,39 @@ def compactness(
             for (people, arm), of_line in own.groupby(["people", "arm"], sort=False)
         ]
         blocks.append((f"{group}:", lines))
-    figure, axes = _dots(blocks, metrics)
+    figure, axes = _dots(blocks, metrics, whole=True, note=_note(rows))
     for axis, name in zip(axes, metrics, strict=True):
         metric = _metric(name)
         if metric.chance is not None:
             axis.axvline(metric.scale * metric.chance, color=GREY, linewidth=0.9, linestyle=":")
     handles = [
-        Line2D([], [], color=GREY, linewidth=0.9, linestyle=":", label="chance"),
-        Line2D([], [], color=GREY, marker="D", markerfacecolor="white", lw=0, label="control"),
-        Line2D([], [], color=GREY, marker="o", lw=0, label="learns nothing here"),
+        Line2D([], [], color=GREY, linewidth=0.9, linestyle=":", label=_("chance")),
+        Line2D([], [], color=GREY, marker="D", markerfacecolor="white", lw=0, label=_("control")),
+        Line2D([], [], color=GREY, marker="o", lw=0, label=_("reference, learns nothing here")),
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=3, fontsize=7.5)
+    figure.legend(handles=handles, loc="outside upper right", ncols=3)
     return figure
+
+
+def _note(rows: pd.DataFrame) -> str:
+    """What may be compared in :func:`compactness`, and what a dash stands for."""
+    told = []
+    if len({seen_by(people)[0] for people in rows["people"]}) > 1:
+        told.append(
+            _(
+                "Compare lines of one block: they see the same photos. Blocks are of different "
+                "people, whose photos are more or less alike; people seen in training can look "
+                "worse than those never seen by that alone."
+            )
+        )
+    if (rows["people"] == "seen").any() and rows["metric"].isin(OF_SIZE).any():
+        told.append(
+            _(
+                "–: depends on how many photos are searched, and of people seen in training there "
+                "are only two scenes each."
+            )
+        )
+    return " ".join(told)
 
 
 def _by_group(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -265,7 +320,7 @@ def _by_group(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         place=rows["people"].map(order).fillna(len(order)),
     )
     rows = rows.sort_values(["place"], kind="stable")
-    groups = in_order(rows["group"], list(PEOPLE_LABELS.values()))
+    groups = in_order(rows["group"], [people_label(one) for one in PEOPLE_LABELS])
     return [(group, rows[rows["group"] == group]) for group in groups]
 
 
@@ -273,8 +328,8 @@ def _line_style(people: str, arm: str) -> dict[str, Any]:
     if people.endswith(REFERENCES):
         return people_style("") | {"marker": "o"}
     if arm == STARTED_ARM:
-        hollow = "white" if people in CONTROLS else "#009E73"
-        return people_style(people) | {"color": "#009E73", "markerfacecolor": hollow}
+        hollow = "white" if people in CONTROLS else _STARTED
+        return people_style(people) | {"color": _STARTED, "markerfacecolor": hollow}
     return people_style(people)
 
 
@@ -313,9 +368,9 @@ def ablation(
     blocks = []
     for group in (*ARM_GROUPS, others):
         lines = [
-            _Line(label, rows[rows["arm"] == arm], people_style(people))
-            for arm, label in group.items()
-            if (rows["arm"] == arm).any()
+            _Line(arm_name(arm, own["start"].iloc[0]), own, people_style(people))
+            for arm in group
+            if len(own := rows[rows["arm"] == arm])
         ]
         if lines:
             blocks.append(("", lines))
@@ -326,12 +381,12 @@ def ablation(
             for value in base.loc[base["metric"] == name, "value"]:
                 axis.axvline(_metric(name).scale * value, **_BASES[arm], zorder=0)
     handles = [
-        Line2D([], [], **_BASES[arm], label=ARM_LABELS[arm])
+        Line2D([], [], **_BASES[arm], label=arm_label(arm))
         for arm, base in bases.items()
         if len(base)
     ]
     if handles:
-        figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=7.5)
+        figure.legend(handles=handles, loc="outside upper right", ncols=2)
     return figure
 
 
@@ -341,8 +396,9 @@ def learning(
 ) -> Figure:
     """Embeddings of people never seen against how many people were learned, at equal steps.
 
-    A panel a metric. Dots with 95 % intervals over people, small dots the seeds; broken lines are
-    what learns nothing here.
+    A panel a metric, all of one scale. Dots with 95 % intervals over people, small dots the seeds;
+    broken lines are what learns nothing here. People seen are left out: each number of people
+    learned has others.
 
     Args:
         table: ``experiment3_seeds.csv``: as in :func:`compactness`, with ``learned_people``.
@@ -355,8 +411,8 @@ def learning(
     curve = rows[rows["arm"].str.startswith("people_") | (rows["arm"] == MAIN_ARM)]
     if curve["arm"].nunique() < 2:
         raise ValueError("experiment3_seeds: no rows of arms people_<number>")
-    figure, axes = plt.subplots(1, len(metrics), figsize=(TEXT, 2.9), squeeze=False)
-    own = curve[curve["arm"] != MAIN_ARM]["people"]
+    figure, axes = plt.subplots(1, len(metrics), figsize=(TEXT, 3.0), sharey=True, squeeze=False)
+    own = curve[(curve["arm"] != MAIN_ARM) & (curve["people"] != "seen")]["people"]
     groups = in_order(own, list(PEOPLE_LABELS))
     for axis, name in zip(axes[0], metrics, strict=True):
         scale = _metric(name).scale
@@ -374,15 +430,18 @@ def learning(
         for reference, dashes in bases.items():
             found = rows[(rows["people"] == reference) & (rows["metric"] == name)]["value"]
             for value in found:
-                label = f"never seen, {seen_by(reference)[1]}"
+                label = ", ".join(seen_by(reference))
                 axis.axhline(scale * value, color=GREY, lw=1, linestyle=dashes, label=label)
         axis.set_xscale("log")
-        ticks = sorted(set(curve["learned_people"].round().astype(int)))
+        ticks: list[int] = []
+        for number in sorted(set(curve["learned_people"].round().astype(int)), reverse=True):
+            if not ticks or 1.3 * number < ticks[0]:  # else it lies on its neighbour
+                ticks.insert(0, number)
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
-        axis.set(xlabel="people learned", ylim=(0, None))
-        axis.set_title(_metric(name).label.replace("\n", " ") + ", %", fontsize=8)
+        axis.set(xlabel=_("people learned"), ylim=(0, None))
+        axis.set_title(_(_metric(name).label).replace("\n", " ") + ", %")
         axis.grid()
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7.5)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure

@@ -5,13 +5,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from thesislib.reporting.figures.style import COLOURS, COLUMN, GREY, TEXT, styled, ticks_at
+from thesislib.reporting.language import N_, _
 
-_READINGS = {"closer": "small faces read again", "once": "read once"}
+_READINGS = {"closer": N_("small faces read again"), "once": N_("read once")}
 _COLOURS = {"closer": COLOURS["joint"], "once": COLOURS["two_stage_photo"]}
 _MEASURES = {
-    "found": ("found, %", 100),
-    "known_again": ("known again, %", 100),
-    "strangers": ("strangers taken for them,\nin 1000", 1000),
+    "found": (N_("found, %"), 100),
+    "known_again": (N_("known again, %"), 100),
+    "strangers": (N_("strangers taken for them,\nin 1000"), 1000),
 }
 
 
@@ -30,14 +31,19 @@ def threshold_costs(errors: pd.DataFrame, threshold: float) -> Figure:
     if not len(errors):
         raise ValueError("errors: no rows")
     figure, axis = plt.subplots(figsize=(1.4 * COLUMN, 2.8))
-    told = {"fpir": "strangers taken for somebody (FPIR)", "fnir": "your people not named (FNIR)"}
+    told = {
+        "fpir": _("strangers taken for somebody (FPIR)"),
+        "fnir": _("your people not named (FNIR)"),
+    }
     for column, colour in (("fpir", COLOURS["two_stage_photo"]), ("fnir", COLOURS["joint"])):
         dashes = "--" if column == "fpir" else "-"
         axis.plot(
             errors["threshold"], 100 * errors[column], dashes, color=colour, label=told[column]
         )
-    axis.axvline(threshold, color=GREY, lw=1, label="threshold")
-    axis.set(xlabel="threshold, cosine", ylabel="%", ylim=(0, 102))
+    label = _("the gallery's threshold")
+    axis.axvline(threshold, color=GREY, lw=1, linestyle=":", label=label)
+    axis.set(xlabel=_("threshold, cosine"), ylabel=_("errors, %"), ylim=(0, 102))
+    axis.grid(axis="y")
     axis.margins(x=0)
     figure.legend(loc="outside upper center", ncols=1)
     return figure
@@ -69,12 +75,12 @@ def face_sizes(table: pd.DataFrame) -> Figure:
                 color=_COLOURS[reading],
                 linestyle="--" if reading == "once" else "-",
                 marker="s" if reading == "once" else "o",
-                label=name,
+                label=_(name),
             )
         axis.set_xscale("log")
         ticks_at(axis, "x", sorted(table["size_px"].unique().tolist()))
-        axis.set(xlabel="side of the face, pixels", ylabel=label)
-        axis.set_ylim(bottom=0)
+        axis.set(xlabel=_("side of the face, px"), ylabel=_(label))
+        axis.set_ylim(0, 105 if factor == 100 else None)
         axis.grid(axis="y")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

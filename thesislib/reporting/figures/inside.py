@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thesislib.reporting.figures.photos import draw_box, in_32_tones
-from thesislib.reporting.figures.style import COLOURS, RIGHT, TEXT, TRUTH, styled
+from thesislib.reporting.figures.style import COLOURS, MIDDLE, RIGHT, TEXT, TRUTH, styled
+from thesislib.reporting.labels import begun_from
+from thesislib.reporting.language import N_, _
 
 
 @styled
@@ -28,9 +31,12 @@ def cells(
         photo, cell, anchors, scores, boxes, kept, field: see
             :class:`thesislib.engine.look_inside.Cells`.
     """
-    figure, axes = plt.subplots(1, 4, figsize=(TEXT, 1.45))
-    names = ("cells, anchors of the best", "score of each cell", "boxes above 0.05, and kept")
-    for axis, name in zip(axes, (*names, "receptive field"), strict=True):
+    width = TEXT / 4 - 0.06
+    height = width * photo.shape[0] / photo.shape[1] + 0.2
+    figure, axes = plt.subplots(1, 4, figsize=(TEXT, height))
+    names = [_("cells, anchors of the best"), _("score of each cell")]
+    names += [_("boxes above 0.05, and kept"), _("receptive field")]
+    for axis, name in zip(axes, names, strict=True):
         _show(axis, photo, name)
     best = np.unravel_index(int(scores.argmax()), scores.shape)
     for edge in range(0, photo.shape[1] + 1, cell):
@@ -40,51 +46,42 @@ def cells(
     for anchor in anchors[:, best[1], best[2]]:
         draw_box(axes[0], anchor, TRUTH)
     rows, columns = scores.shape[1:]
-    axes[1].imshow(
-        scores.max(axis=0),
-        extent=(0, columns * cell, rows * cell, 0),
-        cmap="magma",
-        vmin=0,
-        vmax=1,
-        alpha=0.75,
-    )
+    _lay_over(axes[1], photo, scores.max(axis=0), (0, columns * cell, rows * cell, 0))
     for row in range(rows):
         for column in range(columns):
             score = scores[:, row, column].max()
-            if (column + 0.5) * cell < photo.shape[1] and (row + 0.5) * cell < photo.shape[0]:
-                axes[1].text(
-                    (column + 0.5) * cell,
-                    (row + 0.5) * cell,
-                    f"{score:.2f}",
-                    ha="center",
-                    va="center",
-                    fontsize=5.5,
-                    color="black" if score > 0.6 else "white",
-                )
+            x, y = (column + 0.5) * cell, (row + 0.5) * cell
+            if x < photo.shape[1] and y < photo.shape[0]:
+                colour = "white" if score > 0.6 else "black"
+                axes[1].text(x, y, f"{score:.2f}", **MIDDLE, fontsize=7, color=colour)
     for box, score in zip(boxes.reshape(-1, 4), scores.ravel(), strict=True):
         if score > 0.05:
             draw_box(axes[2], box, COLOURS["two_stage_photo"], width=0.8)
     for box in boxes.reshape(-1, 4)[kept]:
         draw_box(axes[2], box, RIGHT, width=1.6)
-    axes[3].imshow(np.sqrt(field), cmap="magma", alpha=0.75, extent=_extent(photo))
+    _lay_over(axes[3], photo, np.sqrt(field), _extent(photo))
     draw_box(axes[3], np.array([best[2], best[1], best[2] + 1, best[1] + 1]) * cell, "white")
     return figure
+
+
+_ASKED = {"name": N_("name"), "box": N_("box")}
 
 
 @styled
 def missed(
     photos: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
-    maps: Mapping[str, Sequence[np.ndarray]],
-    shares: Mapping[str, Sequence[float]],
+    maps: Mapping[tuple[str, str], Sequence[np.ndarray]],
+    shares: Mapping[tuple[str, str], Sequence[float]],
 ) -> Figure:
-    """Where nets look for a name: the brighter, the more the right name's probability falls when
-    that place is covered.
+    """Where nets look for a name or for a box: the redder, the more the right name's probability,
+    or the box's score, falls when that place is covered.
 
     Args:
-        photos: uint8 [H, W, 3], one column each.
+        photos: uint8 [H, W, 3], one row each.
         boxes: float [4], of the face in each.
-        maps: by what a row shows, a map [H, W] of each photo.
+        maps: by what is asked, ``"name"`` or ``"box"``, and what the net began from, as the tables
+            say it: a map [H, W] of each photo.
         shares: likewise, which share of the map lies in the face.
 
     Raises:
@@ -92,37 +89,47 @@ def missed(
     """
     if not len(photos):
         raise ValueError("photos: empty")
-    width = 0.7 * TEXT
-    height = width / len(photos) * photos[0].shape[0] / photos[0].shape[1]
+    columns = 1 + len(maps)
+    width = min(TEXT, 1.7 * columns)
+    height = width / columns * photos[0].shape[0] / photos[0].shape[1]
     figure, axes = plt.subplots(
-        1 + len(maps),
         len(photos),
-        figsize=(width, (1 + len(maps)) * (height + 0.18)),
+        columns,
+        figsize=(width, len(photos) * (height + 0.12) + 0.3),
         squeeze=False,
     )
-    for at, (photo, box) in enumerate(zip(photos, boxes, strict=True)):
-        _show(axes[0, at], photo, "photo" if at == 0 else "")
-        for row, (name, values) in enumerate(maps.items(), 1):
-            share = shares[name][at]
-            told = "no name to lose" if np.isnan(share) else f"{100 * share:.0f} % in the face"
-            _show(axes[row, at], photo, f"{name}: {told}" if at == 0 else told)
-            most = max(float(values[at].max()), 1e-6)
-            axes[row, at].imshow(
-                values[at] / most,
-                cmap="magma",
-                alpha=0.75,
-                vmin=0,
-                vmax=1,
-                extent=_extent(photo),
-                interpolation="nearest",
-            )
-            draw_box(axes[row, at], box, "white")
+    for row, (photo, box) in enumerate(zip(photos, boxes, strict=True)):
+        _show(axes[row, 0], photo, _("photo") if row == 0 else "")
+        for column, ((asked, start), values) in enumerate(maps.items(), 1):
+            share = shares[asked, start][row]
+            told = _("{share:.0f} % in the face").format(share=100 * share)
+            told = _("no name to lose") if np.isnan(share) else told
+            if row == 0:
+                told = f"{_(_ASKED[asked])}, {begun_from(start)}\n{told}"
+            axis = axes[row, column]
+            _show(axis, photo, told)
+            most = max(float(values[row].max()), 1e-6)
+            _lay_over(axis, photo, values[row] / most, _extent(photo))
+            draw_box(axis, box, "white")
     return figure
+
+
+def _lay_over(
+    axis: Axes, photo: np.ndarray, values: np.ndarray, extent: tuple[float, float, float, float]
+) -> None:
+    """Values 0 to 1 over a pale photo: the higher, the redder, and the darker in print."""
+    grey = 127 + photo.mean(axis=2, keepdims=True).repeat(3, axis=2) / 2
+    grey = in_32_tones(grey.astype(np.uint8))
+    axis.imshow(grey, extent=_extent(photo), interpolation="nearest")
+    over = matplotlib.colormaps["YlOrRd"](np.clip(values, 0, 1))
+    over[..., 3] = 0.9 * np.clip(values, 0, 1)
+    axis.imshow(over, extent=extent, interpolation="nearest")
+    axis.set(xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
 
 
 def _show(axis: Axes, photo: np.ndarray, title: str) -> None:
     axis.imshow(in_32_tones(photo), extent=_extent(photo), interpolation="nearest")
-    axis.set_title(title, fontsize=7, pad=2)
+    axis.set_title(title, fontsize=7.5, pad=2, linespacing=1.0)
     axis.set(xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
     axis.axis("off")
 

@@ -10,11 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from thesislib.reporting.figures.style import DPI, OUTLINE, RIGHT, TEXT, TRUTH, WRONG, short, styled
+from thesislib.reporting.figures.style import DPI, RIGHT, TEXT, TRUTH, WRONG, short, styled
+from thesislib.reporting.language import N_, _
 
 _CORNERS = ["x1", "y1", "x2", "y2"]
+_DARK = "#222222"  # around a line, to be seen on bright photos
+# What a measure of :func:`thesislib.data.inspect.outliers` says: below what is usual, above it.
+_ODD = {
+    "brightness": (N_("darker photo"), N_("brighter photo")),
+    "contrast": (N_("less contrast"), N_("more contrast")),
+    "sharpness": (N_("less sharp"), N_("sharper")),
+    "face_size": (N_("small face"), N_("large face")),
+    "box_shape": (N_("narrow box"), N_("wide box")),
+    "off_centre": (N_("near the middle"), N_("off the middle")),
+}
 
 
 def _photo_grid(
@@ -29,12 +41,13 @@ def _photo_grid(
     width = min(TEXT, columns * 2.3)
     cell = width / columns
     aspect = float(np.median([photo.shape[0] / photo.shape[1] for photo in photos]))
-    height = rows * (cell * aspect + title_inches) + 0.15
+    gap = 0.02  # around each photo
+    height = rows * ((cell - 2 * gap) * aspect + title_inches + 2 * gap)
     figure, axes = plt.subplots(
         rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    printed = (cell - 0.04) * DPI
+    figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0, hspace=0)
+    printed = (cell - 2 * gap) * DPI
     for axis in axes.flat:
         axis.axis("off")
     for axis, photo in zip(axes.flat, photos, strict=False):
@@ -66,7 +79,9 @@ def draw_box(
             edgecolor=colour,
             linewidth=width,
             linestyle=(0, (3, 2)) if dashed else "-",
-            path_effects=None if dashed else OUTLINE,
+            path_effects=None
+            if dashed
+            else [withStroke(linewidth=1.9 * min(1, width), foreground=_DARK)],
         )
     )
 
@@ -89,12 +104,31 @@ def contact_sheet(
     Raises:
         ValueError: no photos, or lists of different lengths.
     """
-    figure, axes = _photo_grid(photos, columns, title_inches=0.17)
+    figure, axes = _photo_grid(photos, columns, title_inches=0.15)
     for axis, one, title in zip(axes, boxes, titles, strict=True):
-        axis.set_title(short(title, 132 // columns), fontsize=7, pad=2)
+        axis.set_title(short(title, 120 // columns), fontsize=8, pad=2)
+        wide = np.ptp(axis.get_xlim())
         for box in one:
-            draw_box(axis, box, TRUTH)
+            # Lines as wide as on a large face would hide a small one.
+            draw_box(axis, box, TRUTH, width=min(1.0, max(0.5, 5 * (box[2] - box[0]) / wide)))
     return figure
+
+
+def odd_titles(odd: pd.DataFrame) -> list[str]:
+    """What is odd about photos, each in a few words above it in :func:`contact_sheet`.
+
+    Args:
+        odd: table of :func:`thesislib.data.inspect.outliers`.
+
+    >>> columns = ["identity", "measure", "value", "usual"]
+    >>> odd_titles(pd.DataFrame([("anna", "brightness", 0.2, 0.5)], columns=columns))
+    ['anna: darker photo']
+    """
+    titles = []
+    for row in odd.itertuples():
+        told = _(_ODD[row.measure][int(row.value > row.usual)])
+        titles.append(f"{row.identity}: {told}" if row.identity else told)
+    return titles
 
 
 @styled
@@ -120,12 +154,12 @@ def detections(photos: Mapping[str, np.ndarray], faces: pd.DataFrame, columns: i
         raise ValueError(f"photos: {missing[0]} of the table is missing")
     figure, axes = _photo_grid([photos[name] for name in of_photo], columns, title_inches=0.02)
     for axis, rows in zip(axes, of_photo.values(), strict=True):
-        for _, face in rows.iterrows():
+        for _at, face in rows.iterrows():
             _draw_face(axis, face)
     handles = [
-        Line2D([], [], color=RIGHT, label="right identity"),
-        Line2D([], [], color=WRONG, label="wrong identity, or not found"),
-        Line2D([], [], color="#C8B900", linestyle=(0, (3, 2)), label="ground truth"),
+        Line2D([], [], color=RIGHT, label=_("right identity")),
+        Line2D([], [], color=WRONG, label=_("wrong identity, or not found")),
+        Line2D([], [], color="#C8B900", linestyle=(0, (3, 2)), label=_("ground truth")),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7.5)
     width, height = figure.get_size_inches()
@@ -139,13 +173,14 @@ def _draw_face(axis: Axes, face: pd.Series) -> None:
     right = face["found"] and face["predicted_identity"] == face["identity"]
     colour = RIGHT if right else WRONG
     box = truth
-    text = f"not found: {short(face['identity'] or 'a stranger')}"
+    text = _("not found: {name}").format(name=short(face["identity"] or _("a stranger")))
     if face["found"]:
         box = face[_CORNERS].to_numpy(float)
         draw_box(axis, box, colour)
-        text = short(face["predicted_identity"] or "nobody", 22)
+        text = short(face["predicted_identity"] or _("nobody"), 22)
         if not right:
-            text += f"\nis {short(face['identity'] or 'unknown', 19)}"
+            truly = short(face["identity"] or _("unknown"), 19)
+            text += "\n" + _("is {name}").format(name=truly)
     draw_box(axis, truth, TRUTH, dashed=True)
     _name_box(axis, box, text, colour)
 

@@ -7,18 +7,20 @@ from matplotlib.figure import Figure
 from thesislib.reporting.figures.benchmark import of_one_run
 from thesislib.reporting.figures.style import COLOURS, TEXT, styled, ticks_at
 from thesislib.reporting.labels import engine_label
+from thesislib.reporting.language import N_, _
 from thesislib.reporting.recogniser_tables import learned_from, of_everybody
 
 JOINT, PIPELINE = COLOURS["joint"], COLOURS["two_stage_photo"]
 
 _READ_LABELS = {
-    "default": "read at landmarks",
-    "roi": "read under the box",
-    "grid": "read at the cell",
-    "teacher_aligned": "detector, chips, recogniser",
+    "default": N_("read at landmarks"),
+    "roi": N_("read under the box"),
+    "grid": N_("read at the cell"),
+    "teacher_aligned": N_("detector, chips, recogniser"),
 }
 _READING_COLOURS = {"default": JOINT, "roi": "#CC79A7", "grid": "#009E73"}
 _READING_COLOURS |= {"teacher_aligned": PIPELINE}
+_READING_MARKERS = {"default": "o", "roi": "s", "grid": "^", "teacher_aligned": "D"}
 
 
 @styled
@@ -50,7 +52,7 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
         exported = f"{system}_{engine}"
         row = rows.loc[exported if exported in rows.index else system]
         height = 100 * row["value"]
-        label = f"{_READ_LABELS[system]}, {engine_label(engine)}"
+        label = f"{_(_READ_LABELS[system])}, {engine_label(engine)}"
         axis.fill_between(
             own["ms_median"].agg(["min", "max"]),
             100 * row["low"],
@@ -59,7 +61,8 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
             alpha=0.15,
             lw=0,
         )
-        axis.plot(own["ms_median"], [height] * len(own), color=colour, marker="o", label=label)
+        style = {"color": colour, "marker": _READING_MARKERS[system], "label": label}
+        axis.plot(own["ms_median"], [height] * len(own), **style)
         for at in (own.iloc[0], own.iloc[-1]):
             axis.annotate(
                 f"{at['faces']:.0f}",
@@ -68,8 +71,7 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
                 textcoords="offset points",
                 ha="center",
                 va="top",
-                fontsize=6.5,
-                color=colour,
+                fontsize=8,
             )
     axis.set_xscale("log")
     low, high = axis.get_xlim()
@@ -77,7 +79,8 @@ def accuracy_and_cost(measures: pd.DataFrame, times: pd.DataFrame) -> Figure:
     ticks_at(axis, "x", ticks)
     axis.margins(x=0.08)
     axis.grid(axis="y")
-    axis.set(xlabel="ms per photo, median", ylabel="found and named, lfw, %", ylim=(0, 105))
+    axis.set_xlabel(_("ms per photo, median; below points: faces in the photo"))
+    axis.set(ylabel=_("found and named, lfw, %"), ylim=(0, 105))
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -105,6 +108,7 @@ def learning_curves(measures: pd.DataFrame) -> Figure:
     ]
     figure, axes = plt.subplots(1, 2, figsize=(TEXT, 2.4), sharey=True)
     others = {"views": "portraits", "portraits": "views"}
+    names = {"views": _("views ({n} portraits)"), "portraits": _("portraits ({n} views)")}
     for axis, (along, other) in zip(axes, others.items(), strict=True):
         # Of the other number the one with the most nets.
         line = rows[rows[other] == rows[other].mode().iloc[-1]].sort_values(along)
@@ -116,11 +120,12 @@ def learning_curves(measures: pd.DataFrame) -> Figure:
         axis.grid(axis="y")
         for value in published["value"]:
             axis.axhline(value, color=JOINT, linewidth=0.8, linestyle="--")
-        axis.set_xlabel(f"{along} ({line[other].iloc[0]:.0f} {other})")
+        axis.set_xlabel(names[along].format(n=f"{line[other].iloc[0]:.0f}"))
     for value in published["value"]:
-        where = {"xytext": (2, 3), "textcoords": "offset points", "fontsize": 7}
+        where = {"xytext": (2, 3), "textcoords": "offset points"}
         place = (0, value)
-        axes[0].annotate("the published net", place, xycoords=("axes fraction", "data"), **where)
-    axes[0].set_ylabel("distance to the teacher")
+        name = _("the published net")
+        axes[0].annotate(name, place, xycoords=("axes fraction", "data"), **where)
+    axes[0].set_ylabel(_("distance to the teacher"))
     axes[0].set_ylim(0, None)
     return figure

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from thesislib import fonts, paths, storage
-from thesislib.reporting.figures.style import DPI, GREY, house_style, short
+from thesislib.reporting.figures.layout import problems
+from thesislib.reporting.figures.style import DPI, house_style, short
+from thesislib.reporting.labels import SYNTHETIC_PEOPLE, seeds_label, split_label
+from thesislib.reporting.language import LANGUAGES, _, language
 
 MANIFEST = "manifest.json"
 
@@ -30,11 +33,12 @@ def save(
     faces: bool = False,
     compared: Sequence[str] = (),
 ) -> Path:
-    """Save a figure as PDF and PNG, with where it came from printed below it.
+    """Save a figure as PDF and PNG, with its caption and where it came from in the files.
 
     The same figure gives the same bytes. Files go to ``<figures>/<dataset>-<split>/`` and are
-    recorded in ``<figures>/manifest.json``; those that show faces of private people go to the
-    private folder, of which nothing is recorded and nothing is published.
+    recorded in ``<figures>/manifest.json``, in Russian below ``<figures>/ru``; those that show
+    faces of private people go to the private folder, of which nothing is recorded and nothing is
+    published.
 
     Args:
         figure: what a function of this package returned.
@@ -53,43 +57,48 @@ def save(
     Returns:
         the PNG file.
     """
-    people = short(dataset, 40) if private else "synthetic people"
-    runs = f"seed {seed}" if isinstance(seed, int) else f"seeds {', '.join(map(str, seed))}"
-    splits = " and ".join(compared or [split])
+    people = short(dataset, 40) if private else _(SYNTHETIC_PEOPLE)
+    told = [_("profile {profile}").format(profile=profile), people]
+    told += map(split_label, compared or [split])
+    told.append(seeds_label([seed] if isinstance(seed, int) else seed))
+    about = ", ".join(told)
     hidden = faces and private
     key = f"{dataset}-{split}/{name}"
-    base = (paths.PRIVATE_FIGURES if hidden else paths.FIGURES) / key
+    folder = folder_of(language())
+    base = (folder / paths.PRIVATE_FIGURES.name if hidden else folder) / key
+    within = {"pdf": {"Title": _(caption), "Subject": about}}
+    within["png"] = {"Title": _(caption), "Description": about}
     files = {kind: base.with_name(f"{name}.{kind}") for kind in ("pdf", "png")}
     with house_style():
-        # A figure has one such label, so a second save replaces the first one's.
-        figure.supxlabel(
-            f"profile {profile}, {people}, {splits} split, {runs}",
-            x=0.995,
-            ha="right",
-            fontsize=6.5,
-            color=GREY,
-        )
+        faults = problems(figure)
         for kind, file in files.items():
-            _write(figure, kind, file)
+            _write(figure, kind, file, within)
     if not hidden:
         record = {
             "notebook": notebook,
             "data_hash": data_hash,
             "profile": profile,
             "seed": seed,
-            "caption": caption,
+            "caption": _(caption),
+            "about": about,
             "private": private,
             "faces": faces,
+            "problems": faults,
             "sha256": {kind: storage.bytes_hash(file) for kind, file in files.items()},
         }
-        with storage.folder_lock(paths.FIGURES, wait=True):
-            manifest = read_manifest(paths.FIGURES)
+        with storage.folder_lock(folder, wait=True):
+            manifest = read_manifest(folder)
             manifest[key] = record
-            storage.write_json(paths.FIGURES / MANIFEST, manifest)
+            storage.write_json(folder / MANIFEST, manifest)
     return files["png"]
 
 
-def _write(figure: Figure, kind: str, file: Path) -> None:
+def folder_of(language: str) -> Path:
+    """Where figures go: those of other languages than English into a folder of their own."""
+    return paths.FIGURES if language == "en" else paths.FIGURES / language
+
+
+def _write(figure: Figure, kind: str, file: Path, told: dict[str, dict[str, str]]) -> None:
     # Dates and versions would make every run's files differ.
     unstamped = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
     smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
@@ -99,7 +108,8 @@ def _write(figure: Figure, kind: str, file: Path) -> None:
         plt.rc_context({"pdf.fonttype": 3 if cjk else 42}),
         storage.atomic_write(file) as aside,
     ):
-        figure.savefig(aside, dpi=DPI, metadata=dict.fromkeys(unstamped[kind]), **smaller)
+        about = dict.fromkeys(unstamped[kind]) | told[kind]
+        figure.savefig(aside, dpi=DPI, metadata=about, **smaller)
 
 
 def read_manifest(folder: Path | str) -> dict[str, dict[str, Any]]:
@@ -112,11 +122,13 @@ def check_manifest(figures_folder: Path | str) -> list[str]:
     """Compare the figures in a folder with its manifest.
 
     Args:
-        figures_folder: with ``manifest.json``; its folder ``private`` is left out.
+        figures_folder: with ``manifest.json``; its folders ``private`` and of other languages are
+            left out.
 
     Returns:
         complaints, empty where all is well: a file that is missing, that differs from its hash,
-        that the manifest does not know, or whose notebook is missing.
+        that the manifest does not know, whose notebook is missing, or that cannot be read
+        (:func:`thesislib.reporting.figures.layout.problems`).
     """
     folder = Path(figures_folder)
     complaints, known = [], set()
@@ -128,10 +140,11 @@ def check_manifest(figures_folder: Path | str) -> list[str]:
                 complaints.append(f"{key}.{kind}: missing")
             elif storage.bytes_hash(file) != wanted:
                 complaints.append(f"{key}.{kind}: differs from the manifest")
+        complaints += [f"{key}: {told}" for told in record.get("problems", ())]
         if not (paths.NOTEBOOKS / record["notebook"]).is_file():
             complaints.append(f"{key}: its notebook {record['notebook']} is missing")
     for file in sorted(folder.rglob("*")):
-        private = file.relative_to(folder).parts[0] == paths.PRIVATE_FIGURES.name
-        if file.suffix in (".pdf", ".png") and not private and file not in known:
+        apart = file.relative_to(folder).parts[0] in (paths.PRIVATE_FIGURES.name, *LANGUAGES)
+        if file.suffix in (".pdf", ".png") and not apart and file not in known:
             complaints.append(f"{file.relative_to(folder)}: not in the manifest")
     return complaints

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch, Polygon, Rectangle
 
 from thesislib.reporting.figures.style import MIDDLE, RIGHT, TEXT, styled
+from thesislib.reporting.language import _
+
+EDGE = "#333333"
 
 
 class _Drawing:
@@ -27,14 +30,14 @@ class _Drawing:
     def arrow(self, *points: tuple[float, float]) -> None:
         """A line through the points, with a head at the last."""
         xs, ys = zip(*points, strict=True)
-        self.axis.plot(xs[:-1], ys[:-1], color="#333333", linewidth=0.8, solid_joinstyle="miter")
+        self.axis.plot(xs[:-1], ys[:-1], color=EDGE, linewidth=0.8, solid_joinstyle="miter")
         self.axis.annotate(
             "",
             points[-1],
             points[-2],
             arrowprops={
                 "arrowstyle": "-|>,head_width=0.18,head_length=0.35",
-                "color": "#333333",
+                "color": EDGE,
                 "linewidth": 0.8,
                 "shrinkA": 0,
                 "shrinkB": 0,
@@ -50,7 +53,7 @@ class _Drawing:
                 h,
                 boxstyle="round,pad=0,rounding_size=0.06",
                 facecolor=colour,
-                edgecolor="#333333",
+                edgecolor=EDGE,
                 linewidth=0.7,
             )
         )
@@ -61,7 +64,7 @@ class _Drawing:
     ) -> None:
         """A tensor seen from the front, its front face centred at (x, y), with its cells."""
         left, bottom = x - side / 2, y - side / 2
-        style: dict[str, Any] = {"edgecolor": "#333333", "linewidth": 0.7, "joinstyle": "round"}
+        style: dict[str, Any] = {"edgecolor": EDGE, "linewidth": 0.7, "joinstyle": "round"}
         lift = 0.5 * depth
         right, top = left + side, bottom + side
         over = [(left, top), (left + depth, top + lift), (right + depth, top + lift), (right, top)]
@@ -70,14 +73,14 @@ class _Drawing:
             self.axis.add_patch(Polygon(corners, facecolor=to_rgba(colour, alpha), **style))
         self.axis.add_patch(Rectangle((left, bottom), side, side, facecolor=colour, **style))
         for cell in np.linspace(0, side, cells + 1)[1:-1]:
-            line = {"color": "white", "linewidth": 0.5}
+            line = {"color": EDGE, "linewidth": 0.4}
             self.axis.plot([left + cell] * 2, [bottom + 0.01, top - 0.01], **line)
             self.axis.plot([left + 0.01, right - 0.01], [bottom + cell] * 2, **line)
 
     def rows(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A table with one row per box, its middle rows left out."""
         count, left, bottom = 6, x - width / 2, y - height / 2
-        style: dict[str, Any] = {"facecolor": colour, "edgecolor": "#333333", "linewidth": 0.6}
+        style: dict[str, Any] = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 0.6}
         for at in range(count):
             if at == count - 2:
                 self.text(x, bottom + 1.5 * height / count, "⋮", fontsize=7)
@@ -91,8 +94,8 @@ class _Drawing:
         frame = Rectangle((left, bottom), side, side, facecolor="#EAF1F5", edgecolor="none")
         self.axis.add_patch(frame)
         people = (  # the one further back first
-            ("Bob", 0.73, 0.6, 0.14, "#8D5B3F", "#222222", "#E9D5A1"),
-            ("Ann", 0.31, 0.46, 0.2, "#C58C6D", "#5B3A29", "#7FB2D1"),
+            (_("Bob"), 0.73, 0.6, 0.14, "#8D5B3F", "#222222", "#E9D5A1"),
+            (_("Ann"), 0.31, 0.46, 0.2, "#C58C6D", "#5B3A29", "#7FB2D1"),
         )
         for name, px, py, size, skin, hair, shirt in people:
             cx, cy, s = left + px * side, bottom + py * side, size * side
@@ -122,11 +125,11 @@ class _Drawing:
                 )
         if not answered:
             for cell in np.linspace(0, side, cells + 1)[1:-1]:
-                line = {"color": "white", "linewidth": 0.7, "alpha": 0.9}
+                line = {"color": EDGE, "linewidth": 0.5}
                 self.axis.plot([left + cell] * 2, [bottom, bottom + side], **line)
                 self.axis.plot([left, left + side], [bottom + cell] * 2, **line)
         self.axis.add_patch(
-            Rectangle((left, bottom), side, side, fill=False, edgecolor="#333333", linewidth=0.7)
+            Rectangle((left, bottom), side, side, fill=False, edgecolor=EDGE, linewidth=0.7)
         )
 
 
@@ -154,57 +157,59 @@ def network_scheme(
     channels = 2048 if backbone == "resnet50" else 512
     pooling = cell // 32
     places = anchors * grid * grid
+    cells = f"{grid} × {grid}"
     green, blue, orange, steel = "#8FD0B9", "#9CC8E3", "#F5CE7F", "#C9D3DA"
-    d = _Drawing(TEXT, 2.4)
-    up, low = 1.95, 0.73
+    d = _Drawing(TEXT, 2.05)
+    up, low = 1.68, 0.56
     mid = (up + low) / 2
     below = 0.29  # from the middle of a tensor to the text under it
 
-    d.photo(0.5, mid, 0.9, grid, answered=False)
-    d.text(0.5, mid - 0.52, f"photo\n{input_px} × {input_px} × 3", va="top")
+    d.photo(0.47, mid, 0.9, grid, answered=False)
+    d.text(0.47, mid - 0.52, _("photo") + f"\n{input_px} × {input_px} × 3", va="top")
 
     # The backbone narrows: space becomes channels.
-    x1, x2 = 1.13, 1.67
+    x1, x2 = 1.07, 1.61
     corners = [(x1, mid - 0.45), (x1, mid + 0.45), (x2, mid + 0.27), (x2, mid - 0.27)]
-    d.axis.add_patch(Polygon(corners, facecolor=steel, edgecolor="#333333", linewidth=0.7))
+    d.axis.add_patch(Polygon(corners, facecolor=steel, edgecolor=EDGE, linewidth=0.7))
     d.text((x1 + x2) / 2, mid, backbone.replace("resnet", "ResNet\n"))
-    pooled = f"{pooling} × {pooling} pooling" if pooling > 1 else "no pooling"
-    d.text((x1 + x2) / 2, mid - 0.52, f"stride 32,\n{pooled}", va="top")
-    d.arrow((0.97, mid), (x1, mid))
+    pooled = _("no pooling")
+    if pooling > 1:
+        pooled = _("{n} × {n} pooling").format(n=pooling)
+    d.text((x1 + x2) / 2, mid - 0.52, _("stride 32") + f",\n{pooled}", va="top")
+    d.arrow((0.92, mid), (x1, mid))
 
-    d.cuboid(2.12, mid, 0.42, 0.2, grid, steel)
-    d.text(2.17, mid - 0.52, f"feature map\n{grid} × {grid} × {channels}", va="top")
-    d.arrow((x2, mid), (1.9, mid))
+    d.cuboid(2.06, mid, 0.42, 0.2, grid, steel)
+    d.text(2.18, mid - 0.52, _("feature map") + f"\n{cells} × {channels}", va="top")
+    d.arrow((x2, mid), (1.85, mid))
 
-    d.arrow((2.54, mid), (2.69, mid), (2.69, up), (2.83, up))
-    d.arrow((2.69, mid), (2.69, low), (2.83, low))
-    d.block(3.13, up, 0.58, 0.46, "regression\nhead\n1 × 1", green)
-    d.block(3.13, low, 0.58, 0.46, "embedding\nhead\n1 × 1", blue)
+    d.arrow((2.48, mid), (2.62, mid), (2.62, up), (2.76, up))
+    d.arrow((2.62, mid), (2.62, low), (2.76, low))
+    d.block(3.1, up, 0.68, 0.46, _("regression\nhead") + "\n1 × 1", green)
+    d.block(3.1, low, 0.68, 0.46, _("embedding\nhead") + "\n1 × 1", blue)
 
-    d.arrow((3.42, up), (3.62, up))
-    d.cuboid(3.84, up, 0.42, 0.1, grid, green)
-    d.text(3.88, up - below, f"offsets, confidence\n{grid} × {grid} × ({anchors} · 5)", va="top")
-    d.arrow((4.16, up), (4.4, up))
-    d.block(4.68, up, 0.56, 0.46, "decode at\ncells and\nanchors", "white")
-    d.arrow((4.96, up), (5.13, up))
-    d.rows(5.38, up, 0.5, 0.42, green)
-    d.text(5.38, up - below, f"boxes, confidence\n{places} × 5", va="top")
+    d.arrow((3.44, up), (3.57, up))
+    d.cuboid(3.78, up, 0.42, 0.1, grid, green)
+    d.text(3.82, up - below, _("offsets, confidence") + f"\n{cells} × ({anchors} · 5)", va="top")
+    d.arrow((4.1, up), (4.32, up))
+    d.block(4.72, up, 0.8, 0.46, _("decode at\ncells and\nanchors"), "white")
+    d.arrow((5.12, up), (5.25, up))
+    d.rows(5.5, up, 0.5, 0.42, green)
+    d.text(5.42, up - below, _("boxes, confidence") + f"\n{places} × 5", va="top")
 
-    d.arrow((3.42, low), (3.62, low))
-    d.cuboid(3.84, low, 0.42, 0.24, grid, blue)
-    d.text(
-        3.9, low - below, f"embeddings\n{grid} × {grid} × ({anchors} · {embedding_dim})", va="top"
-    )
-    d.arrow((4.3, low), (4.4, low))
-    d.block(4.68, low, 0.56, 0.46, "classifier\nConv3d\n1 × 1 × 1", orange)
-    d.arrow((4.96, low), (5.13, low))
-    d.cuboid(5.35, low, 0.42, 0.14, grid, orange)
-    d.text(5.38, low - below, f"identities\n{grid} × {grid} × ({anchors} · {identities})", va="top")
+    d.arrow((3.44, low), (3.57, low))
+    d.cuboid(3.78, low, 0.42, 0.16, grid, blue)
+    shape = f"{cells} × ({anchors} · {embedding_dim})"
+    d.text(3.82, low - below, _("embeddings") + f"\n{shape}", va="top")
+    d.arrow((4.16, low), (4.32, low))
+    d.block(4.72, low, 0.8, 0.46, _("classifier") + "\nConv3d\n1 × 1 × 1", orange)
+    d.arrow((5.12, low), (5.25, low))
+    d.cuboid(5.46, low, 0.42, 0.12, grid, orange)
+    d.text(5.46, low - below, _("identities") + f"\n{cells} × ({anchors} · {identities})", va="top")
 
-    d.arrow((5.65, up), (5.98, up), (5.98, mid + 0.17))
-    d.arrow((5.72, low), (5.98, low), (5.98, mid - 0.17))
+    d.arrow((5.76, up), (5.98, up), (5.98, mid + 0.17))
+    d.arrow((5.8, low), (5.98, low), (5.98, mid - 0.17))
     d.block(5.98, mid, 0.34, 0.34, "NMS", "white")
-    d.arrow((6.15, mid), (6.28, mid))
+    d.arrow((6.15, mid), (6.27, mid))
     d.photo(6.57, mid, 0.58, grid, answered=True)
-    d.text(6.57, mid - 0.36, "boxes, scores,\nidentities,\nembeddings", va="top")
+    d.text(6.55, mid - 0.36, _("boxes, scores,\nidentities,\nembeddings"), va="top", fontsize=7)
     return d.figure

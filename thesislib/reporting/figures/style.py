@@ -7,21 +7,34 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
-from matplotlib import patheffects
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import (
+    FixedLocator,
+    Formatter,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from thesislib import fonts
-from thesislib.reporting.labels import STARTED_SYSTEMS
+from thesislib.reporting.labels import STARTED_SYSTEMS, busy_label
+from thesislib.reporting.language import language, localised
 from thesislib.tables import REFERENCES, SYSTEMS
 
 STYLE = Path(__file__).parent / "thesis.mplstyle"
 COLUMN, TEXT = 3.3, 6.9  # inches: one column of a page, and its whole text
 DPI = 200
 
-# The two-stage systems share a detector: where their curves coincide, dashes show both.
-DASHES = {"two_stage_face": (0, (2.5, 1.5)), "two_stage_aligned": (0, (1, 1.5))}
+# In grey two systems look alike: dashes tell them apart.
+DASHES = {
+    "two_stage_photo": (0, (6, 1.5)),
+    "two_stage_face": (0, (2.5, 1.5)),
+    "two_stage_aligned": (0, (1, 1.5)),
+}
 # Okabe and Ito's colours. Systems and verdicts share none.
 COLOURS = {"joint": "#0072B2", "two_stage_photo": "#E69F00", "two_stage_face": "#CC79A7"}
 COLOURS |= {"two_stage_aligned": "#7B4B94"}
@@ -31,8 +44,7 @@ SYSTEM_ORDER = (*SYSTEMS, *STARTED_SYSTEMS, *REFERENCES)
 TRUTH, RIGHT, WRONG = "#F0E442", "#009E73", "#D55E00"
 SKY = "#56B4E9"
 GREY, PALE = "#777777", "#DDDDDD"
-MIDDLE = {"ha": "center", "va": "center"}
-OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="#222222")]
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 Drawing = ParamSpec("Drawing")
 
@@ -55,9 +67,45 @@ def styled(draw: Callable[Drawing, Figure]) -> Callable[Drawing, Figure]:
             figure = draw(*args, **kwargs)
             # Ticks are made at the first drawing, in the style of that moment.
             figure.draw_without_rendering()
+            _localise(figure)
         return figure
 
     return drawn
+
+
+class _Localised(Formatter):
+    """Another formatter's tick labels, with numbers as the figure's language writes them."""
+
+    def __init__(self, inner: Formatter) -> None:
+        self.inner = inner
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return localised(self.inner(x, pos))
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        return [localised(text) for text in self.inner.format_ticks(list(values))]
+
+    def set_locs(self, locs: Any) -> None:
+        self.inner.set_locs(locs)
+
+    def get_offset(self) -> str:
+        return localised(self.inner.get_offset())
+
+
+def _localise(figure: Figure) -> None:
+    """Write the numbers of a drawn figure as its language does."""
+    if language() == "en":
+        return
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            for get, put in (
+                (axis.get_major_formatter, axis.set_major_formatter),
+                (axis.get_minor_formatter, axis.set_minor_formatter),
+            ):
+                if not isinstance(get(), _Localised):
+                    put(_Localised(get()))
+    for text in figure.findobj(Text):
+        text.set_text(localised(text.get_text()))
 
 
 def in_order(values: Iterable[Any], order: Sequence[Any]) -> list[Any]:
@@ -75,6 +123,12 @@ def system_line(system: str) -> dict[str, Any]:
     """Colour and dashes of a system's curve."""
     of = system if system not in STARTED_SYSTEMS else SYSTEMS[STARTED_SYSTEMS.index(system)]
     return {"color": system_colour(system), "linestyle": DASHES.get(of, "-")}
+
+
+def tell_busy(figure: Figure, rows: pd.DataFrame) -> None:
+    """Say below a figure of times that the machine was busy, see :func:`busy_label`."""
+    if told := busy_label(rows):
+        figure.supxlabel(told, x=0.99, ha="right", fontsize=7.5, color=WRONG)
 
 
 def log_ticks(axis: Axes) -> None:

@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from thesislib.reporting.figures.style import (
     GREY,
@@ -24,16 +23,22 @@ from thesislib.reporting.figures.style import (
     short,
     styled,
 )
-from thesislib.reporting.labels import STARTS, TRANSFER_VARIANTS, system_label
+from thesislib.reporting.labels import (
+    STARTS,
+    TRANSFER_VARIANTS,
+    started_from,
+    variant_label,
+)
+from thesislib.reporting.language import N_, _, ngettext
 from thesislib.tables import REFERENCES, one_run
 
 METRICS = {
-    "accuracy": "accuracy",
-    "joint_accuracy_50": "joint accuracy, IoU ≥ 0.5",
-    "mean_iou": "mean IoU",
-    "old_joint_accuracy_50": "joint accuracy, IoU ≥ 0.5",
-    "old_mean_iou": "mean IoU",
-    "old_ap50": "AP50",
+    "accuracy": N_("accuracy, %"),
+    "joint_accuracy_50": N_("found and named, IoU ≥ 0.5, %"),
+    "mean_iou": N_("mean IoU, %"),
+    "old_joint_accuracy_50": N_("found and named, IoU ≥ 0.5, %"),
+    "old_mean_iou": N_("mean IoU, %"),
+    "old_ap50": "AP50, %",
 }
 _OLD = ("old_joint_accuracy_50", "old_mean_iou", "old_ap50")
 _COLOURS = {
@@ -42,10 +47,13 @@ _COLOURS = {
     "classifier": "#009E73",
     "classifier_embedding": "#E69F00",
     "all": "#D55E00",
-    "scratch": "#777777",
+    "scratch": "#222222",
 }
 _MARKERS = {"class_mean": "o", "nearest": "P", "classifier": "s"}
 _MARKERS |= {"classifier_embedding": "D", "all": "^"}
+_HOLLOW = ("x", "+", "1", "2", "3", "v", "o", "s")  # of references
+_WIDTH = 0.8  # of the variants side by side, of the way to the next number of photos
+_PERCENT = (-3, 103)  # shares are drawn from nothing to all
 _UNTRAINED = ("class_mean", "nearest")
 _ORDER = (*TRANSFER_VARIANTS, *REFERENCES)
 # A panel shows one run of each, so that its range is that of seeds alone.
@@ -54,13 +62,14 @@ _REPEATED = ("variant", "photos_per_person", "seed")
 
 def _style(variant: str) -> dict[str, Any]:
     if variant in REFERENCES:
-        dashes = (0, (1 + REFERENCES.index(variant) % 4, 1.5))
-        return {"color": GREY, "marker": "x", "linestyle": dashes, "linewidth": 0.9}
+        at = REFERENCES.index(variant)
+        style = {"linestyle": (0, (1 + at % 4, 1.5)), "linewidth": 0.9, "color": GREY}
+        return style | {"marker": _HOLLOW[at % len(_HOLLOW)], "markerfacecolor": "white"}
     return {"color": _COLOURS.get(variant, "#000000"), "marker": _MARKERS.get(variant, "v")}
 
 
 def _label(variant: str) -> str:
-    return TRANSFER_VARIANTS.get(variant, system_label(variant))
+    return variant_label(variant)
 
 
 def _rows(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -83,23 +92,29 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
         title = f"{source} → {target}"
         one_run(own, f"experiment2, {title}, {profile}, {begun}", columns=(), by=_REPEATED)
         words = [profile] if several else []
-        words += [STARTS[begun]] if begun in STARTS else []
+        words += [started_from(begun)] if begun in STARTS else []
         found.append((source, target, "".join(f", {word}" for word in words), own))
     return found
 
 
-def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """A panel a source, target and profile, three in a row, with its rows of the table."""
+def _panels(rows: pd.DataFrame, named: int) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A panel a source, target and profile, three in a row, with its rows of the table; with room
+    for a legend of so many names."""
     pairs = _pairs(rows)
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
-    height = 2.2 * lines + (0.6 if columns > 1 else 0.3)
+    if columns > 1:
+        two_lines = any(profile for *_pair, profile, _rows in pairs)
+        height = (2.1 + 0.14 * two_lines) * lines + 0.17 * -(-named // 3) + 0.2
+    else:
+        height = max(2.5, 0.17 * named + 0.2)
     figure, axes = plt.subplots(lines, columns, figsize=(TEXT, height), sharey=True, squeeze=False)
     for axis in axes.flat[len(pairs) :]:
         axis.axis("off")
     panels = []
     for axis, (source, target, profile, own) in zip(axes.flat, pairs, strict=False):
-        axis.set_title(f"{short(source, 24)} → {short(target, 24)}{profile}")
+        told = profile.replace(", ", "\n", 1)  # which would not fit in a line
+        axis.set_title(f"{short(source, 24)} → {short(target, 24)}{told}", linespacing=1.0)
         panels.append((axis, own))
     return figure, panels
 
@@ -124,10 +139,14 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 def _bars(rows: pd.DataFrame) -> str:
     """What the bars are."""
     seeds = set(rows.groupby(["source", "target", "profile"])["seed"].nunique())
-    several = [f"{count} seeds" for count in sorted(seeds - {1})]
-    words = [f"range of {' or '.join(several)}"] if several else []
+    several = sorted(seeds - {1})
+    words = []
+    if several:
+        counts = _(" or ").join(map(str, several))
+        range_of = ngettext("range of {n} seed", "range of {n} seeds", several[-1])
+        words.append(range_of.format(n=counts))
     if 1 in seeds:
-        words.append("95 % interval of one" if several else "95 % interval")
+        words.append(_("95 % interval of one") if several else _("95 % interval"))
     return "; ".join(words)
 
 
@@ -135,13 +154,12 @@ def _finish(
     figure: Figure, panels: list[tuple[Axes, pd.DataFrame]], metric: str, handles: list[Line2D]
 ) -> None:
     """Label the shares' axis, and put the legend above the panels, or beside a single one."""
-    axis = panels[0][0]
-    bottom, top = axis.get_ylim()
-    axis.set(ylim=(max(bottom, -5), min(top, 105)))
+    panels[0][0].set_ylim(_PERCENT)
     for at in range(0, len(panels), 3):
-        panels[at][0].set_ylabel(f"{METRICS.get(metric, metric)}, %")
+        panels[at][0].set_ylabel(_(METRICS[metric]) if metric in METRICS else f"{metric}, %")
     if len(panels) > 1:
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        columns = 2 if len(handles) == 4 else 3
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     else:
         figure.legend(handles=handles, loc="outside right upper")
 
@@ -162,23 +180,25 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
         ValueError: no rows of the metric, or several runs of one setting.
     """
     rows = _rows(table, [metric])
-    figure, panels = _panels(rows)
     variants = in_order(rows["variant"], _ORDER)
+    figure, panels = _panels(rows, len(variants) + 1)
+    photos = sorted(set(rows["photos_per_person"]))
+    apart = min(0.12, _WIDTH / len(variants))
     for axis, own in panels:
         for at, variant in enumerate(variants):
             line = _over_seeds(own[own["variant"] == variant])
             # Side by side, for bars at the same number of photos would hide each other.
-            x = line["photos_per_person"] * 2 ** (0.07 * (at - (len(variants) - 1) / 2))
-            style = _style(variant)
+            aside = apart * (at - (len(variants) - 1) / 2)
+            x = [photos.index(count) + aside for count in line["photos_per_person"]]
+            style = {"linewidth": 0.9, "markersize": 3.5} | _style(variant)
             axis.vlines(x, 100 * line["low"], 100 * line["high"], color=style["color"], lw=1.0)
             axis.plot(x, 100 * line["value"], **style)
-        photos = sorted(set(rows["photos_per_person"]))
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_locator(FixedLocator(photos))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
-        axis.set_xlim(photos[0] / 1.25, photos[-1] * 1.25)
-        axis.set_xlabel("photos per person")
+        for between in range(1, len(photos)):
+            axis.axvline(between - 0.5, color=PALE, linewidth=0.6, zorder=0)
+        axis.set_xticks(range(len(photos)), [f"{count:g}" for count in photos])
+        axis.tick_params(axis="x", length=0)
+        axis.set_xlim(-0.5, len(photos) - 0.5)
+        axis.set_xlabel(_("photos per person"))
         axis.grid(axis="y")
     handles = [Line2D([], [], **_style(v), label=_label(v)) for v in variants]
     bar = Line2D([], [], color=GREY, marker="|", markersize=8, linewidth=0, label=_bars(rows))
@@ -191,8 +211,8 @@ def transfer_accuracy(table: pd.DataFrame, metric: str = "joint_accuracy_50") ->
 def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Figure:
     """How well new people are recognised, against the seconds it took to add them.
 
-    A point a variant and number of photos, references left out: means over seeds. The fewest and
-    most photos of a person are written beside a line's ends.
+    A point a variant and number of photos, references left out: means over seeds. The more photos
+    of a person, the larger the point.
 
     Args:
         table: ``experiment2.csv``: ``source, target, variant, photos_per_person, seed, metric,
@@ -204,36 +224,34 @@ def transfer_time(table: pd.DataFrame, metric: str = "joint_accuracy_50") -> Fig
     """
     rows = _rows(table, [metric])
     rows = rows[~rows["variant"].isin(REFERENCES)]
-    figure, panels = _panels(rows)
     variants = in_order(rows["variant"], _ORDER)
+    figure, panels = _panels(rows, len(variants) + 3)
+    counts = sorted(set(rows["photos_per_person"]))
+    sizes = dict(zip(counts, np.linspace(2.5, 7, len(counts)), strict=True))
     for axis, own in panels:
         for variant in variants:
             line = _over_seeds(own[own["variant"] == variant])
-            style = _style(variant)
+            style = _style(variant) | {"linewidth": 0.9}
+            marker = style.pop("marker")
             axis.plot(line["seconds"], 100 * line["value"], **style)
-            few, most = line["photos_per_person"].agg(["min", "max"])
-            for row in line[line["photos_per_person"].isin([few, most])].itertuples():
-                first = row.photos_per_person == few
-                axis.annotate(
-                    f"{row.photos_per_person:g}",
-                    (row.seconds, 100 * row.value),
-                    xytext=(-4.5 if first else 4.5, 0),
-                    textcoords="offset points",
-                    ha="right" if first else "left",
-                    va="center_baseline",
-                    color=style["color"],
-                    fontsize=7,
-                )
+            for row in line.itertuples():
+                size = sizes[row.photos_per_person]
+                colour = style["color"]
+                axis.plot(row.seconds, 100 * row.value, marker, color=colour, markersize=size)
         axis.set_xscale("log")
-        axis.margins(x=0.1, y=0.1)
+        axis.margins(x=0.1)
         log_ticks(axis)
-        axis.set_xlabel("seconds to add the new people")
+        axis.set_xlabel(_("seconds to add the new people"))
         axis.grid()
     handles = [Line2D([], [], **_style(v), label=_label(v)) for v in variants]
-    counts = sorted(set(rows["photos_per_person"]))
-    points = ", ".join(f"{count:g}" for count in counts)
-    handles.append(Line2D([], [], lw=0, label=f"points: {points} photos per person"))
     _finish(figure, panels, metric, handles)
+    handles = [Line2D([], [], linewidth=0, label=_("photos per person:"))]
+    point: dict[str, Any] = {"color": GREY, "marker": "o", "linewidth": 0}
+    handles += [
+        Line2D([], [], **point, markersize=size, label=f"{count:g}")
+        for count, size in sizes.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -265,7 +283,8 @@ def forgetting(table: pd.DataFrame) -> Figure:
         sharex="col",
         squeeze=False,
     )
-    shades = dict(zip(photos, plt.get_cmap("viridis_r")(np.linspace(0.12, 0.95, len(photos))),
+    figure.get_layout_engine().set(wspace=0.05)
+    shades = dict(zip(photos, plt.get_cmap("viridis")(np.linspace(0.05, 0.88, len(photos))[::-1]),
                       strict=True))  # fmt: skip
     for line, (source, target, profile, own) in zip(axes, pairs, strict=True):
         for axis, metric in zip(line, metrics, strict=True):
@@ -283,8 +302,8 @@ def forgetting(table: pd.DataFrame) -> Figure:
                 if at:
                     axis.axhline(at * lanes - 1, color=PALE, linewidth=0.6)
             if axis in axes[0]:
-                axis.set_title(f"{METRICS[metric]}, %")
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+                axis.set_title(_(METRICS[metric]))
+            axis.set(xlim=_PERCENT, xticks=range(0, 101, 20))
             axis.tick_params(axis="y", length=0)
             axis.tick_params(labelbottom=True)
             axis.spines["left"].set_visible(False)
@@ -295,12 +314,17 @@ def forgetting(table: pd.DataFrame) -> Figure:
             fontsize=7.5,
         )
         line[0].set_ylim(len(variants) * lanes - 0.7, -1)
-        told = f"on {short(source, 24)}, after learning {short(target, 24)}{profile}"
-        line[len(line) // 2].set_xlabel(told)
+        told = _("on {old}, after learning {new}").format(
+            old=short(source, 24), new=short(target, 24)
+        )
+        line[len(line) // 2].set_xlabel(f"{told}{profile}")
     handles = [Line2D([], [], color=shades[k], marker="o", label=f"{k:g}") for k in photos]
-    handles.insert(0, Line2D([], [], linewidth=0, label="photos per person:"))
-    handles.append(Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)))
-    before_line = Line2D([], [], color=GREY, marker="|", markersize=9, linewidth=0, label="before")
-    handles.append(before_line)
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
+    handles.insert(0, Line2D([], [], linewidth=0, label=_("photos per person:")))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    band: dict[str, Any] = {"color": PALE, "linewidth": 6, "marker": "|", "markersize": 9}
+    handles = [
+        Line2D([], [], color=GREY, linewidth=1.5, label=_bars(rows)),
+        Line2D([], [], **band, markeredgecolor=GREY, label=_("before, mean and range")),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
