@@ -74,7 +74,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def without_notebook_style(text: str) -> str:
-    """Drop what Jupyter adds to tables of pandas for its own page."""
+    """Drop what Jupyter adds to tables of pandas for its own page, and frames of what a run made,
+    which is no part of the site."""
+    text = re.sub(r"<iframe\b.*?</iframe>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style scoped>.*?</style>\n?", "", text, flags=re.DOTALL)
     return text.replace('<table border="1" class="dataframe">', '<table class="dataframe">')
 

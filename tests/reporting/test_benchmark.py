@@ -232,7 +232,7 @@ def test_in_russian(table, limits, frontier, monkeypatch):
     left, right = benchmark.cost_of_faces(table).axes
     assert left.get_xlabel() == "лиц на фото" and right.get_ylabel().endswith("IoU ≥ 0,5, %")
     (ratios,) = benchmark.engine_ratios(table).axes
-    assert {"1: двухэтапная система работы", "17,8"} <= {text.get_text() for text in ratios.texts}
+    assert {"1: двухэтапная система диплома", "17,8"} <= {text.get_text() for text in ratios.texts}
     above = benchmark.frontier(frontier).axes[:2]
     assert [axis.get_title() for axis in above] == ["1 лицо на фото", "16 лиц на фото"]
     people = benchmark.cost_of_work(table).axes[2]

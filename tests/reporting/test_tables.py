@@ -104,7 +104,7 @@ def test_a_table_is_printed_in_the_language_of_figures(monkeypatch):
     about, header, _, body = cells("experiment1", results)
     assert "IoU не меньше 0,5" in about and "95-процентными" in about
     assert header[:3] == ["Система", "Начало", "Доля верных ответов"]
-    assert body[0][1:3] == ["работа, эксперимент 1, другие фото", "98,15"]
+    assert body[0][1:3] == ["диплом, эксперимент 1, другие фото", "98,15"]
     assert body[-1] == [
         "двухэтапная (лицо)",
         "случайные веса",
