@@ -54,7 +54,7 @@ REFERENCES = (
 # Each compares the system of its row with the joint net on the same photos.
 PAIRED = ("mcnemar_p", "sign_flip_p")
 # How fast a system is, and the share of the cores that other processes had meanwhile.
-TIMED = ("fps", "others")
+TIMING_METRICS = ("fps", "others")
 # Share of the cores that other processes may have; above it calls wait for a core, and their times
 # say little of the systems. On two cores one busy process has a half.
 BUSY = 0.15
@@ -69,7 +69,7 @@ METRICS = (
     "recall_50",
     "ap50",
     "ap50_95",
-    *TIMED,
+    *TIMING_METRICS,
     *PAIRED,
 )
 VARIANTS = ("class_mean", "nearest", "classifier", "classifier_embedding", "all", "scratch")
@@ -376,7 +376,7 @@ def merge_results(
 
 def _stale_comparisons(stored: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     """Stored *p* values of a pair of systems of which one has new predictions."""
-    predicted = rows[~rows["metric"].isin([*TIMED, *PAIRED])]
+    predicted = rows[~rows["metric"].isin([*TIMING_METRICS, *PAIRED])]
     pair = [key for key in EXPERIMENT1_KEYS if key != "system"]
     stale = _matches(stored, predicted, list(EXPERIMENT1_KEYS))
     stale |= _matches(stored, predicted[predicted["system"] == "joint"], pair)

@@ -1,7 +1,6 @@
 """The interactive map is one file, the same each time, that loads nothing."""
 
 import base64
-import html
 import io
 import json
 import re
@@ -153,14 +152,6 @@ def test_each_group_of_a_map_has_its_trust(tmp_path):
         "seen in training: trustworthiness 0.900, continuity 0.950; "
         "never seen: trustworthiness 0.800, continuity 0.950"
     ) in texts
-
-
-def test_a_notebook_shows_the_whole_page_in_a_frame(tmp_path):
-    path = interactive_map.write(map_points(), tmp_path / "a.html")
-    shown = interactive_map.shown(path)
-    (page,) = re.findall(r'^<div><iframe srcdoc="([^"]*)" sandbox="allow-scripts" ', shown)
-    assert html.unescape(page) == path.read_text(encoding="utf-8")
-    assert "<" not in page
 
 
 def test_map_in_russian(tmp_path, monkeypatch):

@@ -4,21 +4,13 @@ import json
 
 import matplotlib.pyplot as plt
 import pytest
+from figure_about import ABOUT
 from PIL import Image
 
 from thesislib import paths
 from thesislib.reporting.figures import save, style
 
-SAVED = {
-    "dataset": "synthetic",
-    "split": "photo",
-    "notebook": "data.ipynb",
-    "data_hash": "abc",
-    "profile": "quick",
-    "seed": 0,
-    "caption": "a curve",
-    "private": False,
-}
+SAVED = ABOUT | {"caption": "a curve"}
 
 
 @pytest.fixture

@@ -6,22 +6,13 @@ import matplotlib.pyplot as plt
 import PIL.Image
 import pytest
 from conftest import noise
+from figure_about import ABOUT
 
 from thesislib import paths
 from thesislib.reporting import language
 from thesislib.reporting.figures import save
 from thesislib.reporting.figures.show import ipython, showing
 from thesislib.reporting.figures.style import styled
-
-ABOUT = {
-    "dataset": "synthetic",
-    "split": "photo",
-    "notebook": "data.ipynb",
-    "data_hash": "abc",
-    "profile": "quick",
-    "seed": 0,
-    "private": False,
-}
 
 
 @pytest.fixture

@@ -59,7 +59,6 @@ Bokeh.embed.embed_item(JSON.parse(document.getElementById("item").textContent), 
 </body>
 </html>
 """
-_TALL = 800  # pixels of the page
 # What colours points: its button, what it shows.
 _FACTORS = {
     "factor_yaw": (N_("yaw"), N_("head turned (yaw), degrees")),
@@ -137,19 +136,6 @@ def write(
     )
     storage.write_text(path, html)
     return path
-
-
-def shown(path: Path | str) -> str:
-    """HTML that shows a map within a notebook: the whole page, in a frame of its own.
-
-    JupyterLab lets no file that it opens run scripts before it is told to; a cell's output may.
-
-    Args:
-        path: of the file that :func:`write` wrote.
-    """
-    page = escape(Path(path).read_text(encoding="utf-8"))
-    frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" height="{_TALL}"'
-    return f'<div>{frame} style="width: 100%; border: 0"></iframe></div>'
 
 
 def _points(map_table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
